@@ -1,0 +1,1 @@
+"""The doors: command line, chat page, settings, wiring."""

@@ -1,0 +1,1 @@
+"""Measuring the served pipeline: data sets, metrics, runs."""

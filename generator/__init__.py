@@ -1,0 +1,1 @@
+"""From ranked chunks to a footnoted answer: prompt -> generate -> cite."""

@@ -1,0 +1,1 @@
+"""From files to searchable chunks: load -> clean -> chunk -> encode -> index."""

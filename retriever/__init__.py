@@ -1,0 +1,1 @@
+"""From a question to ranked chunks: bm25 + dense -> fuse -> rerank -> select."""
