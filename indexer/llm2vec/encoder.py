@@ -1,0 +1,201 @@
+"""The LLM2Vec encoder: texts in, unit vectors out."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from indexer.encoder import Vectors
+from indexer.errors import ModelError
+from indexer.llm2vec.loading import DType, load_bidirectional, merge_adapters, pick_device, pick_dtype
+from indexer.llm2vec.pooling import POOLINGS, Pooling, pool
+from indexer.llm2vec.tokens import TokenizedText, count_tokens, load_tokenizer, tokenize
+from indexer.llm2vec.weights import weights_hash
+
+if TYPE_CHECKING:
+    import torch
+    from tokenizers import Tokenizer
+
+logger = logging.getLogger(__name__)
+
+ENCODING_VERSION = "1"  # raise when the same weights and settings begin to give other vectors
+TOKENIZE_AT_ONCE = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderSettings:
+    """What, beside the weights, decides a vector."""
+
+    pooling: Pooling = "mean"
+    query_instruction: str = ""
+    max_tokens: int = 512
+    batch_tokens: int = 4096  # padding included; how much work one step takes, without effect on the vectors
+
+
+class LLM2VecEncoder:
+    """An Encoder over a bidirectional decoder. Immutable after construction, so threads may share it."""
+
+    def __init__(self, model: Any, tokenizer: "Tokenizer", settings: EncoderSettings, weights: str) -> None:
+        self._model = model
+        self._tokenizer = tokenizer
+        self._settings = settings
+        self._dim = int(model.config.hidden_size)
+        self._fingerprint = _fingerprint(settings, weights, self._dim)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of everything that changes a vector. The number type is left out: its effect is rounding."""
+        return self._fingerprint
+
+    @property
+    def dim(self) -> int:
+        """Length of one vector."""
+        return self._dim
+
+    @property
+    def query_instruction(self) -> str:
+        """Instruction to give with queries; passages are encoded without one."""
+        return self._settings.query_instruction
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text, without special tokens."""
+        return count_tokens(self._tokenizer, texts)
+
+    def encode(
+        self,
+        texts: Sequence[str],
+        instruction: str = "",
+        on_progress: Callable[[int], None] | None = None,
+    ) -> Vectors:
+        """Encode to unit rows (len(texts), dim). Longer texts are cut at max_tokens, which is logged.
+
+        Raises:
+            ModelError: a text is empty or only whitespace, or the model gives numbers that are not finite.
+        """
+        _refuse_blank(texts)
+        vectors = np.empty((len(texts), self._dim), dtype=np.float32)
+        tokenized = self._tokenize(texts, instruction)
+        done = 0
+        for rows in batches_by_length([len(text.ids) for text in tokenized], self._settings.batch_tokens):
+            vectors[rows] = self._encode_batch([tokenized[row] for row in rows])
+            done += len(rows)
+            if on_progress:
+                on_progress(done)
+        return _unit(vectors)
+
+    def _tokenize(self, texts: Sequence[str], instruction: str) -> list[TokenizedText]:
+        tokenized: list[TokenizedText] = []
+        for start in range(0, len(texts), TOKENIZE_AT_ONCE):  # bounds what the tokenizer holds beside the ids
+            part = texts[start : start + TOKENIZE_AT_ONCE]
+            tokenized += tokenize(self._tokenizer, part, instruction, self._settings.max_tokens)
+        cut = sum(text.truncated for text in tokenized)
+        if cut:
+            limit = self._settings.max_tokens
+            logger.warning("%d of %d texts are longer than %d tokens and were cut", cut, len(texts), limit)
+        return tokenized
+
+    def _encode_batch(self, batch: Sequence[TokenizedText]) -> Vectors:
+        import torch
+
+        ids, seen, own = pad_right(batch, self._model.device)
+        with torch.inference_mode():
+            states = self._model(input_ids=ids, attention_mask=seen).last_hidden_state  # (B, T, D)
+            pooled: Vectors = pool(states, own, self._settings.pooling).cpu().numpy()
+        return pooled
+
+
+def load_encoder(
+    model_dir: Path,
+    adapter: Path | None,
+    *,
+    pooling: Pooling = "mean",
+    query_instruction: str = "",
+    max_tokens: int = 512,
+    dtype: DType = "auto",
+    device: str = "auto",
+    batch_tokens: int = 4096,
+) -> LLM2VecEncoder:
+    """Load a decoder, fold the adapter into it, and make it an encoder.
+
+    Raises:
+        ModelError: a folder is missing or damaged, or a setting names something that does not exist.
+    """
+    if pooling not in POOLINGS:
+        raise ModelError(f"There is no pooling {pooling!r}.", f"Set encoder.pooling to one of {', '.join(POOLINGS)}.")
+    tokenizer = load_tokenizer(model_dir)
+    adapters = [adapter] if adapter else []
+    model = merge_adapters(load_bidirectional(model_dir), adapters)
+    place = pick_device(device)
+    model = model.to(device=place, dtype=pick_dtype(dtype, place)).requires_grad_(False)
+    weights = "+".join([weights_hash(model_dir), *(_adapter_hash(folder) for folder in adapters)])
+    return LLM2VecEncoder(
+        model, tokenizer, EncoderSettings(pooling, query_instruction, max_tokens, batch_tokens), weights
+    )
+
+
+def batches_by_length(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
+    """Group row numbers, longest first, so that rows times longest row stays within `batch_tokens`.
+
+    Neighbours in length share a batch, so little is padded; the longest first shows a lack of memory at once.
+    """
+    order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    start = 0
+    while start < len(order):
+        size = max(1, batch_tokens // max(1, lengths[order[start]]))
+        yield order[start : start + size]
+        start += size
+
+
+def pad_right(
+    batch: Sequence[TokenizedText], device: "torch.device"
+) -> tuple["torch.Tensor", "torch.Tensor | None", "torch.Tensor"]:
+    """Pad to one length: ids (B, T), which positions attention sees or None for all, which belong to the text."""
+    import torch
+
+    length = max(len(text.ids) for text in batch)
+    ids = torch.zeros((len(batch), length), dtype=torch.long)
+    seen = torch.zeros((len(batch), length), dtype=torch.bool)
+    own = torch.zeros((len(batch), length), dtype=torch.bool)
+    for row, text in enumerate(batch):
+        ids[row, : len(text.ids)] = torch.tensor(text.ids)
+        seen[row, : len(text.ids)] = True
+        own[row, len(text.ids) - text.own : len(text.ids)] = True
+    # Without a mask, attention takes its faster path.
+    mask = None if bool(seen.all()) else seen.to(device)
+    return ids.to(device), mask, own.to(device)
+
+
+def _refuse_blank(texts: Sequence[str]) -> None:
+    for index, text in enumerate(texts):
+        if not text.strip():
+            raise ModelError(f"Text {index} of {len(texts)} is empty and has no meaning to encode.", "Leave it out.")
+
+
+def _unit(vectors: Vectors) -> Vectors:
+    if not np.isfinite(vectors).all():
+        raise ModelError("The model gave numbers that are not finite.", "Set encoder.dtype to float32.")
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.maximum(norms, np.finfo(np.float32).tiny)
+
+
+def _fingerprint(settings: EncoderSettings, weights: str, dim: int) -> str:
+    facts = {
+        "weights": weights,
+        "pooling": settings.pooling,
+        "instruction": settings.query_instruction,
+        "max_tokens": settings.max_tokens,
+        "dim": dim,
+        "version": ENCODING_VERSION,
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _adapter_hash(folder: Path) -> str:
+    config = json.loads((folder / "adapter_config.json").read_text())
+    strength = [config.get(key) for key in ("r", "lora_alpha", "use_rslora", "alpha_pattern", "rank_pattern")]
+    return f"{weights_hash(folder)}:{json.dumps(strength, sort_keys=True)}"

@@ -1,0 +1,109 @@
+"""From folders of weights to a bidirectional model in memory."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from indexer.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+
+DType = Literal["auto", "float32", "bfloat16"]
+DTYPES: tuple[DType, ...] = ("auto", "float32", "bfloat16")
+
+
+def load_bidirectional(model_dir: Path, *, attention_dropout: float = 0.0) -> Any:
+    """Load a decoder without its language-model head, in fp32, every token attending to every other.
+
+    Raises:
+        ModelError: the folder is no model, or of a kind transformers does not know.
+    """
+    import torch
+    from transformers import AutoModel
+
+    try:
+        with quiet_transformers():
+            model = AutoModel.from_pretrained(
+                model_dir, dtype=torch.float32, local_files_only=True, attention_dropout=attention_dropout
+            )
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"Cannot load the model in {model_dir}: {error}", "Name a folder that transformers loads."
+        ) from error
+    # The whole switch of LLM2Vec in transformers 5. It must be set here: from_pretrained would drop it.
+    model.config.is_causal = False
+    model.config.use_cache = False
+    return model.eval()
+
+
+def merge_adapters(model: Any, adapters: Sequence[Path]) -> Any:
+    """Fold PEFT adapters into the fp32 weights, one after the other, and give the plain model back.
+
+    Raises:
+        ModelError: a folder is no adapter or does not fit this model.
+    """
+    if not adapters:
+        return model
+    from peft import PeftModel
+
+    for adapter in adapters:
+        if not (adapter / "adapter_config.json").is_file():
+            raise ModelError(
+                f"{adapter} is no adapter: it has no adapter_config.json.", "Name a PEFT adapter's folder."
+            )
+        try:
+            model = PeftModel.from_pretrained(model, adapter).merge_and_unload(safe_merge=True)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise ModelError(
+                f"The adapter in {adapter} does not fit the model: {error}",
+                "Name an adapter that was trained on this model.",
+            ) from error
+    # PEFT rebuilds the model around the same config; an adapter's own settings must not switch attention back.
+    model.config.is_causal = False
+    return model.eval()
+
+
+def pick_device(device: str) -> "torch.device":
+    """Resolve `auto` to the GPU if there is one."""
+    import torch
+
+    if device != "auto":
+        return torch.device(device)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def pick_dtype(dtype: DType, device: "torch.device") -> "torch.dtype":
+    """Resolve `auto` to bfloat16 where the processor multiplies it natively, else float32."""
+    import torch
+
+    if dtype != "auto":
+        return torch.float32 if dtype == "float32" else torch.bfloat16
+    native = torch.cuda.is_bf16_supported() if device.type == "cuda" else _cpu_has_bfloat16()
+    return torch.bfloat16 if native else torch.float32
+
+
+def _cpu_has_bfloat16() -> bool:
+    import torch
+
+    # Torch has no public question for this; both answers are one cpuid away.
+    probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, probe, bool)() for probe in probes)
+
+
+class quiet_transformers:
+    """Silence the loader's progress bars, which would mix with the CLI's own output."""
+
+    def __enter__(self) -> None:
+        from transformers.utils import logging as transformers_logging
+
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+        self.was_on = transformers_logging.is_progress_bar_enabled()
+        transformers_logging.disable_progress_bar()
+
+    def __exit__(self, *_: object) -> None:
+        from transformers.utils import logging as transformers_logging
+
+        if self.was_on:
+            transformers_logging.enable_progress_bar()
