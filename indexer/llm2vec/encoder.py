@@ -180,7 +180,8 @@ def _unit(vectors: Vectors) -> Vectors:
     if not np.isfinite(vectors).all():
         raise ModelError("The model gave numbers that are not finite.", "Set encoder.dtype to float32.")
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.maximum(norms, np.finfo(np.float32).tiny)
+    unit: Vectors = vectors / np.maximum(norms, np.finfo(np.float32).tiny)
+    return unit
 
 
 def _fingerprint(settings: EncoderSettings, weights: str, dim: int) -> str:

@@ -1,0 +1,65 @@
+"""`python -m indexer.llm2vec.training contrastive ...`: one run from the shell."""
+
+import argparse
+import importlib.util
+import logging
+import sys
+from pathlib import Path
+
+from indexer.errors import FootnoteError
+from indexer.llm2vec.training.contrastive import train_contrastive
+from indexer.llm2vec.training.settings import ContrastiveSettings
+from indexer.llm2vec.weights import base_model_dir
+
+
+def main() -> int:
+    """Read the arguments, train, and end with 1 on an error that the user can repair."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    try:
+        train_contrastive(_settings())
+    except FootnoteError as error:
+        sys.stderr.write(f"{error.message}\n{error.remedy}\n")
+        return 1
+    return 0
+
+
+def _settings() -> ContrastiveSettings:
+    parser = argparse.ArgumentParser(prog="python -m indexer.llm2vec.training")
+    parser.add_argument("stage", choices=["contrastive"])
+    parser.add_argument("--pairs", type=Path, required=True, help="JSONL or JSONL.gz of {anchor, positive[, source]}")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run; an unfinished run there goes on")
+    parser.add_argument("--models", type=Path, default=Path(".footnote/models"), help="where the base model is kept")
+    parser.add_argument(
+        "--teacher", default=None, help="a sentence-transformers folder, or an installed package with one"
+    )
+    parser.add_argument("--cap", action="append", default=[], metavar="SOURCE=PAIRS", help="most pairs of a source")
+    parser.add_argument("--budget-s", type=float, default=None)
+    for name, kind in (
+        ("seed", int),
+        ("max-steps", int),
+        ("batch-pairs", int),
+        ("neighbourhoods", int),
+        ("max-tokens", int),
+    ):
+        parser.add_argument(f"--{name}", type=kind, default=argparse.SUPPRESS)
+    for name in ("learning-rate", "distill-weight", "temperature"):
+        parser.add_argument(f"--{name}", type=float, default=argparse.SUPPRESS)
+    values = vars(parser.parse_args())
+    values.pop("stage")
+    caps = tuple((source, int(most)) for source, _, most in (cap.rpartition("=") for cap in values.pop("cap")))
+    teacher = values.pop("teacher")
+    return ContrastiveSettings(
+        model_dir=base_model_dir(values.pop("models")),
+        teacher_dir=_teacher_dir(teacher) if teacher else None,
+        caps=caps,
+        **values,
+    )
+
+
+def _teacher_dir(name: str) -> Path:
+    spec = importlib.util.find_spec(name) if name.isidentifier() else None
+    return Path(spec.origin).parent / "model" if spec and spec.origin else Path(name)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
