@@ -1,0 +1,96 @@
+"""Fusion against values computed by hand, and its order under any permutation of ties."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retriever.fusion import convex, min_max, rrf
+
+LEXICAL = [(1, 12.0), (2, 6.0), (3, 4.0)]
+DENSE = [(3, 0.9), (4, 0.7), (1, 0.5)]
+
+rankings = st.dictionaries(
+    st.integers(0, 30), st.floats(-1e6, 1e6, allow_nan=False, allow_infinity=False), max_size=12
+).map(lambda scores: sorted(scores.items(), key=lambda pair: -pair[1]))
+
+
+def test_min_max_spans_zero_to_one() -> None:
+    assert min_max(LEXICAL) == {1: 1.0, 2: 0.25, 3: 0.0}
+
+
+def test_min_max_from_a_theoretical_floor() -> None:
+    assert min_max(LEXICAL, floor=0.0) == pytest.approx({1: 1.0, 2: 0.5, 3: 1 / 3})
+
+
+@pytest.mark.parametrize("ranking", [[(7, 3.0)], [(7, 3.0), (8, 3.0)]])
+def test_min_max_of_equal_scores_is_one(ranking: list[tuple[int, float]]) -> None:
+    assert set(min_max(ranking).values()) == {1.0}
+
+
+def test_min_max_of_nothing_is_nothing() -> None:
+    assert min_max([]) == {}
+
+
+def test_convex_by_hand() -> None:
+    # min-max: lexical 1: 1, 2: 1/4, 3: 0; dense 3: 1, 4: 1/2, 1: 0
+    fused = convex(LEXICAL, DENSE, dense_weight=0.6)
+    assert [key for key, _ in fused] == [3, 1, 4, 2]
+    assert [score for _, score in fused] == pytest.approx([0.6, 0.4, 0.3, 0.1])
+
+
+@pytest.mark.parametrize(("weight", "best"), [(0.0, 1), (1.0, 3)])
+def test_convex_at_its_ends_follows_one_retriever(weight: float, best: int) -> None:
+    assert convex(LEXICAL, DENSE, weight)[0] == (best, 1.0)
+
+
+def test_convex_of_one_empty_ranking_keeps_the_other() -> None:
+    assert [key for key, _ in convex([], DENSE, 0.5)] == [3, 4, 1]
+    assert [key for key, _ in convex(LEXICAL, [], 0.5)] == [1, 2, 3]
+    assert convex([], [], 0.5) == []
+
+
+@pytest.mark.parametrize("weight", [-0.1, 1.1, math.nan])
+def test_convex_refuses_a_weight_outside_zero_to_one(weight: float) -> None:
+    with pytest.raises(ValueError, match="dense_weight"):
+        convex(LEXICAL, DENSE, weight)
+
+
+def test_rrf_by_hand() -> None:
+    fused = rrf([LEXICAL, DENSE], k=60)
+    assert [key for key, _ in fused] == [1, 3, 2, 4]
+    expected = [1 / 61 + 1 / 63, 1 / 63 + 1 / 61, 1 / 62, 1 / 62]
+    assert [score for _, score in fused] == pytest.approx(expected)
+
+
+def test_rrf_weights_by_hand() -> None:
+    fused = dict(rrf([LEXICAL, DENSE], k=1, weights=[1.0, 3.0]))
+    assert fused == pytest.approx({1: 1 / 2 + 3 / 4, 2: 1 / 3, 3: 1 / 4 + 3 / 2, 4: 3 / 3})
+
+
+def test_rrf_wants_one_weight_for_each_ranking() -> None:
+    with pytest.raises(ValueError):
+        rrf([LEXICAL, DENSE], weights=[1.0])
+
+
+def test_rrf_refuses_a_negative_k() -> None:
+    with pytest.raises(ValueError, match="k is"):
+        rrf([LEXICAL], k=-2)
+
+
+@given(rankings, rankings, st.floats(0, 1))
+def test_fused_scores_are_finite_ordered_and_tied_by_key(
+    lexical: list[tuple[int, float]], dense: list[tuple[int, float]], weight: float
+) -> None:
+    for fused in (convex(lexical, dense, weight), rrf([lexical, dense])):
+        assert {key for key, _ in fused} == {key for key, _ in [*lexical, *dense]}
+        assert all(math.isfinite(score) for _, score in fused)
+        assert fused == sorted(fused, key=lambda pair: (-pair[1], pair[0]))
+        assert all(0 <= score <= 1 + 1e-9 for _, score in fused)
+
+
+@given(st.permutations(list(range(6))))
+def test_order_within_a_tied_ranking_does_not_change_convex(keys: list[int]) -> None:
+    tied = [(key, 2.0) for key in keys]
+    assert [key for key, _ in convex(tied, tied, 0.5)] == [0, 1, 2, 3, 4, 5]
