@@ -1,0 +1,163 @@
+"""A retrieval data set on disk: corpus.jsonl, queries.jsonl and qrels.tsv, checked when it is read.
+
+The layout is BEIR's (Thakur et al. 2021), with three optional fields of a query: `answers`, `answerable`, `turns`.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from indexer.errors import DatasetError
+
+CORPUS, QUERIES, QRELS = "corpus.jsonl", "queries.jsonl", "qrels.tsv"
+_LAYOUT = f"A data set is a folder with {CORPUS} {{_id, title, text}}, {QUERIES} {{_id, text}} and {QRELS}."
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One passage of the corpus, searched as a whole. Published sets hold a few with neither title nor text."""
+
+    id: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One question and what is known about its answer."""
+
+    id: str
+    question: str
+    relevant: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))  # corpus id -> grade
+    answers: tuple[str, ...] = ()
+    answerable: bool = True
+    turns: tuple[str, ...] = ()  # the questions before this one in the same conversation
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A whole data set in memory. `sha256` is of the corpus alone: it names the index built from it."""
+
+    name: str
+    folder: Path
+    entries: tuple[Entry, ...]
+    cases: tuple[Case, ...]
+    corpus_sha256: str
+
+    @property
+    def judged(self) -> tuple[Case, ...]:
+        """The cases that retrieval is scored on: those with at least one judgement."""
+        return tuple(case for case in self.cases if case.relevant)
+
+
+def load_dataset(folder: Path) -> Dataset:
+    """Read and check a data set.
+
+    Raises:
+        DatasetError: a file is missing or malformed, an id is repeated or names nothing, or no judgement says that
+            anything is relevant. The message names the file and the line.
+    """
+    corpus = folder / CORPUS
+    entries = tuple(_entries(corpus))
+    asked = tuple(_cases(folder / QUERIES))
+    grades = _grades(folder / QRELS, {entry.id for entry in entries}, {case.id for case in asked})
+    cases = tuple(
+        Case(c.id, c.question, MappingProxyType(grades.get(c.id, {})), c.answers, c.answerable, c.turns) for c in asked
+    )
+    with corpus.open("rb") as stream:
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    return Dataset(folder.resolve().name, folder, entries, cases, sha256)
+
+
+def _entries(path: Path) -> Iterator[Entry]:
+    for line, row in _unique_rows(path):
+        title, text = row.get("title") or "", row.get("text") or ""
+        if not isinstance(title, str) or not isinstance(text, str):
+            raise _malformed(path, line, "title and text must be strings")
+        yield Entry(row["_id"], title.strip(), text)
+
+
+def _cases(path: Path) -> Iterator[Case]:
+    for line, row in _unique_rows(path):
+        question = row.get("text")
+        if not isinstance(question, str) or not question.strip():
+            raise _malformed(path, line, f'the query "{row["_id"]}" has no text')
+        answerable = row.get("answerable", True)
+        if not isinstance(answerable, bool):
+            raise _malformed(path, line, "answerable must be true or false")
+        yield Case(
+            row["_id"],
+            question,
+            answers=_strings(path, line, row, "answers"),
+            answerable=answerable,
+            turns=_strings(path, line, row, "turns"),
+        )
+
+
+def _strings(path: Path, line: int, row: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    values = row.get(name) or []
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise _malformed(path, line, f"{name} must be a list of strings")
+    return tuple(values)
+
+
+def _unique_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Line number and object of each line; every object has a string `_id` that no other line has."""
+    first_line: dict[str, int] = {}
+    for line, text in _lines(path):
+        try:
+            row = json.loads(text)
+        except ValueError as error:
+            raise _malformed(path, line, f"not JSON ({error})") from error
+        if not isinstance(row, dict) or not isinstance(row.get("_id"), str) or not row["_id"]:
+            raise _malformed(path, line, 'an object with a string "_id" is expected')
+        if row["_id"] in first_line:
+            raise _malformed(path, line, f'the id "{row["_id"]}" is already on line {first_line[row["_id"]]}')
+        first_line[row["_id"]] = line
+        yield line, row
+    if not first_line:
+        raise DatasetError(f"{path} is empty", _LAYOUT)
+
+
+def _grades(path: Path, entry_ids: set[str], case_ids: set[str]) -> dict[str, dict[str, int]]:
+    """Grade of each judged pair: question id -> corpus id -> grade."""
+    grades: dict[str, dict[str, int]] = {}
+    for line, text in _lines(path):
+        cells = text.split("\t")
+        if line == 1 and [cell.strip() for cell in cells] == ["query-id", "corpus-id", "score"]:
+            continue
+        if len(cells) != 3 or not cells[2].strip().lstrip("+-").isdecimal():
+            raise _malformed(path, line, "three tab-separated cells are expected: query id, corpus id, whole number")
+        question, entry, grade = cells[0].strip(), cells[1].strip(), int(cells[2])
+        for id_, known, file in ((question, case_ids, QUERIES), (entry, entry_ids, CORPUS)):
+            if id_ not in known:
+                raise _malformed(path, line, f'the id "{id_}" is not in {file}')
+        if entry in grades.setdefault(question, {}):
+            raise _malformed(path, line, f'"{question}" and "{entry}" are judged twice')
+        grades[question][entry] = grade
+    if not any(grade > 0 for judged in grades.values() for grade in judged.values()):
+        raise DatasetError(f"{path} judges nothing as relevant", "At least one line needs a score above 0.")
+    return grades
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Number (from 1) and text of each line that is not blank."""
+    try:
+        with path.open(encoding="utf-8-sig") as stream:
+            for number, line in enumerate(stream, start=1):
+                if text := line.rstrip("\r\n"):
+                    yield number, text
+    except FileNotFoundError as error:
+        raise DatasetError(f"{path} is missing", _LAYOUT) from error
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}", _LAYOUT) from error
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror}", _LAYOUT) from error
+
+
+def _malformed(path: Path, line: int, what: str) -> DatasetError:
+    return DatasetError(f"{path}, line {line}: {what}", "Correct that line and run the command again.")
