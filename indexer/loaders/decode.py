@@ -1,0 +1,76 @@
+"""Bytes to text: byte order marks, then strict UTF-8, then a guess that is noted."""
+
+import codecs
+from itertools import pairwise
+
+_MARKS = (  # UTF-32 first: its little-endian mark begins with that of UTF-16
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_SAMPLE_BYTES = 2**20  # enough to guess from; guessing over tens of megabytes takes minutes
+_WESTERN = frozenset(  # letters with accents, and the signs that Western texts use
+    "‘’“”‚„…–—•«»‹›€£¥§©®°·¡¿ªº¼½¾×\xa0ŠšŽžŒœŸ"  # noqa: RUF001
+) | {chr(code) for code in range(0xC0, 0x100)}
+_ENOUGH = 0.95
+
+
+def decode(data: bytes) -> tuple[str, str]:
+    """Decode to (text, encoding). Never fails: bytes that fit no encoding become U+FFFD."""
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            return data.decode(encoding, "replace"), encoding
+    if encoding := unmarked_wide_encoding(data):
+        return data.decode(encoding, "replace"), encoding
+    try:
+        return data.decode("utf-8"), "utf-8"
+    except UnicodeDecodeError:
+        pass
+    encoding = "cp1252" if _looks_western(data) else _guess(data)
+    return data.decode(encoding, "replace"), encoding
+
+
+def starts_with_mark(data: bytes) -> bool:
+    """Whether a byte order mark says that this is Unicode text."""
+    return any(data.startswith(mark) for mark, _ in _MARKS)
+
+
+def unmarked_wide_encoding(data: bytes) -> str:
+    """UTF-16 without a byte order mark shows as NUL bytes in every other place; empty when it is not that."""
+    sample = data[:4096]
+    if len(data) % 2 or len(sample) < 4:
+        return ""
+    even, odd = sample[::2].count(0), sample[1::2].count(0)
+    few, many = 0.02 * len(sample) / 2, 0.5 * len(sample) / 2
+    encoding = "utf-16-le" if odd >= many and even <= few else "utf-16-be" if even >= many and odd <= few else ""
+    try:
+        if encoding:
+            data.decode(encoding)
+    except UnicodeDecodeError:
+        return ""
+    return encoding
+
+
+def _looks_western(data: bytes) -> bool:
+    """Whether Windows-1252 explains nearly every byte above ASCII.
+
+    Statistical guesses fail on a few accents in English text, where this rule does not: such letters stand
+    alone or in pairs, and read as Western letters, quotes or dashes.
+    """
+    sample = data[:_SAMPLE_BYTES]
+    high = bytes(byte for byte in sample if byte >= 0x80)
+    fitting = sum(char in _WESTERN for char in high.decode("cp1252", "replace"))
+    pairs = sum(a >= 0x80 and b >= 0x80 for a, b in pairwise(sample))
+    return fitting >= _ENOUGH * len(high) and pairs <= len(high) / 4
+
+
+def _guess(data: bytes) -> str:
+    from charset_normalizer import from_bytes
+
+    sample = data[:_SAMPLE_BYTES]
+    if len(data) > len(sample):  # do not cut a character of several bytes in half
+        sample = sample[: sample.rfind(b"\n") + 1] or sample
+    best = from_bytes(sample).best()
+    return best.encoding if best else "cp1252"
