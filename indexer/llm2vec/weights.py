@@ -5,6 +5,7 @@ import importlib.util
 import json
 import logging
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -21,7 +22,7 @@ BASE_MODEL = "SmolLM2-135M-Instruct"
 HASH_FILE = "weights-hash.json"
 CONVERSION_BYTES = 700 * 2**20  # 538 MB of fp32 weights, the tokenizer, and some slack
 CONVERSION_WAIT_S = 300
-_HASH_BLOCK_BYTES = 2**22
+REMEMBER_OVER_BYTES = 2**26  # smaller files hash in an instant, and an adapter's folder stays clean
 
 _SHIPPED = Path(__file__).parent / "adapters" / "smollm2-135m-contrastive"
 DEFAULT_ADAPTER: Path | None = _SHIPPED if (_SHIPPED / "adapter_model.safetensors").is_file() else None
@@ -141,13 +142,18 @@ def weights_hash(folder: Path) -> str:
     remembered = _read_json(folder / HASH_FILE)
     if remembered.get("files") == stamp:
         return str(remembered["sha256"])
+    digest = _digest(files)
+    if sum(file.stat().st_size for file in files) > REMEMBER_OVER_BYTES:
+        _remember(folder / HASH_FILE, {"sha256": digest, "files": stamp})
+    return digest
+
+
+def _digest(files: Sequence[Path]) -> str:
     digest = hashlib.sha256()
     for file in files:
         with file.open("rb") as stream:
-            while block := stream.read(_HASH_BLOCK_BYTES):
+            while block := stream.read(2**22):
                 digest.update(block)
-    if sum(size for size, _ in stamp.values()) > _HASH_BLOCK_BYTES * 16:
-        _remember(folder / HASH_FILE, {"sha256": digest.hexdigest(), "files": stamp})
     return digest.hexdigest()
 
 
