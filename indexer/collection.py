@@ -1,0 +1,283 @@
+"""A named collection of documents: one truth, two indexes, one writer at a time, any number of readers.
+
+home/collections/NAME/write.lock           held by the only writer; writer.json says who that is
+home/collections/NAME/current.json         which generation answers
+home/collections/NAME/generations/0001/    truth.db, lexical/, dense/
+"""
+
+import builtins
+import contextlib
+import fnmatch
+import logging
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from indexer.document import Chunk, Document
+from indexer.encoder import Vectors
+from indexer.errors import ConfigError, IndexError_
+from indexer.store.dense import Dense
+from indexer.store.disk import disk_error, read_json, write_json
+from indexer.store.lexical import Lexical
+from indexer.store.lexical_writer import LexicalWriter
+from indexer.store.lock import WriteLock
+from indexer.store.records import DocumentInfo, FileRow, Manifest, StoredChunk
+from indexer.store.truth import Keys, Truth
+from indexer.store.writer import Writer, writing
+
+_log = logging.getLogger(__name__)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+LOCK_TIMEOUT_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """Everything that was built with one manifest. Keys and sequence numbers rise across generations."""
+
+    number: int
+    folder: Path
+    truth: Truth
+    lexical: Lexical
+    dense: Dense
+
+
+class Collection:
+    """Safe to share between threads; every call answers from the newest commit of any process."""
+
+    def __init__(self, home: Path, name: str) -> None:
+        self.name = name
+        self.home = home
+        self.folder = _folder(home, name)
+        self.lock = WriteLock(self.folder, name)
+        self._switching = threading.Lock()
+        self._stamp: tuple[int, int] | None = None
+        self._generation: Generation | None = None
+
+    @staticmethod
+    def open(home: Path, name: str, *, create: bool = False) -> "Collection":
+        """Open a collection.
+
+        Raises:
+            ConfigError: the name is not one that a folder may have.
+            IndexError_: it does not exist (and `create` is False), or it is damaged.
+        """
+        collection = Collection(home, name)
+        if not (collection.folder / "current.json").exists():
+            if not create:
+                raise _missing(home, name)
+            _create(collection)
+        _ = collection.generation
+        return collection
+
+    @staticmethod
+    def list(home: Path) -> list[str]:
+        """List the names of the collections under `home`."""
+        return sorted(path.parent.name for path in (home / "collections").glob("*/current.json"))
+
+    @property
+    def generation(self) -> Generation:
+        """The generation that answers now; a switch by another process is noticed."""
+        stamp = self._read_stamp()
+        generation = self._generation
+        if generation is not None and stamp == self._stamp:
+            return generation
+        with self._switching:
+            number = self._current()
+            if self._generation is None or self._generation.number != number:
+                self._generation = self.open_generation(number)
+            self._stamp = stamp
+            return self._generation
+
+    def open_generation(self, number: int, create: bool = False) -> Generation:
+        """Open one generation, serving or not."""
+        folder = self.folder / "generations" / f"{number:04d}"
+        if create:
+            folder.mkdir(parents=True, exist_ok=True)
+        truth = Truth(folder / "truth.db", create)
+        lexical = Lexical(folder / "lexical", truth, self.lock)
+        return Generation(number, folder, truth, lexical, Dense(folder / "dense", truth, self.lock))
+
+    # --- searching
+
+    @property
+    def lexical(self) -> Lexical:
+        """BM25 search."""
+        return self.generation.lexical
+
+    @property
+    def dense(self) -> Dense:
+        """Vector search."""
+        return self.generation.dense
+
+    def chunks(self, keys: Sequence[int]) -> dict[int, StoredChunk]:
+        """Return the chunks of those keys that exist now. Every hit goes through here: a deleted one is absent."""
+        return self.generation.truth.chunks(keys)
+
+    def texts(self) -> Iterator[tuple[int, str, tuple[str, ...], str]]:
+        """Yield (key, title, heading_path, text) of every chunk in order of key."""
+        return self.generation.truth.texts()
+
+    def vectors(self) -> tuple[Keys, Vectors]:
+        """Return every key (n,) and its vector (n, dim), in order of key."""
+        return self.generation.truth.vectors()
+
+    # --- looking
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """What the serving generation was built with; None before the first document."""
+        return self.generation.truth.manifest()
+
+    def sequence(self) -> int:
+        """Return a number that rises with every change; equal numbers mean equal content."""
+        return self.generation.truth.sequence()
+
+    def count(self) -> int:
+        """Return the number of chunks."""
+        return self.generation.truth.count()
+
+    def documents(self) -> builtins.list[DocumentInfo]:
+        """List the documents by source."""
+        return self.generation.truth.documents()
+
+    def document(self, document_id: str) -> Document:
+        """Return one document with its text.
+
+        Raises:
+            IndexError_: there is none of that id.
+        """
+        document = self.generation.truth.document(document_id)
+        if document is None:
+            raise IndexError_(
+                f"There is no document '{document_id}' in collection '{self.name}'",
+                "`footnote documents` lists what there is.",
+            )
+        return document
+
+    def document_chunks(self, document_id: str) -> builtins.list[tuple[int, Chunk]]:
+        """Return (key, chunk) of one document in reading order."""
+        return self.generation.truth.document_chunks(document_id)
+
+    def find(self, pattern: str) -> builtins.list[str]:
+        """Return the ids of the documents that a document id, a path, a folder or a glob names, by source."""
+        absolute = os.path.abspath(pattern)  # noqa: PTH100 - links stay as they were given
+        if not pattern.strip():
+            return []
+        folder = absolute.rstrip("/") + "/"
+        is_glob = any(sign in pattern for sign in "*?[")
+        return [
+            document_id
+            for document_id, source in self.generation.truth.sources()
+            if pattern in (document_id, source)
+            or source == absolute
+            or source.startswith(folder)
+            or (is_glob and (fnmatch.fnmatchcase(source, absolute) or fnmatch.fnmatchcase(Path(source).name, pattern)))
+        ]
+
+    def files(self, state: str | None = None) -> builtins.list[FileRow]:
+        """List the ledger by path: every file that was ever given to ingest, and what became of it."""
+        return self.generation.truth.files(state)
+
+    def check_encoder(self, fingerprint: str) -> None:
+        """Refuse an encoder that did not make this collection's vectors.
+
+        Raises:
+            IndexError_: it is another one; the remedy names the command that fixes it.
+        """
+        manifest = self.manifest
+        if manifest is not None and manifest.fingerprint != fingerprint:
+            raise IndexError_(
+                f"Collection '{self.name}' was built with another encoder ({manifest.fingerprint[:12]}, "
+                f"not {fingerprint[:12]})",
+                f"Run `footnote reindex --collection {self.name}`, or set the encoder it was built with.",
+            )
+
+    # --- writing
+
+    @contextlib.contextmanager
+    def writer(
+        self,
+        on_wait: Callable[[str], None] | None = None,
+        *,
+        command: str = "write",
+        timeout_s: float = LOCK_TIMEOUT_S,
+    ) -> Iterator[Writer]:
+        """Hold the write lock and write; `on_wait` is told who holds it while this waits.
+
+        Raises:
+            IndexError_: the lock was not free within `timeout_s`.
+        """
+        with self.lock.held(command, timeout_s, on_wait):
+            generation = self.generation
+            lexical = LexicalWriter(generation.folder / "lexical", generation.truth)
+            with writing(generation.truth, lexical, generation.dense) as writer:
+                yield writer
+
+    def switch(self, number: int) -> None:
+        """Let generation `number` answer from now on, in every process. Needs the write lock."""
+        write_json(self.folder / "current.json", {"generation": number})
+
+    def generations(self) -> builtins.list[int]:
+        """List the numbers of the generations on disk."""
+        folder = self.folder / "generations"
+        return sorted(int(path.parent.name) for path in folder.glob("*/truth.db") if path.parent.name.isdigit())
+
+    def close(self) -> None:
+        """Let go of files and memory; a later call opens them again."""
+        with self._switching:
+            generation, self._generation, self._stamp = self._generation, None, None
+        if generation is not None:
+            generation.lexical.close()
+            generation.dense.close()
+            generation.truth.close()
+
+    def _read_stamp(self) -> tuple[int, int]:
+        try:
+            stat = (self.folder / "current.json").stat()
+        except OSError as error:
+            raise _missing(self.home, self.name) from error
+        return stat.st_mtime_ns, stat.st_ino
+
+    def _current(self) -> int:
+        number = (read_json(self.folder / "current.json") or {}).get("generation")
+        if isinstance(number, int):
+            return number
+        numbers = self.generations()
+        if len(numbers) == 1:
+            _log.warning("%s is damaged; there is only one generation to answer from", self.folder / "current.json")
+            return numbers[0]
+        raise IndexError_(
+            f"{self.folder / 'current.json'} is damaged, and {len(numbers)} generations are there",
+            'Write {"generation": N} into it, with N the newest folder under generations.',
+        )
+
+
+def _folder(home: Path, name: str) -> Path:
+    if not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"'{name[:80]}' cannot be the name of a collection",
+            "Use letters, digits, dots, dashes and underscores, 64 at most, and begin with a letter or digit.",
+        )
+    return home / "collections" / name
+
+
+def _missing(home: Path, name: str) -> IndexError_:
+    names = Collection.list(home)
+    there = f"There are: {', '.join(names)}. " if names else ""
+    return IndexError_(
+        f"There is no collection '{name}' in {home}", f"{there}`footnote ingest PATH --collection {name}` makes it."
+    )
+
+
+def _create(collection: Collection) -> None:
+    try:
+        collection.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise disk_error(error, collection.folder) from error
+    with collection.lock.held("create"):
+        if not (collection.folder / "current.json").exists():
+            collection.open_generation(1, create=True).truth.close()
+            collection.switch(1)

@@ -1,0 +1,1 @@
+"""One truth (SQLite) and two derived indexes: lexical (tantivy) and dense (FAISS)."""

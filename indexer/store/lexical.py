@@ -1,0 +1,151 @@
+"""The lexical index: BM25 over stems in tantivy, derived from the truth and rebuilt from it when in doubt.
+
+    lexical/applied.json      which build is current, and the last sequence number it holds
+    lexical/<build>/          tantivy's files
+
+Robertson and Zaragoza 2009 (doi:10.1561/1500000019), with k1 = 1.2 and b = 0.75, which tantivy fixes.
+"""
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from indexer.errors import IndexError_
+from indexer.store.lexical_writer import LexicalWriter, open_build, read_applied
+from indexer.store.lock import WriteLock
+from indexer.store.text import query_terms
+from indexer.store.truth import Truth
+
+_logger = logging.getLogger(__name__)
+_MAX_QUERY_TERMS = 1024  # distinct; a pasted page keeps its first thousand
+_MAX_TIES = 4096  # hits of one score that are fetched to cut a tie by key
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    build: str
+    sequence: int
+    index: Any
+    searcher: Any
+
+
+class Lexical:
+    """BM25 search over one generation. Thread-safe; every search sees the newest commit of any process."""
+
+    def __init__(self, folder: Path, truth: Truth, lock: WriteLock) -> None:
+        self._folder, self._truth, self._lock = folder, truth, lock
+        self._reader: _Reader | None = None
+        self._refreshing = threading.Lock()
+
+    def search(self, query: str, k: int) -> list[tuple[int, float]]:
+        """Return (key, score) of the k best chunks, best first, ties by key.
+
+        Raises:
+            IndexError_: the index is damaged and another process holds the lock that repairing it needs.
+        """
+        counts = Counter(query_terms(query)).most_common(_MAX_QUERY_TERMS)
+        if k < 1 or not counts:
+            return []
+        try:
+            return self._search(self._fresh(), counts, k)
+        except IndexError_:
+            raise
+        except Exception as error:
+            with self._refreshing:
+                self._reader = None
+            _logger.warning("lexical index %s failed (%s); rebuilding it", self._folder, error)
+            return self._search(self._fresh(rebuild=True), counts, k)
+
+    def sequence(self) -> int:
+        """Return the last sequence number that was applied; 0 when there is no index."""
+        return int((read_applied(self._folder) or {}).get("sequence", 0))
+
+    def keys(self) -> list[int]:
+        """List every key in the index, in order."""
+        from tantivy import Query
+
+        searcher = self._fresh().searcher
+        hits = searcher.search(Query.all_query(), limit=max(1, searcher.num_docs), count=False).hits
+        return sorted(searcher.fast_field_values("key", [address for _, address in hits]))
+
+    def close(self) -> None:
+        """Let go of the files."""
+        with self._refreshing:
+            self._reader = None
+
+    # --- reading
+
+    def _search(self, reader: _Reader, counts: list[tuple[str, int]], k: int) -> list[tuple[int, float]]:
+        query, limit = _query(reader.index.schema, counts), k + 1
+        while True:
+            hits = reader.searcher.search(query, limit=limit, count=False).hits
+            keys = reader.searcher.fast_field_values("key", [address for _, address in hits])
+            ranked = sorted(((key, score) for key, (score, _) in zip(keys, hits, strict=True)), key=_best_first)
+            if reader.sequence < self._truth.sequence():
+                alive = self._truth.existing([key for key, _ in ranked])
+                ranked = [hit for hit in ranked if hit[0] in alive]
+            complete = len(hits) < limit
+            tie = len(ranked) > k and ranked[-1][1] == ranked[k - 1][1] and limit < k + _MAX_TIES
+            if complete or (len(ranked) > k and not tie):
+                return ranked[:k]
+            limit *= 4
+
+    def _fresh(self, rebuild: bool = False) -> _Reader:
+        with self._refreshing:
+            target = self._truth.sequence()
+            if self._reader is None or self._reader.sequence < target or rebuild:
+                self._reader = None if rebuild else self._load()
+                if self._reader is None or self._reader.sequence < target:
+                    self._catch_up_if_free(rebuild)
+            if self._reader is None:
+                raise IndexError_(
+                    f"The lexical index {self._folder} is missing or damaged, and another process is writing",
+                    "Try again when it has ended; `footnote verify --repair` rebuilds the index.",
+                )
+            return self._reader
+
+    def _catch_up_if_free(self, rebuild: bool) -> None:
+        with self._lock.free() as held:
+            if not held:
+                return
+            try:
+                with LexicalWriter(self._folder, self._truth, rebuild=rebuild) as writer:
+                    writer.catch_up()
+            except IndexError_ as error:  # a full or read-only disk: what is there still answers
+                _logger.warning("%s %s", error.message, error.remedy)
+            self._reader = self._load()
+
+    def _load(self) -> _Reader | None:
+        """Open the current build, or move on in it; None when there is none or it is damaged."""
+        while (applied := read_applied(self._folder)) is not None:
+            build, sequence = applied["build"], applied["sequence"]
+            try:
+                if self._reader is not None and self._reader.build == build:
+                    index = self._reader.index
+                    index.reload()
+                else:
+                    index = open_build(self._folder / build)
+                return _Reader(build, sequence, index, index.searcher())
+            except Exception as error:
+                if read_applied(self._folder) == applied:  # else a new build took its place meanwhile
+                    _logger.warning("lexical index %s is damaged: %s", self._folder, error)
+                    return None
+        return None
+
+
+def _query(schema: Any, counts: Iterable[tuple[str, int]]) -> Any:
+    """Sum BM25 over the query's terms, each as often as it occurs. Built, not parsed: no text can be a syntax error."""
+    from tantivy import Occur, Query
+
+    terms = ((Query.term_query(schema, "text", term, "freq"), float(count)) for term, count in counts)
+    return Query.boolean_query(
+        [(Occur.Should, Query.boost_query(term, count) if count > 1 else term) for term, count in terms]
+    )
+
+
+def _best_first(hit: tuple[int, float]) -> tuple[float, int]:
+    return -hit[1], hit[0]

@@ -1,0 +1,203 @@
+"""Keeps the lexical index in step with the truth, and reads tantivy's own checksums."""
+
+import contextlib
+import json
+import logging
+import re
+import shutil
+import struct
+import uuid
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from indexer.errors import IndexError_
+from indexer.store.changes import now
+from indexer.store.disk import FULL_DISK_REMEDY, checksum, read_json, write_json
+from indexer.store.records import Changes
+from indexer.store.text import ANALYSIS_VERSION, analyzer, embed_text
+from indexer.store.truth import Truth
+
+_logger = logging.getLogger(__name__)
+_HEAP_BYTES = 64 << 20
+_FOOTER_MAGIC = 1337
+
+
+class LexicalWriter:
+    """Applies the truth's operations. Only the holder of the collection's write lock may have one."""
+
+    def __init__(self, folder: Path, truth: Truth, rebuild: bool = False) -> None:
+        self._folder, self._truth = folder, truth
+        self._build, self._sequence = "", 0
+        self._index: Any = None
+        self._writer: Any = None
+        self._certain = False  # whether the index holds exactly the operations up to self._sequence
+        with _named(folder):
+            if rebuild or not self._resume():
+                self._start()
+
+    def __enter__(self) -> "LexicalWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def catch_up(self) -> int:
+        """Apply and commit what is new in the truth; returns the sequence number reached. Safe to repeat."""
+        changes = self._truth.changes(self._sequence)
+        if changes.sequence == self._sequence:
+            return self._sequence
+        try:
+            with _named(self._folder):
+                self._apply(changes)
+        except BaseException:
+            self._writer, self._certain = None, False  # dropping the writer drops what it had not committed
+            raise
+        self._record(changes.sequence)
+        return self._sequence
+
+    def _apply(self, changes: Changes) -> None:
+        if self._writer is None:
+            self._writer = self._index.writer(_HEAP_BYTES, 1)
+        # A commit may have gone unrecorded before a kill: then what is added now is deleted first.
+        stale = changes.deleted if self._certain else (*changes.deleted, *changes.added)
+        for first, last in _merge_ranges(stale):
+            self._writer.delete_documents_by_query(_key_range(self._index.schema, first, last))
+        for first, last in _merge_ranges(changes.added):
+            for key, title, heading_path, text in self._truth.texts(first, last):
+                self._writer.add_document(_document(key, embed_text(title, heading_path, text)))
+        self._writer.commit()
+        self._certain = True
+
+    def close(self) -> None:
+        """Finish merging and let go of tantivy's own lock."""
+        if self._writer is not None:
+            with contextlib.suppress(Exception):  # nothing is lost: the last commit is what counts
+                self._writer.wait_merging_threads()
+            self._writer = None
+
+    def _resume(self) -> bool:
+        applied = read_applied(self._folder)
+        if applied is None or applied["sequence"] > self._truth.sequence():
+            return False
+        try:
+            self._index = open_build(self._folder / applied["build"])
+        except Exception as error:
+            _logger.warning("lexical index %s is damaged (%s); rebuilding it", self._folder, error)
+            return False
+        self._build, self._sequence = applied["build"], applied["sequence"]
+        return True
+
+    def _start(self) -> None:
+        from tantivy import Index
+
+        self._build, self._sequence = uuid.uuid4().hex[:8], 0
+        (self._folder / self._build).mkdir(parents=True)
+        self._index = Index(_schema(), str(self._folder / self._build))
+        self._index.register_tokenizer("stems", analyzer())
+        self._certain = True
+        # Readers keep the old build until the new one has everything.
+        if self._truth.sequence() == 0:
+            self._record(0)
+        else:
+            self.catch_up()
+        for other in self._folder.iterdir():
+            if other.is_dir() and other.name != self._build:
+                shutil.rmtree(other, ignore_errors=True)
+
+    def _record(self, sequence: int) -> None:
+        self._sequence = sequence
+        write_json(
+            self._folder / "applied.json",
+            {"build": self._build, "sequence": sequence, "version": ANALYSIS_VERSION, "at": now()},
+        )
+
+
+def damaged_files(folder: Path) -> list[Path]:
+    """List the files of the committed segments of a tantivy folder that are missing or fail their own checksum."""
+    found = []
+    for segment in json.loads((folder / "meta.json").read_text("utf-8"))["segments"]:
+        name = segment["segment_id"].replace("-", "")
+        files = set(folder.glob(f"{name}.[a-z]*")) | {folder / f"{name}.{end}" for end in ("term", "idx", "fast")}
+        if segment["deletes"]:
+            files.add(folder / f"{name}.{segment['deletes']['opstamp']}.del")
+        found += sorted(path for path in files if not _footer_holds(path))
+    return found
+
+
+def _footer_holds(path: Path) -> bool:
+    # A tantivy file ends in: {"crc": ...}, its length and a magic number, both little-endian u32.
+    try:
+        with path.open("rb") as stream:
+            size = stream.seek(-8, 2) + 8
+            length, magic = struct.unpack("<II", stream.read(8))
+            if magic != _FOOTER_MAGIC or length > size - 8:
+                return False
+            stream.seek(-8 - length, 2)
+            crc = json.loads(stream.read(length))["crc"]
+        return bool(checksum(path, size - 8 - length) == crc)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def open_build(folder: Path) -> Any:
+    from tantivy import Index
+
+    index = Index.open(str(folder))
+    if damaged := damaged_files(folder):
+        # A merge by the writer may have replaced the segments meanwhile: look once more before judging.
+        index = Index.open(str(folder))
+        if damaged := damaged_files(folder):
+            raise ValueError(f"{damaged[0].name} is missing or fails its checksum")
+    index.register_tokenizer("stems", analyzer())
+    return index
+
+
+def read_applied(folder: Path) -> dict[str, Any] | None:
+    applied = read_json(folder / "applied.json") or {}
+    well_formed = isinstance(applied.get("sequence"), int) and re.fullmatch(r"[0-9a-f]+", str(applied.get("build")))
+    return applied if well_formed and applied.get("version") == ANALYSIS_VERSION else None
+
+
+def _schema() -> Any:
+    from tantivy import SchemaBuilder
+
+    builder = SchemaBuilder().add_unsigned_field("key", indexed=True, fast=True)
+    return builder.add_text_field("text", tokenizer_name="stems", index_option="freq").build()
+
+
+def _document(key: int, text: str) -> Any:
+    from tantivy import Document
+
+    document = Document()
+    document.add_unsigned("key", key)
+    document.add_text("text", text)
+    return document
+
+
+def _key_range(schema: Any, first: int, last: int) -> Any:
+    from tantivy import FieldType, Query
+
+    return Query.range_query(schema, "key", FieldType.Unsigned, first, last)
+
+
+def _merge_ranges(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    merged: list[tuple[int, int]] = []
+    for first, last in sorted(ranges):
+        if merged and first <= merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
+        else:
+            merged.append((first, last))
+    return merged
+
+
+@contextlib.contextmanager
+def _named(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError) as error:
+        full = "No space left" in str(error)
+        raise IndexError_(
+            f"No space left to write {folder}" if full else f"Cannot write the lexical index {folder}: {error}",
+            FULL_DISK_REMEDY if full else "The text is safe; `footnote verify --repair` rebuilds the index.",
+        ) from error

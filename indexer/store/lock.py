@@ -1,0 +1,83 @@
+"""One writer a collection: a lock between processes and threads that says who holds it."""
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+from indexer.errors import IndexError_
+from indexer.store.disk import read_json, write_json
+
+_log = logging.getLogger(__name__)
+_POLL_S = 0.1
+
+
+class WriteLock:
+    """The kernel drops the lock when its holder dies, so a kill never leaves a collection locked."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._path = folder / "write.lock"
+        self._note = folder / "writer.json"  # who holds it; only ever shown to a person
+        self._name = name
+
+    @contextlib.contextmanager
+    def held(
+        self, command: str, timeout_s: float = 3600.0, on_wait: Callable[[str], None] | None = None
+    ) -> Iterator[None]:
+        """Hold the lock; while another holds it, tell `on_wait` who, once for each holder.
+
+        Raises:
+            IndexError_: it was not free within `timeout_s`.
+        """
+        deadline, told = time.monotonic() + timeout_s, ""
+        while not (release := self._acquire()):
+            holder = f"{self._holder()} is writing to collection '{self._name}'"
+            if time.monotonic() >= deadline:
+                raise IndexError_(f"{holder}; gave up after {timeout_s:g} s", "Wait until it ends, then run it again.")
+            if holder != told:
+                told = holder
+                (on_wait or _log.warning)(f"{holder}; waiting")
+            time.sleep(_POLL_S)
+        try:
+            write_json(self._note, {"pid": os.getpid(), "command": command, "since": time.time()})
+            yield
+        finally:
+            release()
+
+    @contextlib.contextmanager
+    def free(self) -> Iterator[bool]:
+        """Hold the lock if nobody does; yields whether it is held. Never waits."""
+        try:
+            release = self._acquire()
+        except IndexError_:  # a read-only folder has no writers to meet, and nothing to catch up with
+            release = None
+        try:
+            yield release is not None
+        finally:
+            if release:
+                release()
+
+    def _acquire(self) -> Callable[[], None] | None:
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self._path, timeout=0)  # a new object each time: a shared one would let its own thread in twice
+        try:
+            lock.acquire()
+        except Timeout:
+            return None
+        except OSError as error:
+            raise IndexError_(
+                f"Cannot lock {self._path}: {error.strerror}", "Check the folder's permissions."
+            ) from error
+        return lock.release
+
+    def _holder(self) -> str:
+        note = read_json(self._note) or {}
+        try:
+            since = datetime.fromtimestamp(note["since"]).strftime("%H:%M")
+            return f"another {note['command']} (pid {note['pid']}, since {since})"
+        except (KeyError, TypeError, ValueError):
+            return "another process"

@@ -1,0 +1,255 @@
+"""Reading the truth: documents, chunks, vectors, the ledger, and what changed since a sequence number."""
+
+import contextlib
+import json
+import queue
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from indexer.document import Chunk, Document
+from indexer.encoder import Vectors
+from indexer.store.records import FILE_COLUMNS, Changes, DocumentInfo, FileRow, Manifest, StoredChunk
+from indexer.store.schema import connect, transaction_end, translated
+
+Keys = npt.NDArray[np.int64]
+_IN_LIMIT = 500  # values in one IN (...); SQLite's own limit was 999 for long
+_Value = TypeVar("_Value")
+_ROWS = 2048  # rows fetched at a time when a whole table is read
+
+
+class Truth:
+    """One generation's SQLite file. Safe to share between threads: each call borrows a connection of its own."""
+
+    def __init__(self, path: Path, create: bool = False) -> None:
+        self.path = path
+        self._idle: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
+        self._idle.put(connect(path, create))
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Borrow a connection inside a read transaction: every statement sees the same instant."""
+        with self._connection() as db:
+            db.execute("BEGIN")
+            with transaction_end(db):
+                yield db
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Borrow a connection inside a write transaction, committed when the block ends and undone if it raises."""
+        with self._connection() as db:
+            db.execute("BEGIN IMMEDIATE")
+            with transaction_end(db):
+                yield db
+
+    @contextlib.contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        try:
+            db = self._idle.get_nowait()
+        except queue.Empty:
+            db = connect(self.path)
+        try:
+            with translated(self.path):
+                yield db
+        finally:
+            self._idle.put(db)
+
+    def close(self) -> None:
+        """Close the idle connections; a later call opens new ones."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._idle.get_nowait().close()
+
+    def checkpoint(self) -> None:
+        """Move the write-ahead log into the file and empty it, so that deleted text does not linger there."""
+        with self._connection() as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    # --- what it was built with, and how far it is
+
+    def manifest(self) -> Manifest | None:
+        """Return what the generation was built with; None before the first document."""
+        with self.reading() as db:
+            row = db.execute("SELECT value FROM meta WHERE name = 'manifest'").fetchone()
+        return Manifest(**json.loads(row[0])) if row else None
+
+    def sequence(self) -> int:
+        """Return the number of the newest operation; it only ever rises."""
+        with self.reading() as db:
+            return sequence(db)
+
+    def changes(self, since: int) -> Changes:
+        """Return the operations after `since`."""
+        with self.reading() as db:
+            return changes(db, since)
+
+    def count(self) -> int:
+        """Return the number of chunks."""
+        with self.reading() as db:
+            return int(db.execute("SELECT count(*) FROM chunks").fetchone()[0])
+
+    # --- documents
+
+    def documents(self) -> list[DocumentInfo]:
+        """List the documents by source."""
+        with self.reading() as db:
+            rows = db.execute(
+                "SELECT id, source, title, media_type, bytes, (SELECT count(*) FROM chunks WHERE document_id = d.id),"
+                " json_array_length(pages), added_at FROM documents d ORDER BY source"
+            ).fetchall()
+        return [DocumentInfo(*row) for row in rows]
+
+    def document(self, document_id: str) -> Document | None:
+        """Return one document with its text."""
+        with self.reading() as db:
+            row = db.execute(f"SELECT {_DOCUMENT} FROM documents WHERE id = ?", (document_id,)).fetchone()
+        return _document(row) if row else None
+
+    def all_documents(self) -> Iterator[Document]:
+        """Yield every document with its text, by source."""
+        for info in self.documents():
+            if (document := self.document(info.id)) is not None:
+                yield document
+
+    def sources(self) -> list[tuple[str, str]]:
+        """List (id, source) of every document by source."""
+        with self.reading() as db:
+            return db.execute("SELECT id, source FROM documents ORDER BY source").fetchall()
+
+    # --- chunks and vectors
+
+    def chunks(self, keys: Sequence[int]) -> dict[int, StoredChunk]:
+        """Return the chunks of those keys that exist now."""
+        found: dict[int, StoredChunk] = {}
+        with self.reading() as db:
+            for part, marks in _batches(keys):
+                rows = db.execute(
+                    f"SELECT {_CHUNK}, source, title FROM chunks c JOIN documents d ON d.id = c.document_id"
+                    f" WHERE c.key IN ({marks})",
+                    part,
+                )
+                found.update((row[0], StoredChunk(_chunk(row), row[-2], row[-1])) for row in rows)
+        return found
+
+    def document_chunks(self, document_id: str) -> list[tuple[int, Chunk]]:
+        """Return (key, chunk) of one document in reading order."""
+        with self.reading() as db:
+            rows = db.execute(f"SELECT {_CHUNK} FROM chunks c WHERE document_id = ? ORDER BY ordinal", (document_id,))
+            return [(row[0], _chunk(row)) for row in rows]
+
+    def existing(self, keys: Sequence[int]) -> set[int]:
+        """Return those of the keys that exist now."""
+        with self.reading() as db:
+            return {
+                row[0]
+                for part, marks in _batches(keys)
+                for row in db.execute(f"SELECT key FROM chunks WHERE key IN ({marks})", part)
+            }
+
+    def texts(self, first: int = 0, last: int = 2**62) -> Iterator[tuple[int, str, tuple[str, ...], str]]:
+        """Yield (key, title, heading_path, text) of the chunks with first <= key <= last, in order of key."""
+        statement = (
+            "SELECT key, title, heading_path, c.text FROM chunks c JOIN documents d ON d.id = c.document_id"
+            " WHERE key BETWEEN ? AND ? ORDER BY key LIMIT ?"
+        )
+        while first <= last:  # page by page: no read transaction stays open while the caller works
+            with self.reading() as db:
+                rows = db.execute(statement, (first, last, _ROWS)).fetchall()
+            if not rows:
+                return
+            for key, title, heading_path, text in rows:
+                yield key, title, tuple(json.loads(heading_path)), text
+            first = rows[-1][0] + 1
+
+    def vectors(self) -> tuple[Keys, Vectors]:
+        """Return the keys (n,) in order and their vectors (n, dim)."""
+        manifest = self.manifest()
+        with self.reading() as db:
+            keys, _, vectors = read_vectors(db, manifest.dim if manifest else 0)
+        return keys, vectors
+
+    def cached_vectors(self, hashes: Iterable[bytes], dim: int) -> dict[bytes, Vectors]:
+        """Return the vectors (dim,) of those texts that were encoded before."""
+        found: dict[bytes, Vectors] = {}
+        with self.reading() as db:
+            for part, marks in _batches(list(dict.fromkeys(hashes))):
+                rows = db.execute(f"SELECT embed_hash, vector FROM vectors WHERE embed_hash IN ({marks})", part)
+                found.update((name, unpack([blob], dim)[0]) for name, blob in rows)
+        return found
+
+    # --- the ledger
+
+    def file(self, path: str) -> FileRow | None:
+        """Return the ledger's line on one file."""
+        with self.reading() as db:
+            row = db.execute(f"SELECT {_FILE} FROM files WHERE path = ?", (path,)).fetchone()
+        return FileRow(*row) if row else None
+
+    def files(self, state: str | None = None) -> list[FileRow]:
+        """List the ledger by path, all of it or one state."""
+        with self.reading() as db:
+            rows = db.execute(f"SELECT {_FILE} FROM files WHERE ? IS NULL OR state = ? ORDER BY path", (state, state))
+            return [FileRow(*row) for row in rows]
+
+
+def sequence(db: sqlite3.Connection) -> int:
+    """Return the number of the newest operation."""
+    return int(db.execute("SELECT ifnull(max(seq), 0) FROM operations").fetchone()[0])
+
+
+def changes(db: sqlite3.Connection, since: int) -> Changes:
+    """Return the operations after `since` as this transaction sees them."""
+    rows = db.execute(
+        "SELECT kind, first_key, last_key FROM operations WHERE seq > ? ORDER BY seq", (since,)
+    ).fetchall()
+    added = tuple((first, last) for kind, first, last in rows if kind == "add" and first <= last)
+    deleted = tuple((first, last) for kind, first, last in rows if kind == "delete" and first <= last)
+    return Changes(sequence(db), added, deleted)
+
+
+def read_vectors(db: sqlite3.Connection, dim: int, after_key: int = 0) -> tuple[Keys, Keys, Vectors]:
+    """Read the keys (n,) above `after_key` in order, the ids of their vectors (n,), and the vectors (n, dim)."""
+    count = db.execute("SELECT count(*) FROM chunks WHERE key > ?", (after_key,)).fetchone()[0]
+    numbers, vectors = np.empty((2, count), np.int64), np.empty((count, dim), np.float32)
+    rows = db.execute(
+        "SELECT key, v.id, vector FROM chunks c JOIN vectors v ON v.id = c.vector_id WHERE key > ? ORDER BY key",
+        (after_key,),
+    )
+    done = 0
+    while batch := rows.fetchmany(_ROWS):
+        part = slice(done, done + len(batch))
+        numbers[:, part] = [[key for key, _, _ in batch], [vector_id for _, vector_id, _ in batch]]
+        vectors[part] = unpack([blob for _, _, blob in batch], dim)
+        done += len(batch)
+    return numbers[0], numbers[1], vectors
+
+
+def unpack(blobs: Sequence[bytes], dim: int) -> Vectors:
+    """Turn stored half-precision vectors into rows (len(blobs), dim)."""
+    return np.frombuffer(b"".join(blobs), np.float16).reshape(len(blobs), dim).astype(np.float32)
+
+
+_DOCUMENT = "id, source, title, media_type, sha256, text, pages, metadata"
+_CHUNK = "c.key, c.document_id, c.ordinal, c.text, c.start, c.end, c.heading_path, c.page"
+_FILE = ", ".join(FILE_COLUMNS)
+
+
+def _document(row: Sequence[Any]) -> Document:
+    document_id, source, title, media_type, sha256, text, pages, metadata = row
+    pairs = tuple((name, value) for name, value in json.loads(metadata))
+    return Document(document_id, source, title, media_type, sha256, text, tuple(json.loads(pages)), pairs)
+
+
+def _chunk(row: Sequence[Any]) -> Chunk:
+    _, document_id, ordinal, text, start, end, heading_path, page = row[:8]
+    return Chunk(f"{document_id}:{ordinal}", document_id, text, start, end, tuple(json.loads(heading_path)), page)
+
+
+def _batches(values: Sequence[_Value]) -> Iterator[tuple[list[_Value], str]]:
+    for at in range(0, len(values), _IN_LIMIT):
+        part = list(values[at : at + _IN_LIMIT])
+        yield part, ",".join("?" * len(part))

@@ -1,0 +1,98 @@
+"""Writing to one generation: the truth first, then the indexes that follow from it."""
+
+import contextlib
+import logging
+import time
+from collections.abc import Iterator, Sequence
+
+from indexer.document import Chunk, Document
+from indexer.encoder import Vectors
+from indexer.errors import FootnoteError, IndexError_
+from indexer.store.changes import add_document, delete_document, record_file, write_manifest
+from indexer.store.dense import Dense
+from indexer.store.lexical_writer import LexicalWriter
+from indexer.store.records import FileRow, Manifest
+from indexer.store.truth import Truth
+
+_log = logging.getLogger(__name__)
+_PUBLISH_S = 1.0  # readers of other processes see a new document at most this long after its commit
+
+
+class Writer:
+    """The only writer of a generation while it lives. What `add` and `delete` return from is committed."""
+
+    def __init__(self, truth: Truth, lexical: LexicalWriter, dense: Dense) -> None:
+        self._truth, self._lexical, self._dense = truth, lexical, dense
+        self._published = time.monotonic()
+
+    def begin(self, manifest: Manifest) -> None:
+        """Fix the manifest of a new generation, or check that `manifest` is the one it was built with.
+
+        Raises:
+            IndexError_: the generation was built with another encoder or chunker.
+        """
+        stored = self._truth.manifest()
+        if stored is None:
+            with self._truth.writing() as db:
+                write_manifest(db, manifest)
+        elif (stored.fingerprint, stored.chunker) != (manifest.fingerprint, manifest.chunker):
+            what = "encoder" if stored.fingerprint != manifest.fingerprint else "chunking"
+            raise IndexError_(
+                f"{self._truth.path.parents[2].name!r} was built with another {what}",
+                "Run `footnote reindex` to rebuild it with this one, or go back to the former setting.",
+            )
+
+    def add(self, document: Document, chunks: Sequence[Chunk], vectors: Vectors, file: FileRow | None = None) -> None:
+        """Store a document, its chunks and their vectors (len(chunks), dim) in one transaction, with its ledger line.
+
+        An older version of the document (same id or source) is replaced in the same transaction.
+        """
+        size_bytes = file.bytes if file else len(document.text.encode("utf-8", "surrogatepass"))
+        with self._truth.writing() as db:
+            add_document(db, document, chunks, vectors, size_bytes)
+            if file:
+                record_file(db, file)
+        self.publish()
+
+    def record(self, file: FileRow) -> None:
+        """Write the ledger's line on a file that brought no document."""
+        with self._truth.writing() as db:
+            record_file(db, file)
+
+    def delete(self, *document_ids: str) -> int:
+        """Delete documents in one transaction; returns how many were there. From then on they answer nowhere."""
+        with self._truth.writing() as db:
+            deleted = sum(delete_document(db, document_id) for document_id in document_ids)
+        self.publish()
+        return deleted
+
+    def publish(self, force: bool = False) -> None:
+        """Bring the lexical index up to date if the last time is a while ago; the dense one needs no such step."""
+        if force or time.monotonic() - self._published > _PUBLISH_S:
+            self._lexical.catch_up()
+            self._published = time.monotonic()
+
+    def rebuild(self) -> None:
+        """Build the dense base again from the truth, whatever its state."""
+        self._dense.merge(force=True)
+
+
+@contextlib.contextmanager
+def writing(truth: Truth, lexical: LexicalWriter, dense: Dense) -> Iterator[Writer]:
+    """Write to a generation; at the end, interrupted or not, the indexes follow."""
+    writer = Writer(truth, lexical, dense)
+    try:
+        lexical.catch_up()
+        yield writer
+        writer.publish(force=True)
+        dense.merge()
+    except BaseException:
+        with contextlib.suppress(FootnoteError):  # the first error is the one to tell; opening catches up
+            writer.publish(force=True)
+        raise
+    finally:
+        lexical.close()
+        try:
+            truth.checkpoint()
+        except IndexError_ as error:
+            _log.warning("%s", error.message)
