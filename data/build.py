@@ -12,6 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fpdf import FPDF
 
 DATA = Path(__file__).resolve().parent
 SOURCES = DATA / "sources"
@@ -21,11 +25,33 @@ ZIP_DATE = (2023, 11, 1, 12, 0, 0)
 
 # Real PDFs break words at line ends and set "fi" as one glyph; a reader that cannot undo both loses the word.
 SYLLABLES = (
-    "ob-ser-va-to-ry trans-form-ers gen-er-a-tion share-hold-ers ex-pen-di-ture as-tro-nom-i-cal con-stit-u-ent "
-    "re-place-ment treas-ur-er in-hab-i-tant com-mem-o-rates light-hous-es de-fib-ril-la-tor rec-om-mend-ed "
-    "res-er-voir ca-pac-i-ty con-tri-bu-tions sand-stone grad-u-al-ly su-per-vi-sion con-nect-ed com-put-ed "
-    "el-ec-tron-ic meas-ur-a-bly at-tend-ant pas-sen-ger coun-cil prop-er-ties con-tin-gen-cy in-su-lat-ed"
-).split()
+    "ob-ser-va-to-ry",
+    "trans-form-ers",
+    "gen-er-a-tion",
+    "share-hold-ers",
+    "ex-pen-di-ture",
+    "as-tro-nom-i-cal",
+    "con-stit-u-ent",
+    "re-place-ment",
+    "treas-ur-er",
+    "in-hab-i-tant",
+    "com-mem-o-rates",
+    "light-hous-es",
+    "de-fib-ril-la-tor",
+    "rec-om-mend-ed",
+    "res-er-voir",
+    "ca-pac-i-ty",
+    "con-tri-bu-tions",
+    "sand-stone",
+    "su-per-vi-sion",
+    "con-nect-ed",
+    "com-put-ed",
+    "el-ec-tron-ic",
+    "at-tend-ant",
+    "coun-cil",
+    "prop-er-ties",
+    "con-tin-gen-cy",
+)
 LIGATURES = {"fi": "\ufb01", "fl": "\ufb02"}
 
 
@@ -39,6 +65,18 @@ class Source:
     def target(self) -> Path:
         """Where the document goes, relative to the corpus."""
         return self.path.relative_to(SOURCES).with_suffix("." + self.fields["format"])
+
+    @property
+    def ligatures(self) -> bool:
+        return self.fields.get("font") == "ligatures"
+
+    def shape(self, text: str) -> str:
+        """The text as it is set: with soft hyphens and, where the document asks for them, ligatures."""
+        for word in SYLLABLES:
+            text = text.replace(word.replace("-", ""), word.replace("-", "\u00ad"))
+        for letters, glyph in LIGATURES.items() if self.ligatures else ():
+            text = text.replace(letters, glyph)
+        return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,28 +110,32 @@ def read_blocks(body: str) -> Iterator[Block]:
             yield Block("paragraph", " ".join(lines))
 
 
-def hyphenable(text: str) -> str:
-    """Put soft hyphens into the words of SYLLABLES, so that some lines end inside a word."""
-    for word in SYLLABLES:
-        plain = word.replace("-", "")
-        text = text.replace(plain, word.replace("-", "\u00ad"))
-    return text
-
-
 def write_pdf(source: Source, path: Path) -> None:
     """A4 pages with a running header, a footer and a page number on each."""
+    pdf = new_pages(source)
+    family = "Ligatures" if source.ligatures else "Times"
+    for block in read_blocks(source.body):
+        if block.kind == "heading":
+            pdf.ln(2)
+            pdf.set_font("Helvetica", style="B", size=21 - 3 * block.level)
+            pdf.multi_cell(0, 9, block.text, align="L", new_x="LMARGIN", new_y="NEXT")
+            pdf.ln(1)
+        elif block.kind == "table":
+            pdf.set_font(family, size=11)
+            draw_table(
+                pdf, [[source.shape(cell) for cell in row] for row in block.rows], bold_head=not source.ligatures
+            )
+        else:
+            pdf.set_font(family, size=12)
+            align = "J" if block.kind == "paragraph" else "L"
+            pdf.multi_cell(0, 6.4, source.shape(block.text), align=align, new_x="LMARGIN", new_y="NEXT")
+            pdf.ln(2.6 if block.kind == "paragraph" else 0.6)
+    pdf.output(str(path))
+
+
+def new_pages(source: Source) -> "FPDF":
+    """An empty document whose pages all carry the header and footer of `source`."""
     from fpdf import FPDF
-    from fpdf.fonts import FontFace
-
-    ligatures = source.fields.get("font") == "ligatures"
-    family = "Ligatures" if ligatures else "Times"
-
-    def shape(text: str) -> str:
-        text = hyphenable(text)
-        if ligatures:
-            for letters, glyph in LIGATURES.items():
-                text = text.replace(letters, glyph)
-        return text
 
     class Pages(FPDF):
         def header(self) -> None:
@@ -102,7 +144,7 @@ def write_pdf(source: Source, path: Path) -> None:
             self.ln(4)
 
         def footer(self) -> None:
-            self.set_y(-16)
+            self.set_y(-18)
             self.set_font("Helvetica", size=8)
             self.cell(0, 5, source.fields["footer"], align="L", new_x="LMARGIN", new_y="NEXT")
             self.cell(0, 5, f"Page {self.page_no()} of {{nb}}", align="R")
@@ -110,30 +152,32 @@ def write_pdf(source: Source, path: Path) -> None:
     pdf = Pages(format="A4")
     pdf.set_creation_date(WRITTEN_AT)
     pdf.set_title(source.fields["title"])
-    pdf.set_margins(28, 20, 28)
-    pdf.set_auto_page_break(True, margin=24)
-    if ligatures:
+    pdf.set_margins(30, 20, 30)
+    pdf.set_auto_page_break(True, margin=26)
+    if source.ligatures:
         pdf.add_font("Ligatures", fname=FONT)
     pdf.add_page()
-    for block in read_blocks(source.body):
-        if block.kind == "heading":
-            pdf.ln(2)
-            pdf.set_font("Helvetica", style="B", size=19 - 3 * block.level)
-            pdf.multi_cell(0, 8, block.text, align="L", new_x="LMARGIN", new_y="NEXT")
-            pdf.ln(1)
-        elif block.kind == "table":
-            pdf.set_font(family, size=10)
-            plain = FontFace(emphasis="") if ligatures else FontFace(emphasis="BOLD")
-            with pdf.table(headings_style=plain, line_height=6, borders_layout="MINIMAL") as table:
-                for row in block.rows:
-                    table.row([shape(cell) for cell in row])
-            pdf.ln(3)
-        else:
-            pdf.set_font(family, size=11)
-            align = "J" if block.kind == "paragraph" else "L"
-            pdf.multi_cell(0, 5.6, shape(block.text), align=align, new_x="LMARGIN", new_y="NEXT")
-            pdf.ln(2.4 if block.kind == "paragraph" else 0.6)
-    pdf.output(str(path))
+    return pdf
+
+
+def draw_table(pdf: "FPDF", rows: list[list[str]], bold_head: bool) -> None:
+    """Ruled rows; no column is narrower than its longest word, and what is left goes to the columns that want it."""
+    from fpdf.fonts import FontFace
+
+    padding_mm = 4
+    needed, wanted = [], []
+    for column in zip(*rows, strict=True):
+        needed.append(max(pdf.get_string_width(word) for cell in column for word in cell.split() or [""]) + padding_mm)
+        wanted.append(max(pdf.get_string_width(cell) for cell in column) + padding_mm - needed[-1])
+    spare = pdf.epw - sum(needed)
+    widths = tuple(
+        need + spare * (want + 1) / (sum(wanted) + len(wanted)) for need, want in zip(needed, wanted, strict=True)
+    )
+    head = FontFace(emphasis="BOLD" if bold_head else "")
+    with pdf.table(headings_style=head, line_height=6.4, borders_layout="MINIMAL", col_widths=widths) as table:
+        for row in rows:
+            table.row(row)
+    pdf.ln(3)
 
 
 def write_docx(source: Source, path: Path) -> None:
