@@ -1,0 +1,213 @@
+"""The command line: what each command takes. What it does is in app/commands, imported only when it runs."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.door import Invocation, opened
+
+app = typer.Typer(
+    name="footnote",
+    help="Ask your own documents; every claim carries a footnote to the exact words it rests on.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+evaluation = typer.Typer(help="Measure the search that is served.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(evaluation, name="eval")
+
+
+class Mode(StrEnum):
+    """How to search."""
+
+    bm25 = "bm25"
+    dense = "dense"
+    hybrid = "hybrid"
+
+
+Name = Annotated[str, typer.Option("--collection", "-c", metavar="NAME", help="Which collection.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
+Context = typer.Context
+
+
+@app.callback()
+def footnote(
+    context: Context,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Settings file; see docs/footnote.toml.example.")
+    ] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Log everything, and show tracebacks.")] = False,
+) -> None:
+    context.obj = Invocation(config, debug)
+
+
+@app.command()
+def demo(
+    context: Context,
+    collection: Name = "demo",
+    no_ui: Annotated[bool, typer.Option("--no-ui", help="Stop before the chat page.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Ingest the sample documents, answer the sample questions, open the chat page."""
+    with opened(context, as_json) as settings:
+        from app.demo import run_demo
+
+        run_demo(settings, collection, context.obj.config, with_ui=not (no_ui or as_json), as_json=as_json)
+
+
+@app.command()
+def ingest(
+    context: Context,
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files and folders.", show_default=False)],
+    collection: Name = "default",
+    as_json: Json = False,
+) -> None:
+    """Read, chunk, encode and index documents; only what is new or changed."""
+    with opened(context, as_json) as settings:
+        from app.commands.ingest import run_ingest
+
+        run_ingest(settings, collection, paths, as_json)
+
+
+@app.command()
+def status(context: Context, collection: Name = "default", as_json: Json = False) -> None:
+    """Show what a collection holds and how every file fared."""
+    with opened(context, as_json) as settings:
+        from app.commands.documents import show_status
+
+        show_status(settings, collection, as_json)
+
+
+@app.command()
+def documents(context: Context, collection: Name = "default", as_json: Json = False) -> None:
+    """List the documents."""
+    with opened(context, as_json) as settings:
+        from app.commands.documents import list_documents
+
+        list_documents(settings, collection, as_json)
+
+
+@app.command()
+def delete(
+    context: Context,
+    names: Annotated[list[str], typer.Argument(metavar="ID|PATH...", help="Document ids, paths, folders, globs.")],
+    collection: Name = "default",
+    as_json: Json = False,
+) -> None:
+    """Remove documents; from then on they answer nowhere. The files themselves stay."""
+    with opened(context, as_json) as settings:
+        from app.commands.documents import delete_documents
+
+        delete_documents(settings, collection, names, as_json)
+
+
+@app.command()
+def verify(
+    context: Context,
+    collection: Name = "default",
+    repair: Annotated[bool, typer.Option("--repair", help="Rebuild what can be rebuilt.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Check a collection's text, offsets and both indexes against each other."""
+    with opened(context, as_json) as settings:
+        from app.commands.upkeep import run_verify
+
+        run_verify(settings, collection, repair, as_json)
+
+
+@app.command()
+def search(
+    context: Context,
+    query: Annotated[str, typer.Argument(metavar="QUERY")],
+    collection: Name = "default",
+    k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many passages.")] = 10,
+    mode: Annotated[Mode | None, typer.Option(help="How to search.", show_default="retriever.mode, hybrid")] = None,
+    rerank: Annotated[bool, typer.Option("--rerank", help="Let a cross-encoder order the best again.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Find passages, and show what each stage of the search gave them."""
+    with opened(context, as_json) as settings:
+        from app.commands.search import run_search
+
+        run_search(settings, collection, query, k, mode.value if mode else settings.retriever.mode, rerank, as_json)
+
+
+@app.command()
+def ask(
+    context: Context,
+    question: Annotated[str, typer.Argument(metavar="QUESTION")],
+    collection: Name = "default",
+    as_json: Json = False,
+) -> None:
+    """Answer a question with footnotes."""
+    with opened(context, as_json) as settings:
+        from app.commands.ask import run_ask
+
+        run_ask(settings, collection, question, as_json)
+
+
+@app.command()
+def encode(
+    context: Context,
+    source: Annotated[Path, typer.Option("--input", metavar="FILE.json", help="A JSON list of strings.")],
+    output: Annotated[Path, typer.Option("--output", metavar="FILE.npy", help="Gets float32 unit rows (n, dim).")],
+    instruction: Annotated[str, typer.Option("--instruction", metavar="TEXT", help="Put before every text.")] = "",
+    no_adapter: Annotated[bool, typer.Option("--no-adapter", help="The base model alone.")] = False,
+    collection: Annotated[str, typer.Option("--collection", "-c", hidden=True)] = "default",
+    as_json: Json = False,
+) -> None:
+    """Turn texts into vectors with the configured encoder."""
+    with opened(context, as_json) as settings:
+        from app.commands.encode import run_encode
+
+        run_encode(settings, source, output, instruction, not no_adapter, as_json)
+
+
+@evaluation.command("retrieval")
+def evaluate_retrieval(
+    context: Context,
+    dataset: Annotated[Path, typer.Option("--dataset", metavar="DIR", help="corpus.jsonl, queries.jsonl, qrels.tsv")],
+    modes: Annotated[str, typer.Option(metavar="MODE,...", help="Any of bm25, dense, hybrid.")] = "bm25,dense,hybrid",
+    collection: Annotated[str, typer.Option("--collection", "-c", hidden=True)] = "default",
+    as_json: Json = False,
+) -> None:
+    """Measure nDCG@10, recall@100 and MRR@10 on a data set."""
+    names = [name.strip() for name in modes.split(",") if name.strip()]
+    wrong = [name for name in names if name not in Mode.__members__]
+    if wrong or not names:
+        raise typer.BadParameter(f"{wrong[0] if wrong else modes!r} is none of {', '.join(Mode)}", param_hint="--modes")
+    with opened(context, as_json) as settings:
+        from app.commands.evaluate import run_retrieval
+
+        run_retrieval(settings, dataset, names, as_json)
+
+
+@app.command()
+def ui(
+    context: Context,
+    collection: Annotated[str | None, typer.Option("--collection", "-c", metavar="NAME", help="Shown first.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, show_default="ui.port, 8501")] = None,
+) -> None:
+    """Serve the chat page."""
+    with opened(context) as settings:
+        from app.ui.launch import run_ui
+
+        raise typer.Exit(run_ui(settings, collection, port, config=context.obj.config))
+
+
+@app.command()
+def doctor(context: Context, collection: Name = "default", as_json: Json = False) -> None:
+    """Say what is present, what is missing and what to do."""
+    with opened(context, as_json) as settings:
+        from app.doctor import run_doctor
+
+        run_doctor(settings, as_json)
+
+
+def run() -> None:
+    """Run the command line."""
+    app(prog_name="footnote")

@@ -1,0 +1,1 @@
+"""What the commands do: one file a group, imported only when one of them runs."""

@@ -1,0 +1,58 @@
+"""`search`: passages with the verdict of every stage."""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from app.display import shorten, show
+from app.door import emit
+from app.settings import Settings
+from app.wiring import build_retriever, open_collection
+from retriever.hit import Hit
+from retriever.search import Mode
+
+_SHOWN_CHARS = 300
+
+
+def run_search(settings: Settings, name: str, query: str, k: int, mode: str, rerank: bool, as_json: bool) -> None:
+    """Search one collection and print the hits."""
+    collection = open_collection(settings, name)
+    retriever = build_retriever(settings, collection, with_encoder=mode != "bm25", with_reranker=rerank)
+    timings_ms: dict[str, float] = {}
+    hits = retriever.search(query, k, cast(Mode, mode), rerank, timings_ms)
+    if as_json:
+        timings = {stage: round(spent, 2) for stage, spent in timings_ms.items()}
+        return emit({"query": query, "mode": mode, "hits": [hit_json(hit) for hit in hits], "timings_ms": timings})
+    return _print(hits)
+
+
+def hit_json(hit: Hit) -> dict[str, Any]:
+    """The shape of a hit that other programs rely on."""
+    return {
+        "rank": hit.rank,
+        "score": hit.score,
+        "document": hit.chunk.document_id,
+        "source": hit.source,
+        "title": hit.title,
+        "page": hit.chunk.page,
+        "start": hit.chunk.start,
+        "end": hit.chunk.end,
+        "headings": list(hit.chunk.heading_path),
+        "text": hit.chunk.text,
+        "parts": {stage: {"score": part.score, "rank": part.rank} for stage, part in hit.parts.items()},
+    }
+
+
+def place(source: str, page: int | None) -> str:
+    """Where words stand, for a reader."""
+    return f"{source}, page {page}" if page else source
+
+
+def _print(hits: Sequence[Hit]) -> None:
+    if not hits:
+        return show("Nothing matches.")
+    for hit in hits:
+        parts = ", ".join(f"{stage} {part.score:.3f} (#{part.rank})" for stage, part in hit.parts.items())
+        show(f"{hit.rank}. {place(hit.source, hit.chunk.page)}", "bold", wrap=False)
+        show(f"   {parts}", "dim", wrap=False)
+        show(f"   {shorten(hit.chunk.text, _SHOWN_CHARS)}\n")
+    return None

@@ -1,0 +1,116 @@
+"""The sections of the settings: every key, its default and what it means. The docstrings are the reference."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+
+class Section(BaseModel):
+    """A group of keys: fixed after loading, and refusing keys it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
+
+
+class IndexerSection(Section):
+    """Reading documents and cutting them into chunks."""
+
+    max_file_mb: float = Field(default=64, gt=0)
+    """A larger file is refused, with its size."""
+
+    chunk_tokens: int = Field(default=256, ge=16, le=8192)
+    """Most tokens of a chunk, counted by the encoder's tokenizer. Changing it asks for `footnote reindex`."""
+
+    chunk_overlap_tokens: int = Field(default=0, ge=0)
+    """Tokens that a chunk repeats from the one before it."""
+
+    lock_wait_s: float = Field(default=600, ge=0)
+    """How long to wait for another process that writes to the same collection."""
+
+
+class EncoderSection(Section):
+    """The LLM2Vec encoder. Changing anything but dtype, device and batch_tokens asks for `footnote reindex`."""
+
+    model: str = "smollm2"
+    """smollm2 (comes with the installation) or the folder of another decoder."""
+
+    adapter: str = "default"
+    """default (the one trained for Footnote; with smollm2 only), none, or the folder of a PEFT adapter."""
+
+    pooling: Literal["mean", "weighted_mean", "eos", "bos"] = "mean"
+    """How token states become one vector."""
+
+    query_instruction: str = ""
+    """Words put before a question, never before a passage; give what the model was trained with."""
+
+    max_tokens: int = Field(default=512, ge=8)
+    """A longer text is cut here."""
+
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Number type; auto is bfloat16 where the processor computes with it."""
+
+    device: str = "auto"
+    """auto (a GPU if there is one), cpu, cuda or cuda:1."""
+
+    batch_tokens: int = Field(default=4096, ge=64)
+    """Tokens of one batch: more fills a GPU better and takes more memory."""
+
+
+class RetrieverSection(Section):
+    """Finding passages."""
+
+    mode: Literal["bm25", "dense", "hybrid"] = "hybrid"
+    """How `ask` and the chat page search, and `search` when it is not told."""
+
+    fusion: Literal["convex", "rrf"] = "convex"
+    """How bm25 and dense are joined: by weighted scores, or by ranks alone."""
+
+    dense_weight: float = Field(default=0.5, ge=0, le=1)
+    """Share of the dense score in the convex fusion; the rest is bm25's."""
+
+    rrf_k: float = Field(default=60, gt=0)
+    """The constant of reciprocal rank fusion: larger makes the first ranks count less."""
+
+    candidates: int = Field(default=100, ge=1, le=10_000)
+    """How many passages bm25 and dense each give to the fusion."""
+
+    rerank_candidates: int = Field(default=30, ge=1)
+    """How many passages the reranker reads."""
+
+    reranker: Path | None = None
+    """Folder of a sentence-transformers cross-encoder; without one, `--rerank` is refused."""
+
+    lexical_engine: Literal["tantivy", "rank-bm25"] = "tantivy"
+    """The bm25 engine; rank-bm25 holds everything in memory and is for small collections."""
+
+    max_query_chars: int = Field(default=8_000, ge=1)
+    """A longer question is refused."""
+
+
+class GeneratorSection(Section):
+    """Writing the answer."""
+
+    kind: Literal["auto", "embedded", "server"] = "auto"
+    """embedded (SmolLM2 in this process), server (any OpenAI-compatible one), or auto: a server if base_url is set."""
+
+    base_url: str = ""
+    """Address of the server, ending in /v1, such as http://127.0.0.1:8000/v1."""
+
+    model: str = ""
+    """Name of the model on the server; empty takes the first that it lists."""
+
+    api_key: SecretStr = SecretStr("")
+    """Key for the server, if it asks for one."""
+
+
+class UiSection(Section):
+    """The chat page."""
+
+    host: str = "127.0.0.1"
+    """Address the page listens on; 0.0.0.0 opens it to the network, without any login."""
+
+    port: int = Field(default=8501, ge=1, le=65535)
+    """Port of the page."""
+
+    max_upload_mb: int = Field(default=64, ge=1)
+    """Largest file that can be uploaded."""

@@ -1,0 +1,175 @@
+"""Reading the settings: footnote.toml, then FOOTNOTE_* variables over it. Every mistake is named by its full key."""
+
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from app.sections import (
+    EncoderSection,
+    GeneratorSection,
+    IndexerSection,
+    RetrieverSection,
+    Section,
+    UiSection,
+)
+from indexer.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parent.parent
+FILE_NAME = "footnote.toml"
+PREFIX, NESTED = "FOOTNOTE_", "__"
+# Variables that are no settings: this file's own, the launcher's, and what tests and benchmarks look at.
+OTHER_VARIABLES = ("FOOTNOTE_CONFIG", "FOOTNOTE_PYTHON", "FOOTNOTE_BENCH", "FOOTNOTE_TEST_")
+# Keys that hold a path, and the words that they may hold instead.
+PATHS: dict[str, tuple[str, ...]] = {
+    "home": (),
+    "encoder.model": ("smollm2",),
+    "encoder.adapter": ("default", "none"),
+    "retriever.reranker": (),
+}
+REFERENCE = "docs/footnote.toml.example lists every key."
+
+
+class Settings(Section):
+    """Everything that can be set."""
+
+    home: Path = ROOT / ".footnote"
+    """Where collections, converted models and logs are kept. A relative path is meant from the file that sets it."""
+
+    indexer: IndexerSection = IndexerSection()
+    encoder: EncoderSection = EncoderSection()
+    retriever: RetrieverSection = RetrieverSection()
+    generator: GeneratorSection = GeneratorSection()
+    ui: UiSection = UiSection()
+
+    @property
+    def models_dir(self) -> Path:
+        """Cache of models that were converted from installed packages."""
+        return self.home / "models"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A value as somebody wrote it, and where."""
+
+    key: str  # "retriever.dense_weight"
+    value: Any
+    where: str  # how a message names the place
+    folder: Path  # what a relative path in it is relative to
+
+
+def load_settings(config: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from `config` (or the file that `find_file` finds) and from `environ` (or the process's own).
+
+    Raises:
+        ConfigError: the file is missing or not TOML, a key is unknown, or a value is of the wrong kind.
+    """
+    environ = os.environ if environ is None else environ
+    file = find_file(config, environ)
+    given = {item.key: item for item in _from_file(file)} if file else {}
+    given |= {item.key: item for item in _from_environment(environ)}
+    tree: dict[str, Any] = {}
+    for item in given.values():
+        *sections, key = item.key.split(".")
+        table = tree
+        for section in sections:
+            table = table.setdefault(section, {})
+        table[key] = _located(item)
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        raise _wrong_value(error, given) from error
+
+
+def find_file(config: Path | None, environ: Mapping[str, str]) -> Path | None:
+    """Find the settings file: `config`, $FOOTNOTE_CONFIG, ./footnote.toml, the one beside the program, or none."""
+    if named := config or environ.get("FOOTNOTE_CONFIG"):
+        file = Path(named).expanduser()
+        if not file.is_file():
+            raise ConfigError(f"There is no settings file {file}.", "Correct --config or FOOTNOTE_CONFIG.")
+        return file.absolute()
+    return next((folder / FILE_NAME for folder in (Path.cwd(), ROOT) if (folder / FILE_NAME).is_file()), None)
+
+
+def known_keys(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Walk every key by its full name, with what pydantic knows about it."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            yield from known_keys(field.annotation, f"{prefix}{name}.")
+        else:
+            yield prefix + name, field
+
+
+def variable(key: str) -> str:
+    """Name of the environment variable of a key."""
+    return PREFIX + key.replace(".", NESTED).upper()
+
+
+def _from_file(file: Path) -> Iterator[Given]:
+    try:
+        with file.open("rb") as stream:
+            tree = tomllib.load(stream)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} is not TOML: {error}", "Correct that line.") from error
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}", "Check its permissions.") from error
+    keys = [key for key, _ in known_keys()]
+    for key, value in _leaves(tree, keys):
+        if key not in keys:
+            raise ConfigError(f"{file}: there is no setting {key}.", _nearest(key, keys))
+        yield Given(key, value, str(file), file.parent)
+
+
+def _leaves(table: Mapping[str, Any], keys: list[str], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in table.items():
+        is_section = any(key.startswith(f"{prefix}{name}.") for key in keys)
+        if isinstance(value, dict) and (is_section or value):
+            yield from _leaves(value, keys, f"{prefix}{name}.")
+        elif not isinstance(value, dict) or not is_section:
+            yield prefix + name, value
+
+
+def _from_environment(environ: Mapping[str, str]) -> Iterator[Given]:
+    keys = {variable(key): key for key, _ in known_keys()}
+    for name, value in environ.items():
+        if not name.startswith(PREFIX) or name.startswith(OTHER_VARIABLES):
+            continue
+        if name not in keys:
+            raise ConfigError(f"There is no setting for the variable {name}.", _nearest(name, list(keys)))
+        yield Given(keys[name], value, f"the variable {name}", Path.cwd())
+
+
+def _nearest(name: str, names: list[str]) -> str:
+    near = get_close_matches(name, names, n=1, cutoff=0.6)
+    # A misspelt section hides a right key: compare the last part alone before giving up.
+    near = near or [known for known in names if known.rpartition(".")[2] == name.rpartition(".")[2]]
+    return f"Did you mean {near[0]}? {REFERENCE}" if near else REFERENCE
+
+
+def _located(item: Given) -> Any:
+    """Make the value absolute if it is a path."""
+    if not isinstance(item.value, str) or item.key not in PATHS or item.value in PATHS[item.key]:
+        return item.value
+    if not item.value:
+        raise ConfigError(f"{item.key} in {item.where} is empty.", "Name a folder, or leave the setting out.")
+    return str(item.folder / Path(item.value).expanduser())
+
+
+def _wrong_value(error: ValidationError, given: Mapping[str, Given]) -> ConfigError:
+    first = error.errors()[0]
+    key = next((key for key in given if _names(first["loc"], key)), ".".join(str(part) for part in first["loc"]))
+    if key not in given:
+        return ConfigError(f"The setting {key} is not valid: {first['msg']}.", REFERENCE)
+    value = "(hidden)" if "api_key" in key else repr(given[key].value)
+    return ConfigError(f"{key} = {value} in {given[key].where} is not valid.", f"{first['msg']}. {REFERENCE}")
+
+
+def _names(location: tuple[int | str, ...], key: str) -> bool:
+    path = ".".join(str(part) for part in location)  # may go on below the key, into the alternatives of its type
+    return path == key or path.startswith(key + ".")

@@ -1,0 +1,121 @@
+"""From settings to parts: the one place that decides which encoder, reranker and chat model are used."""
+
+import logging
+import threading
+from functools import lru_cache
+from pathlib import Path
+
+from app.sections import EncoderSection
+from app.settings import Settings
+from indexer.chunk import ChunkSettings
+from indexer.collection import Collection
+from indexer.encoder import Encoder
+from retriever.rerank import Reranker
+from retriever.search import Retriever, RetrieverSettings
+
+_log = logging.getLogger(__name__)
+_loading = threading.Lock()
+
+
+def open_collection(settings: Settings, name: str, *, create: bool = False) -> Collection:
+    """Open a collection of the settings' home.
+
+    Raises:
+        IndexError_: it does not exist (and `create` is false), or cannot be opened.
+    """
+    return Collection.open(settings.home, name, create=create)
+
+
+def build_encoder(settings: Settings, *, adapter: bool = True) -> Encoder:
+    """Load the encoder, once a process for the same settings.
+
+    Raises:
+        ModelError: weights or adapter are missing.
+    """
+    section = settings.encoder if adapter else settings.encoder.model_copy(update={"adapter": "none"})
+    with _loading:  # two sessions that begin at once must not load it twice
+        return _encoder(section, settings.models_dir)
+
+
+def build_retriever(
+    settings: Settings, collection: Collection, *, with_encoder: bool = True, with_reranker: bool = False
+) -> Retriever:
+    """Join a collection with the encoder, unless only bm25 is wanted, and with the reranker, if that is wanted.
+
+    Raises:
+        ModelError: weights are missing.
+    """
+    encoder = build_encoder(settings) if with_encoder else None
+    reranker = build_reranker(settings) if with_reranker else None
+    return Retriever(collection, encoder, retriever_settings(settings), reranker)
+
+
+def build_reranker(settings: Settings) -> Reranker | None:
+    """Load the cross-encoder, or None when the settings name none."""
+    folder = settings.retriever.reranker
+    if folder is None:
+        return None
+    with _loading:
+        return _reranker(folder)
+
+
+def retriever_settings(settings: Settings) -> RetrieverSettings:
+    """What the retriever needs to know of the settings."""
+    section = settings.retriever
+    return RetrieverSettings(
+        fusion=section.fusion,
+        dense_weight=section.dense_weight,
+        rrf_k=section.rrf_k,
+        candidates=section.candidates,
+        rerank_candidates=section.rerank_candidates,
+        lexical_engine=section.lexical_engine,
+        max_query_chars=section.max_query_chars,
+    )
+
+
+def chunk_settings(settings: Settings) -> ChunkSettings:
+    """How documents are cut."""
+    return ChunkSettings(settings.indexer.chunk_tokens, settings.indexer.chunk_overlap_tokens)
+
+
+def model_dir(section: EncoderSection, models_dir: Path) -> Path:
+    """Folder of the encoder's base model; smollm2 is converted from its package at the first use."""
+    from indexer.llm2vec.weights import base_model_dir
+
+    return base_model_dir(models_dir) if section.model == "smollm2" else Path(section.model)
+
+
+def adapter_dir(section: EncoderSection) -> Path | None:
+    """Folder of the encoder's adapter, or None for the base model alone."""
+    from indexer.llm2vec.weights import DEFAULT_ADAPTER
+
+    if section.adapter == "none" or (section.adapter == "default" and section.model != "smollm2"):
+        return None
+    if section.adapter != "default":
+        return Path(section.adapter)
+    if DEFAULT_ADAPTER is None:
+        _log.warning("the encoder's adapter is missing from this copy of Footnote: dense search will be poor")
+    return DEFAULT_ADAPTER
+
+
+@lru_cache(maxsize=2)
+def _encoder(section: EncoderSection, models_dir: Path) -> Encoder:
+    from indexer.llm2vec.encoder import load_encoder
+
+    return load_encoder(
+        model_dir(section, models_dir),
+        adapter_dir(section),
+        pooling=section.pooling,
+        query_instruction=section.query_instruction,
+        max_tokens=section.max_tokens,
+        dtype=section.dtype,
+        device=section.device,
+        batch_tokens=section.batch_tokens,
+    )
+
+
+@lru_cache(maxsize=1)
+def _reranker(folder: Path) -> Reranker:
+    from retriever.rerank import CrossEncoderReranker
+
+    return CrossEncoderReranker(folder)
