@@ -28,7 +28,12 @@ def write_manifest(db: sqlite3.Connection, manifest: Manifest) -> None:
 
 
 def add_document(
-    db: sqlite3.Connection, document: Document, chunks: Sequence[Chunk], vectors: Vectors, size_bytes: int
+    db: sqlite3.Connection,
+    document: Document,
+    chunks: Sequence[Chunk],
+    vectors: Vectors,
+    size_bytes: int,
+    added_at: str,
 ) -> None:
     """Insert a document with its chunks and their vectors (len(chunks), dim), in place of an older version of it.
 
@@ -43,7 +48,7 @@ def add_document(
     named = (document.id, document.source, document.title, document.media_type, document.sha256, document.text)
     pages, metadata = json.dumps(document.pages), json.dumps(document.metadata)
     db.execute(
-        "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*named, pages, metadata, size_bytes, now())
+        "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*named, pages, metadata, size_bytes, added_at)
     )
     for ordinal, (chunk, vector) in enumerate(zip(chunks, vectors, strict=True)):
         _insert_chunk(db, document, ordinal, chunk, vector)

@@ -128,7 +128,8 @@ class Dense:
 
     def _refresh(self, manifest: Manifest) -> _View:
         view, note = self._view, read_note(self._folder)
-        if view is None or (note and (view.base is None or view.base.note.build != note.build)):
+        resized = view is not None and view.delta.vectors.shape[1] != manifest.dim
+        if view is None or resized or (note and (view.base is None or view.base.note.build != note.build)):
             view = self._open(manifest)
         view = self._advance(view, manifest.dim)
         if view.dead_share > _MAX_DEAD_SHARE:  # until the writer has merged, exact is the only right answer

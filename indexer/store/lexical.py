@@ -39,6 +39,7 @@ class Lexical:
     def __init__(self, folder: Path, truth: Truth, lock: WriteLock) -> None:
         self._folder, self._truth, self._lock = folder, truth, lock
         self._reader: _Reader | None = None
+        self._stamp = (0, 0)  # of applied.json when it was last read
         self._refreshing = threading.Lock()
 
     def search(self, query: str, k: int) -> list[tuple[int, float]]:
@@ -96,8 +97,9 @@ class Lexical:
 
     def _fresh(self, rebuild: bool = False) -> _Reader:
         with self._refreshing:
-            target = self._truth.sequence()
-            if self._reader is None or self._reader.sequence < target or rebuild:
+            target, stamp = self._truth.sequence(), self._read_stamp()
+            if self._reader is None or self._reader.sequence < target or stamp != self._stamp or rebuild:
+                self._stamp = stamp
                 self._reader = None if rebuild else self._load()
                 if self._reader is None or self._reader.sequence < target:
                     self._catch_up_if_free(rebuild)
@@ -107,6 +109,13 @@ class Lexical:
                     "Try again when it has ended; `footnote verify --repair` rebuilds the index.",
                 )
             return self._reader
+
+    def _read_stamp(self) -> tuple[int, int]:
+        try:
+            stat = (self._folder / "applied.json").stat()
+        except OSError:
+            return 0, 0
+        return stat.st_mtime_ns, stat.st_ino
 
     def _catch_up_if_free(self, rebuild: bool) -> None:
         with self._lock.free() as held:

@@ -56,7 +56,6 @@ class FileRow:
     load_ms: float = 0.0
     chunk_ms: float = 0.0
     encode_ms: float = 0.0
-    write_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

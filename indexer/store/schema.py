@@ -31,8 +31,7 @@ _MIGRATIONS = (
     CREATE TABLE files (
         path TEXT PRIMARY KEY, state TEXT NOT NULL, reason TEXT NOT NULL, remedy TEXT NOT NULL, sha256 TEXT NOT NULL,
         bytes INTEGER NOT NULL, document_id TEXT NOT NULL, chunks INTEGER NOT NULL, cleaner TEXT NOT NULL,
-        updated_at TEXT NOT NULL, load_ms REAL NOT NULL, chunk_ms REAL NOT NULL, encode_ms REAL NOT NULL,
-        write_ms REAL NOT NULL);
+        updated_at TEXT NOT NULL, load_ms REAL NOT NULL, chunk_ms REAL NOT NULL, encode_ms REAL NOT NULL);
     CREATE INDEX files_document ON files(document_id);
     CREATE TABLE operations (
         seq INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL CHECK (kind IN ('add', 'delete')),

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from indexer.document import Chunk, Document
 from indexer.encoder import Vectors
 from indexer.errors import FootnoteError, IndexError_
-from indexer.store.changes import add_document, delete_document, record_file, write_manifest
+from indexer.store.changes import add_document, delete_document, now, record_file, write_manifest
 from indexer.store.dense import Dense
 from indexer.store.lexical_writer import LexicalWriter
 from indexer.store.records import FileRow, Manifest
@@ -32,7 +32,7 @@ class Writer:
             IndexError_: the generation was built with another encoder or chunker.
         """
         stored = self._truth.manifest()
-        if stored is None:
+        if stored is None or (stored != manifest and not self._truth.sources()):
             with self._truth.writing() as db:
                 write_manifest(db, manifest)
         elif (stored.fingerprint, stored.chunker) != (manifest.fingerprint, manifest.chunker):
@@ -42,22 +42,31 @@ class Writer:
                 "Run `footnote reindex` to rebuild it with this one, or go back to the former setting.",
             )
 
-    def add(self, document: Document, chunks: Sequence[Chunk], vectors: Vectors, file: FileRow | None = None) -> None:
+    def add(
+        self,
+        document: Document,
+        chunks: Sequence[Chunk],
+        vectors: Vectors,
+        file: FileRow | None = None,
+        *,
+        added_at: str = "",
+    ) -> None:
         """Store a document, its chunks and their vectors (len(chunks), dim) in one transaction, with its ledger line.
 
         An older version of the document (same id or source) is replaced in the same transaction.
         """
         size_bytes = file.bytes if file else len(document.text.encode("utf-8", "surrogatepass"))
         with self._truth.writing() as db:
-            add_document(db, document, chunks, vectors, size_bytes)
+            add_document(db, document, chunks, vectors, size_bytes, added_at or now())
             if file:
                 record_file(db, file)
         self.publish()
 
-    def record(self, file: FileRow) -> None:
-        """Write the ledger's line on a file that brought no document."""
+    def record(self, *files: FileRow) -> None:
+        """Write the ledger's lines on files that brought no document."""
         with self._truth.writing() as db:
-            record_file(db, file)
+            for file in files:
+                record_file(db, file)
 
     def delete(self, *document_ids: str) -> int:
         """Delete documents in one transaction; returns how many were there. From then on they answer nowhere."""
