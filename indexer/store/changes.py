@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple
 from datetime import UTC, datetime
 
@@ -69,6 +69,23 @@ def record_file(db: sqlite3.Connection, row: FileRow) -> None:
     """Write the ledger's line on one file."""
     marks = ", ".join("?" * len(FILE_COLUMNS))
     db.execute(f"INSERT OR REPLACE INTO files ({', '.join(FILE_COLUMNS)}) VALUES ({marks})", astuple(row))
+
+
+def raise_numbers(db: sqlite3.Connection, last: Mapping[str, int]) -> None:
+    """Let the next key and sequence number come after `last` (by table), and after every one of this file."""
+    for table, number in last.items():
+        row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
+        if row is None:
+            db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table, number))
+        else:
+            db.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = ?", (max(number, row[0]), table))
+
+
+def mark(db: sqlite3.Connection) -> None:
+    """Take a sequence number without changing a document."""
+    db.execute(
+        "INSERT INTO operations (kind, document_id, first_key, last_key, at) VALUES ('add', '', 1, 0, ?)", (now(),)
+    )
 
 
 def _remove(db: sqlite3.Connection, document_id: str) -> list[int]:

@@ -113,6 +113,18 @@ class LexicalWriter:
         )
 
 
+def check_build(folder: Path) -> str:
+    """Say why the current build of a lexical folder cannot be used; empty when it can."""
+    applied = read_applied(folder)
+    if applied is None:
+        return "The index is missing or its applied.json is damaged"
+    try:
+        open_build(folder / applied["build"])
+    except Exception as error:  # tantivy raises ValueError, OSError and its own
+        return f"The index is damaged: {error}"
+    return ""
+
+
 def damaged_files(folder: Path) -> list[Path]:
     """List the files of the committed segments of a tantivy folder that are missing or fail their own checksum."""
     found = []

@@ -37,9 +37,10 @@ class Writer:
                 write_manifest(db, manifest)
         elif (stored.fingerprint, stored.chunker) != (manifest.fingerprint, manifest.chunker):
             what = "encoder" if stored.fingerprint != manifest.fingerprint else "chunking"
+            name = self._truth.path.parents[2].name
             raise IndexError_(
-                f"{self._truth.path.parents[2].name!r} was built with another {what}",
-                "Run `footnote reindex` to rebuild it with this one, or go back to the former setting.",
+                f"Collection '{name}' was built with another {what}",
+                f"Run `footnote reindex --collection {name}`, or go back to the setting it was built with.",
             )
 
     def add(
@@ -49,13 +50,15 @@ class Writer:
         vectors: Vectors,
         file: FileRow | None = None,
         *,
+        size_bytes: int = 0,
         added_at: str = "",
     ) -> None:
         """Store a document, its chunks and their vectors (len(chunks), dim) in one transaction, with its ledger line.
 
-        An older version of the document (same id or source) is replaced in the same transaction.
+        An older version of the document (same id or source) is replaced in the same transaction. Size and date are
+        taken from `file` and the clock unless given.
         """
-        size_bytes = file.bytes if file else len(document.text.encode("utf-8", "surrogatepass"))
+        size_bytes = size_bytes or (file.bytes if file else len(document.text.encode()))
         with self._truth.writing() as db:
             add_document(db, document, chunks, vectors, size_bytes, added_at or now())
             if file:

@@ -1,0 +1,185 @@
+"""reindex(): a new generation beside the serving one, built from the stored text; rollback() returns to the old one.
+
+Readers go on with the old generation until the pointer is switched at one instant. A run that was cut off goes on where
+it stopped. Keys and sequence numbers continue from the old generation, so one can never be taken for another's.
+"""
+
+import logging
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from indexer.chunk import ChunkSettings, chunk
+from indexer.collection import LOCK_TIMEOUT_S, Collection, Generation
+from indexer.document import Chunk, Document
+from indexer.encoder import Encoder, Vectors
+from indexer.errors import IndexError_
+from indexer.ingest import Progress, manifest_of
+from indexer.store.changes import mark, raise_numbers
+from indexer.store.lexical_writer import LexicalWriter
+from indexer.store.records import DocumentInfo, Manifest
+from indexer.store.text import embed_hash, embed_text
+from indexer.store.writer import Writer, writing
+
+_log = logging.getLogger(__name__)
+_BATCH_CHUNKS = 128
+
+
+def reindex(
+    collection: Collection,
+    encoder: Encoder,
+    chunk_settings: ChunkSettings,
+    on_progress: Callable[[Progress], None] | None = None,
+    *,
+    on_wait: Callable[[str], None] | None = None,
+    timeout_s: float = LOCK_TIMEOUT_S,
+) -> int:
+    """Build the collection anew with this encoder and chunking, switch to it, and return the number of its generation.
+
+    Texts whose vectors this encoder made before are not encoded again. The old generation stays for rollback().
+
+    Raises:
+        IndexError_: another process writes for longer than `timeout_s`, or the disk is full; the old one still answers.
+    """
+    with collection.lock.held("reindex", timeout_s, on_wait):
+        old = collection.generation
+        new = _begin(collection, old, manifest_of(encoder, chunk_settings))
+        lexical = LexicalWriter(new.folder / "lexical", new.truth)
+        with writing(new.truth, lexical, new.dense) as writer:
+            _Build(old, new, writer, encoder, chunk_settings, on_progress).run()
+            _continue_numbers(old, new)  # again: the old one may have gone on since a cut-off run
+        new.truth.close()
+        collection.switch(new.number)
+        _remove_all_but(collection, (old.number, new.number))
+        return new.number
+
+
+def rollback(
+    collection: Collection, *, on_wait: Callable[[str], None] | None = None, timeout_s: float = LOCK_TIMEOUT_S
+) -> int:
+    """Return to the generation before the last reindex; what was ingested or deleted since is not in it.
+
+    Raises:
+        IndexError_: there is none, or another process writes for longer than `timeout_s`.
+    """
+    with collection.lock.held("rollback", timeout_s, on_wait):
+        current = collection.generation
+        older = [number for number in collection.generations() if number < current.number]
+        if not older:
+            raise IndexError_(
+                f"Collection '{collection.name}' has no earlier generation", "Only a reindex can be rolled back."
+            )
+        target = collection.open_generation(older[-1])
+        _continue_numbers(current, target)
+        target.truth.close()
+        collection.switch(target.number)
+        return target.number
+
+
+def _begin(collection: Collection, old: Generation, manifest: Manifest) -> Generation:
+    """Go on with a generation that a cut-off reindex with the same manifest left behind, or start one."""
+    for number in collection.generations():
+        if number > old.number:
+            unfinished = collection.open_generation(number)
+            stored = unfinished.truth.manifest()
+            if stored and replace(stored, created_at="") == replace(manifest, created_at=""):
+                return unfinished
+            unfinished.truth.close()
+            shutil.rmtree(unfinished.folder)
+    new = collection.open_generation(old.number + 1, create=True)
+    _continue_numbers(old, new)
+    return new
+
+
+def _continue_numbers(source: Generation, target: Generation) -> None:
+    with source.truth.reading() as db:
+        numbers = dict(db.execute("SELECT name, seq FROM sqlite_sequence WHERE name IN ('chunks', 'operations')"))
+    with target.truth.writing() as db:
+        raise_numbers(db, numbers)
+        mark(db)
+
+
+def _remove_all_but(collection: Collection, numbers: tuple[int, int]) -> None:
+    for number in collection.generations():
+        if number not in numbers:
+            shutil.rmtree(collection.folder / "generations" / f"{number:04d}", ignore_errors=True)
+
+
+class _Build:
+    """Fills a new generation from an old one, document by document."""
+
+    def __init__(
+        self,
+        old: Generation,
+        new: Generation,
+        writer: Writer,
+        encoder: Encoder,
+        settings: ChunkSettings,
+        on_progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self._old, self._new, self._writer = old, new, writer
+        self._encoder, self._settings, self._on_progress = encoder, settings, on_progress
+        self._began = time.monotonic()
+        self._chunks = self._tokens = self._bytes_done = 0
+        manifest = old.truth.manifest()
+        self._same_encoder = manifest is not None and manifest.fingerprint == encoder.fingerprint
+
+    def run(self) -> None:
+        """Copy what is missing, drop what was deleted since a cut-off run, and copy the rest of the ledger."""
+        self._writer.begin(manifest_of(self._encoder, self._settings))
+        infos = self._old.truth.documents()
+        done = {document.id: document.sha256 for document in self._new.truth.all_documents()}
+        stale = set(done) - {info.id for info in infos}
+        if stale:
+            self._writer.delete(*sorted(stale))
+        total = sum(info.bytes for info in infos)
+        for at, info in enumerate(infos):
+            document = self._old.truth.document(info.id)
+            if document is not None and done.get(info.id) != document.sha256:
+                self._copy(document, info, self._progress(at, len(infos), total, info.source))
+            self._bytes_done += info.bytes
+        self._writer.record(*(row for row in self._old.truth.files() if row.state != "indexed"))
+        self._progress(len(infos), len(infos), total, "")
+
+    def _copy(self, document: Document, info: DocumentInfo, tell: Callable[[], None]) -> None:
+        chunks = chunk(document, self._encoder.count_tokens, self._settings)
+        vectors = self._vectors(document, chunks, tell)
+        row = self._old.truth.file(document.source)
+        if row is not None and row.document_id == document.id:
+            row = replace(row, chunks=len(chunks))
+        self._writer.add(document, chunks, vectors, row, size_bytes=info.bytes, added_at=info.added_at)
+        self._chunks += len(chunks)
+
+    def _vectors(self, document: Document, chunks: Sequence[Chunk], tell: Callable[[], None]) -> Vectors:
+        texts = [embed_text(document.title, piece.heading_path, piece.text) for piece in chunks]
+        names = [embed_hash(text) for text in texts]
+        vectors = self._new.truth.cached_vectors(names, self._encoder.dim)
+        if self._same_encoder:
+            vectors |= self._old.truth.cached_vectors(names, self._encoder.dim)
+        missing = {name: text for name, text in zip(names, texts, strict=True) if name not in vectors}
+        for part in _parts(list(missing)):
+            wanted = [missing[name] for name in part]
+            vectors.update(zip(part, self._encoder.encode(wanted), strict=True))
+            self._tokens += sum(self._encoder.count_tokens(wanted))
+            tell()
+        return np.stack([vectors[name] for name in names])
+
+    def _progress(self, done: int, total: int, total_bytes: int, current: str) -> Callable[[], None]:
+        def tell() -> None:
+            if self._on_progress is None:
+                return
+            elapsed = time.monotonic() - self._began
+            left = total_bytes - self._bytes_done
+            eta_s = elapsed / self._bytes_done * left if self._bytes_done else None
+            self._on_progress(Progress(done, total, self._chunks, self._tokens, 0, elapsed, eta_s, current))
+
+        tell()
+        return tell
+
+
+def _parts(names: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    for at in range(0, len(names), _BATCH_CHUNKS):
+        yield names[at : at + _BATCH_CHUNKS]
