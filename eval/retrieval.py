@@ -1,0 +1,105 @@
+"""How well the served retriever finds what is relevant."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from statistics import fmean, median
+from time import perf_counter
+from typing import Any, cast
+
+from eval.dataset import Case, Dataset, load_dataset
+from eval.index import OnProgress, index_corpus
+from eval.metrics import RETRIEVAL_METRICS, score_rankings
+from eval.statistics import bootstrap_interval
+from indexer.chunk import ChunkSettings
+from indexer.encoder import Encoder
+from indexer.errors import ConfigError
+from retriever.hit import Hit
+from retriever.rerank import Reranker
+from retriever.search import MODES, Mode, Retriever, RetrieverSettings
+
+DEPTH = 100  # documents ranked for each question: recall@100 needs no more
+_CHUNKS_A_DOCUMENT = 5  # so many chunks are fetched for each of them when the corpus is chunked
+
+
+def evaluate_retrieval(
+    dataset_dir: Path,
+    modes: Sequence[str],
+    encoder: Encoder | None,
+    home: Path,
+    settings: RetrieverSettings | None = None,
+    *,
+    chunking: ChunkSettings | None = None,
+    reranker: Reranker | None = None,
+    on_progress: OnProgress | None = None,
+) -> dict[str, Any]:
+    """Score each mode on a data set's judged questions, and say what was evaluated.
+
+    `encoder` may be None when `modes` is bm25 alone: nothing is encoded then. The corpus is indexed once for each
+    encoder and chunking, under `home`/eval. With a `reranker` every mode is reranked.
+
+    Returns:
+        {"dataset", "modes": {mode: {"ndcg@10", "recall@100", "mrr@10", "n", "ci95": {metric: [low, high]}, "p50_ms"}},
+        "entries", "indexed", "encoder", "chunking", "settings"}
+
+    Raises:
+        ConfigError: a mode is unknown or needs an encoder that was not given.
+        DatasetError: the data set does not load.
+    """
+    _check_modes(modes, encoder)
+    dataset = load_dataset(dataset_dir)
+    settings = settings or RetrieverSettings()
+    collection = index_corpus(dataset, home, encoder, chunking, on_progress)
+    retriever = Retriever(collection, encoder, settings, reranker)
+    k = DEPTH * _CHUNKS_A_DOCUMENT if chunking else DEPTH
+    results = {}
+    for mode in modes:
+        search = partial(retriever.search, k=k, mode=cast(Mode, mode), rerank=reranker is not None)
+        rankings, latencies_ms = _rank(search, dataset.judged, mode, on_progress)
+        results[mode] = _summary(dataset, rankings) | {"p50_ms": round(median(latencies_ms), 2)}
+    return {
+        "dataset": dataset.name,
+        "modes": results,
+        "entries": len(dataset.entries),
+        "indexed": len(collection.documents()),
+        "encoder": encoder.fingerprint if encoder else None,
+        "chunking": asdict(chunking) if chunking else None,
+        "settings": asdict(settings),
+    }
+
+
+def _check_modes(modes: Sequence[str], encoder: Encoder | None) -> None:
+    for mode in modes:
+        if mode not in MODES:
+            raise ConfigError(f'"{mode}" is not a search mode', f"Choose from: {', '.join(MODES)}.")
+        if mode != "bm25" and encoder is None:
+            raise ConfigError(f"The mode {mode} needs an encoder", "Give one, or evaluate bm25 alone.")
+    if not modes:
+        raise ConfigError("No search mode was given to evaluate", f"Choose from: {', '.join(MODES)}.")
+
+
+def _rank(
+    search: Callable[[str], tuple[Hit, ...]], cases: Sequence[Case], mode: str, on_progress: OnProgress | None
+) -> tuple[dict[str, list[str]], list[float]]:
+    """Entry ids for each question, best first, and how long each search took."""
+    rankings: dict[str, list[str]] = {}
+    latencies_ms = []
+    for done, case in enumerate(cases, start=1):
+        began = perf_counter()
+        hits = search(case.question)
+        latencies_ms.append((perf_counter() - began) * 1000)
+        rankings[case.id] = list(dict.fromkeys(hit.source for hit in hits))[:DEPTH]
+        if on_progress:
+            on_progress(mode, done, len(cases))
+    return rankings, latencies_ms
+
+
+def _summary(dataset: Dataset, rankings: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    scores = score_rankings({case.id: case.relevant for case in dataset.judged}, rankings)
+    values = {metric: list(scores[metric].values()) for metric in RETRIEVAL_METRICS}
+    means: dict[str, Any] = {metric: round(fmean(values[metric]), 6) for metric in RETRIEVAL_METRICS}
+    intervals = {metric: [round(end, 4) for end in bootstrap_interval(values[metric])] for metric in RETRIEVAL_METRICS}
+    assert all(math.isfinite(mean) for mean in means.values())
+    return means | {"n": len(dataset.judged), "ci95": intervals}

@@ -1,0 +1,46 @@
+"""BM25 by the rank-bm25 package, in memory: an engine for small sets, and the oracle for the one that serves."""
+
+from collections.abc import Iterable
+from math import log
+
+import numpy as np
+from rank_bm25 import BM25Okapi
+
+from indexer.store.text import analyze, query_terms
+from retriever.fusion import best_first
+
+K1, B = 1.2, 0.75  # tantivy's, which fixes them
+
+
+class RankBM25:
+    """BM25 over `(key, text)` pairs, with the terms of the lexical index. Building and searching read every text.
+
+    rank-bm25's own idf is negative for a term that more than half of the texts hold, and is then replaced by a share
+    of the mean idf (its Okapi), or it scores texts that hold no term of the query (its Plus and L). In a set of ten
+    chunks that is most terms. So the Okapi scorer is given Lucene's idf, ln(1 + (N - n + .5) / (n + .5)), which is
+    never negative (Robertson and Zaragoza 2009, section 3.4; Kamphuis et al., ECIR 2020, compare the variants).
+    """
+
+    def __init__(self, passages: Iterable[tuple[int, str]]) -> None:
+        pairs = [(key, analyze(text)) for key, text in passages]
+        self._keys = [key for key, _ in pairs]
+        self._scorer = _lucene_scorer([terms for _, terms in pairs]) if any(terms for _, terms in pairs) else None
+
+    def search(self, query: str, k: int) -> list[tuple[int, float]]:
+        """Return the `k` best (key, score) that hold a term of the query, best first, ties by key."""
+        if self._scorer is None:
+            return []
+        scores = self._scorer.get_scores(query_terms(query))
+        found = np.flatnonzero(scores > 0)
+        return best_first((self._keys[i], float(scores[i])) for i in found)[:k]
+
+
+def _lucene_scorer(texts: list[list[str]]) -> BM25Okapi:
+    scorer = BM25Okapi(texts, k1=K1, b=B)
+    holders: dict[str, int] = {}
+    for frequencies in scorer.doc_freqs:
+        for term in frequencies:
+            holders[term] = holders.get(term, 0) + 1
+    n = scorer.corpus_size
+    scorer.idf = {term: log(1 + (n - held + 0.5) / (held + 0.5)) for term, held in holders.items()}
+    return scorer

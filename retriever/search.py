@@ -1,0 +1,190 @@
+"""From a question to ranked chunks, with what each stage thought of every one of them."""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import perf_counter
+from types import MappingProxyType
+from typing import Literal, Protocol, get_args
+
+from indexer.collection import Collection
+from indexer.encoder import Encoder
+from indexer.errors import ConfigError
+from indexer.store.records import StoredChunk
+from indexer.store.text import embed_text
+from retriever.fusion import Ranking, best_first, convex, rrf
+from retriever.hit import Hit, Part
+from retriever.rerank import Reranker
+
+Mode = Literal["bm25", "dense", "hybrid"]
+MODES: tuple[str, ...] = get_args(Mode)
+
+
+@dataclass(frozen=True, slots=True)
+class RetrieverSettings:
+    """How to search. The defaults of `dense_weight` and `candidates` are measured: see docs/decisions.md."""
+
+    fusion: Literal["convex", "rrf"] = "convex"
+    dense_weight: float = 0.5  # of the convex combination, 0..1
+    rrf_k: float = 60
+    candidates: int = 100  # how many each of the two retrievers gives to the fusion
+    rerank_candidates: int = 30  # how many the reranker reads
+    lexical_engine: Literal["tantivy", "rank-bm25"] = "tantivy"
+    max_query_chars: int = 8_000
+
+
+class Retriever:
+    """Searches one collection. Thread-safe; sees what any process commits at the next search."""
+
+    def __init__(
+        self,
+        collection: Collection,
+        encoder: Encoder | None,
+        settings: RetrieverSettings | None = None,
+        reranker: Reranker | None = None,
+    ) -> None:
+        self._collection = collection
+        self._encoder = encoder
+        self._settings = settings or RetrieverSettings()
+        self._reranker = reranker
+        self._rank_bm25: tuple[int, _Lexical] | None = None
+        self._lock = threading.Lock()
+
+    def search(
+        self,
+        query: str,
+        k: int = 10,
+        mode: Mode = "hybrid",
+        rerank: bool = False,
+        timings_ms: dict[str, float] | None = None,
+    ) -> tuple[Hit, ...]:
+        """Return the `k` best chunks; fewer only when the collection does not hold more that match.
+
+        `timings_ms`, when given, gets the time of each stage that ran (bm25, encode, dense, fuse, fetch, rerank).
+
+        Raises:
+            ConfigError: the question is empty or too long, the mode needs an encoder, or `rerank` needs a reranker.
+            IndexError_: the collection was built with another encoder.
+        """
+        self._check(query, k, mode, rerank)
+        query = query.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate is no text to any index
+        timings = {} if timings_ms is None else timings_ms
+        stages = self._rank(query, mode, max(k, self._settings.candidates), timings)
+        keys = [key for key, _ in stages[_last(stages)]]
+        with _clock(timings, "fetch"):
+            found = self._existing(keys, max(k, self._settings.rerank_candidates) if rerank else k)
+        if rerank:
+            with _clock(timings, "rerank"):
+                stages["rerank"] = self._rerank(query, found)
+        return _hits(found, stages)[:k]
+
+    def _rank(self, query: str, mode: Mode, depth: int, timings: dict[str, float]) -> dict[str, Ranking]:
+        """Rankings of the stages that the mode has; the last one decides."""
+        stages: dict[str, Ranking] = {}
+        if mode != "dense":
+            with _clock(timings, "bm25"):
+                stages["bm25"] = self._lexical().search(query, depth)
+        if mode != "bm25":
+            stages["dense"] = self._dense(query, depth, timings)
+        if mode == "hybrid":
+            with _clock(timings, "fuse"):
+                stages[self._settings.fusion] = self._fuse(stages["bm25"], stages["dense"])
+        return stages
+
+    def _check(self, query: str, k: int, mode: str, rerank: bool) -> None:
+        limit = self._settings.max_query_chars
+        if not query.strip():
+            raise ConfigError("The question is empty", "Ask something in words.")
+        if len(query) > limit:
+            raise ConfigError(
+                f"The question has {len(query):,} characters, the limit is {limit:,}",
+                "Shorten it, or raise retriever.max_query_chars.",
+            )
+        if mode not in MODES:
+            raise ConfigError(f'"{mode}" is not a search mode', f"Choose one of: {', '.join(MODES)}.")
+        if k < 1:
+            raise ConfigError(f"{k} results were asked for", "Ask for at least one.")
+        if rerank and self._reranker is None:
+            raise ConfigError(
+                "Reranking was asked for, but no reranker is configured",
+                "Set retriever.reranker to the folder of a sentence-transformers cross-encoder.",
+            )
+
+    def _dense(self, query: str, depth: int, timings: dict[str, float]) -> Ranking:
+        encoder = self._encoder
+        if encoder is None:
+            raise ConfigError("Dense search needs an encoder, and none is loaded", "Use the mode bm25.")
+        self._collection.check_encoder(encoder.fingerprint)
+        with _clock(timings, "encode"):
+            vector = encoder.encode([query], encoder.query_instruction)[0]
+        with _clock(timings, "dense"):
+            return self._collection.dense.search(vector, depth)
+
+    def _fuse(self, lexical: Ranking, dense: Ranking) -> Ranking:
+        if self._settings.fusion == "rrf":
+            return rrf([lexical, dense], self._settings.rrf_k)
+        return convex(lexical, dense, self._settings.dense_weight)
+
+    def _existing(self, keys: Sequence[int], wanted: int) -> dict[int, StoredChunk]:
+        """Read the first `wanted` of the keys that still exist, in their order: one may have been deleted meanwhile."""
+        found: dict[int, StoredChunk] = {}
+        for at in range(0, len(keys), wanted):
+            chunks = self._collection.chunks(keys[at : at + wanted])
+            found.update((key, chunks[key]) for key in keys[at : at + wanted] if key in chunks)
+            if len(found) >= wanted:
+                break
+        return dict(list(found.items())[:wanted])
+
+    def _rerank(self, query: str, found: Mapping[int, StoredChunk]) -> Ranking:
+        assert self._reranker is not None
+        head = list(found)[: self._settings.rerank_candidates]
+        chunks = [found[key] for key in head]
+        texts = [embed_text(stored.title, stored.chunk.heading_path, stored.chunk.text) for stored in chunks]
+        return best_first(zip(head, self._reranker.score(query, texts), strict=True))
+
+    def _lexical(self) -> "_Lexical":
+        if self._settings.lexical_engine == "tantivy":
+            return self._collection.lexical
+        from retriever.bm25 import RankBM25
+
+        with self._lock:
+            sequence = self._collection.sequence()
+            if self._rank_bm25 is None or self._rank_bm25[0] != sequence:
+                passages = ((key, embed_text(title, path, text)) for key, title, path, text in self._collection.texts())
+                self._rank_bm25 = sequence, RankBM25(passages)
+            return self._rank_bm25[1]
+
+
+class _Lexical(Protocol):
+    def search(self, query: str, k: int) -> list[tuple[int, float]]: ...
+
+
+def _hits(found: Mapping[int, StoredChunk], stages: dict[str, Ranking]) -> tuple[Hit, ...]:
+    """Join chunks with every stage's verdict, in the order of the last stage.
+
+    What the reranker did not read follows in the order of the stage before it, and is marked with that stage.
+    """
+    parts: dict[int, dict[str, Part]] = {key: {} for key in found}
+    for stage, ranking in stages.items():
+        for rank, (key, score) in enumerate(ranking, start=1):
+            if key in parts:
+                parts[key][stage] = Part(score, rank)
+    order = dict.fromkeys(key for ranking in reversed(stages.values()) for key, _ in ranking if key in found)
+    hits = []
+    for rank, key in enumerate(order, start=1):
+        stage = next(name for name in reversed(stages) if name in parts[key])
+        stored, score = found[key], parts[key][stage].score
+        hits.append(Hit(stored.chunk, stored.source, stored.title, score, rank, stage, MappingProxyType(parts[key])))
+    return tuple(hits)
+
+
+def _last(stages: dict[str, Ranking]) -> str:
+    return next(reversed(stages))
+
+
+@contextmanager
+def _clock(timings_ms: dict[str, float], stage: str) -> Iterator[None]:
+    began = perf_counter()
+    yield
+    timings_ms[stage] = (perf_counter() - began) * 1000
