@@ -14,8 +14,10 @@ from eval.index import OnProgress, index_corpus
 from eval.metrics import RETRIEVAL_METRICS, score_rankings
 from eval.statistics import bootstrap_interval
 from indexer.chunk import ChunkSettings
+from indexer.collection import Collection
 from indexer.encoder import Encoder
 from indexer.errors import ConfigError
+from indexer.store.text import embed_text
 from retriever.hit import Hit
 from retriever.rerank import Reranker
 from retriever.search import MODES, Mode, Retriever, RetrieverSettings
@@ -33,16 +35,18 @@ def evaluate_retrieval(
     *,
     chunking: ChunkSettings | None = None,
     reranker: Reranker | None = None,
+    max_tokens: int | None = None,
     on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
     """Score each mode on a data set's judged questions, and say what was evaluated.
 
     `encoder` may be None when `modes` is bm25 alone: nothing is encoded then. The corpus is indexed once for each
     encoder and chunking, under `home`/eval. With a `reranker` every mode is reranked.
+    `max_tokens` is the encoder's limit: given, the texts beyond it are counted as "truncated".
 
     Returns:
         {"dataset", "modes": {mode: {"ndcg@10", "recall@100", "mrr@10", "n", "ci95": {metric: [low, high]}, "p50_ms"}},
-        "entries", "indexed", "encoder", "chunking", "settings"}
+        "entries", "indexed", "truncated", "encoder", "chunking", "settings"}
 
     Raises:
         ConfigError: a mode is unknown or needs an encoder that was not given.
@@ -64,10 +68,19 @@ def evaluate_retrieval(
         "modes": results,
         "entries": len(dataset.entries),
         "indexed": len(collection.documents()),
+        "truncated": _truncated(collection, encoder, max_tokens),
         "encoder": encoder.fingerprint if encoder else None,
         "chunking": asdict(chunking) if chunking else None,
         "settings": asdict(settings),
     }
+
+
+def _truncated(collection: Collection, encoder: Encoder | None, max_tokens: int | None) -> int | None:
+    """Number of texts that the encoder cut; None when that is not known."""
+    if encoder is None or max_tokens is None:
+        return None
+    texts = [embed_text(title, heading_path, text) for _, title, heading_path, text in collection.texts()]
+    return sum(tokens > max_tokens for tokens in encoder.count_tokens(texts))
 
 
 def _check_modes(modes: Sequence[str], encoder: Encoder | None) -> None:

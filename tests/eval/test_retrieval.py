@@ -155,6 +155,16 @@ def test_an_entry_found_through_several_chunks_counts_once(folder: Path, home: P
     assert chunked["modes"]["bm25"]["recall@100"] == pytest.approx(2 / 3, abs=1e-6)
 
 
+def test_texts_beyond_the_encoders_limit_are_counted(folder: Path, home: Path) -> None:
+    def truncated(encoder: TopicEncoder | None, max_tokens: int | None) -> object:
+        return evaluate_retrieval(folder, ["bm25"], encoder, home, max_tokens=max_tokens)["truncated"]
+
+    assert truncated(TopicEncoder(), 5) == 1  # nine words; the others have five with their title, five and two
+    assert truncated(TopicEncoder(), 9) == 0
+    assert truncated(TopicEncoder(), None) is None
+    assert truncated(None, 5) is None
+
+
 def test_progress_reaches_its_total(folder: Path, home: Path) -> None:
     told: list[tuple[str, int, int]] = []
     evaluate_retrieval(
