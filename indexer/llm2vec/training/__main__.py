@@ -3,6 +3,7 @@
 import argparse
 import importlib.util
 import logging
+import shlex
 import sys
 from pathlib import Path
 
@@ -16,7 +17,8 @@ def main() -> int:
     """Read the arguments, train, and end with 1 on an error that the user can repair."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     try:
-        train_contrastive(_settings())
+        command = f"python -m indexer.llm2vec.training {shlex.join(sys.argv[1:])}"
+        train_contrastive(_settings(), command)
     except FootnoteError as error:
         sys.stderr.write(f"{error.message}\n{error.remedy}\n")
         return 1
@@ -29,6 +31,7 @@ def _settings() -> ContrastiveSettings:
     parser.add_argument("--pairs", type=Path, required=True, help="JSONL or JSONL.gz of {anchor, positive[, source]}")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; an unfinished run there goes on")
     parser.add_argument("--models", type=Path, default=Path(".footnote/models"), help="where the base model is kept")
+    parser.add_argument("--model", type=Path, default=None, help="another base model's folder")
     parser.add_argument(
         "--teacher", default=None, help="a sentence-transformers folder, or an installed package with one"
     )
@@ -48,9 +51,13 @@ def _settings() -> ContrastiveSettings:
     values.pop("stage")
     caps = tuple((source, int(most)) for source, _, most in (cap.rpartition("=") for cap in values.pop("cap")))
     teacher = values.pop("teacher")
+    models, model = values.pop("models"), values.pop("model")
+    model_dir = model or base_model_dir(models)
     return ContrastiveSettings(
-        model_dir=base_model_dir(values.pop("models")),
+        model_dir=model_dir,
+        base_name=model_dir.name.removesuffix("-fp32"),
         teacher_dir=_teacher_dir(teacher) if teacher else None,
+        teacher_name=teacher or "",
         caps=caps,
         **values,
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 from torch.nn import functional
 
@@ -19,6 +20,7 @@ from indexer.llm2vec.encoder import batches_by_length, pad_right
 from indexer.llm2vec.loading import load_bidirectional, pick_device, pick_dtype
 from indexer.llm2vec.pooling import pool
 from indexer.llm2vec.tokens import load_tokenizer, tokenize
+from indexer.llm2vec.training.card import write_card
 from indexer.llm2vec.training.checkpoint import Position, load_checkpoint, save_checkpoint
 from indexer.llm2vec.training.lora import add_lora, lora_parameters, save_adapter
 from indexer.llm2vec.training.loss import info_nce, relation_kl, usable_negatives
@@ -52,32 +54,44 @@ class Student:
         return functional.normalize(torch.cat(parts)[back], dim=1)
 
 
-def train_contrastive(settings: ContrastiveSettings) -> dict[str, float]:
-    """Train, or go on with, the run in `settings.out`; leave the adapter and its figures there.
+def train_contrastive(settings: ContrastiveSettings, command: str = "") -> dict[str, float]:
+    """Train, or go on with, the run in `settings.out`; leave the adapter and its model card there.
+
+    `command` is what the model card tells others to type.
 
     Raises:
-        ConfigError: neither steps nor a time budget is given.
+        ConfigError: neither steps nor a time budget is given, or another run writes to the same folder.
         DatasetError, ModelError: the pairs or a model cannot be read.
     """
     if not settings.max_steps and not settings.budget_s:
         raise ConfigError("A run needs an end.", "Give a number of steps or a time budget.")
     settings.out.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(settings.out / "run.lock", timeout=0):
+            return _train(settings, command)
+    except Timeout as error:
+        raise ConfigError(
+            f"Another run is writing to {settings.out}.", "Wait for it, or name another folder."
+        ) from error
+
+
+def _train(settings: ContrastiveSettings, command: str) -> dict[str, float]:
     torch.manual_seed(settings.seed)
-    pairs, dev = hold_out(
-        cap_sources(read_pairs(settings.pairs), dict(settings.caps), settings.seed), settings.dev_pairs, settings.seed
-    )
+    given = cap_sources(read_pairs(settings.pairs), dict(settings.caps), settings.seed)
+    pairs, dev = hold_out(given, settings.dev_pairs, settings.seed)
     teacher = Teacher(settings.teacher_dir) if settings.teacher_dir else None
     student = _new_student(settings)
-    optimizer = torch.optim.AdamW(
-        [p for _, p in lora_parameters(student.model)], settings.learning_rate, weight_decay=0.0
-    )
+    learned = [parameter for _, parameter in lora_parameters(student.model)]
+    optimizer = torch.optim.AdamW(learned, settings.learning_rate, weight_decay=0.0)
     position = load_checkpoint(settings.out, student.model, optimizer)
     order = islice(_plan(pairs, teacher, settings), position.step, None)
     position = _run(student, teacher, optimizer, order, position, settings)
     save_adapter(student.model, settings.out)
-    figures = dev_figures(student, dev, pairs, settings.seed)
-    _log(settings.out, {"step": position.step, "elapsed_s": round(position.elapsed_s, 1), **figures})
-    return {"steps": position.step, "elapsed_s": round(position.elapsed_s, 1), **figures}
+    figures = {"steps": position.step, "elapsed_s": round(position.elapsed_s, 1)}
+    figures |= dev_figures(student, dev, pairs, settings.seed)
+    _log(settings.out, figures)
+    write_card(settings, pairs, figures, command)
+    return figures
 
 
 def _new_student(settings: ContrastiveSettings) -> Student:
@@ -113,19 +127,15 @@ def _run(
 ) -> Position:
     started = time.monotonic() - position.elapsed_s
     saved_s = position.elapsed_s
-    while True:
-        done = progress(position.step, position.elapsed_s, settings.max_steps, settings.budget_s)
-        if done >= 1:
-            break
+    while (done := progress(position.step, position.elapsed_s, settings.max_steps, settings.budget_s)) < 1:
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * rate_share(done, settings.warmup_share)
         losses = train_step(student, teacher, optimizer, next(order), settings)
         position = Position(position.step + 1, time.monotonic() - started)
-        left_s = position.elapsed_s / max(done, 1e-6) * (1 - done)
-        _log(
-            settings.out,
-            {**losses, "step": position.step, "elapsed_s": round(position.elapsed_s, 1), "eta_s": round(left_s)},
-        )
+        done = progress(position.step, position.elapsed_s, settings.max_steps, settings.budget_s)
+        left_s = position.elapsed_s / done * (1 - done)
+        times = {"elapsed_s": round(position.elapsed_s, 1), "eta_s": round(left_s)}
+        _log(settings.out, {**losses, "step": position.step, **times})
         if position.elapsed_s - saved_s >= settings.checkpoint_every_s:
             save_checkpoint(settings.out, student.model, optimizer, position)
             saved_s = position.elapsed_s

@@ -8,35 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from indexer.llm2vec.training.lean import LowRankLinear, RootMeanSquareNorm
+
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-
-
-class LowRankLinear(torch.autograd.Function):
-    """`x W' + s (x A') B'` with gradients for x, A and B only.
-
-    PEFT's own forward makes five passes over the wide output where this makes one; on a CPU that is a third of a step.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, a: Tensor, b: Tensor, scaling: float) -> Tensor:
-        """Take x (..., I), weight (O, I), a (R, I), b (O, R); give (..., O)."""
-        flat = x.reshape(-1, x.shape[-1])
-        a, b = a.to(x.dtype) * scaling, b.to(x.dtype)
-        low = flat @ a.t()  # (N, R), already scaled
-        ctx.save_for_backward(flat, weight, a, b, low)
-        ctx.scaling = scaling
-        ctx.shape = x.shape
-        return torch.addmm(flat @ weight.t(), low, b.t()).view(*x.shape[:-1], weight.shape[0])
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        """Give the gradients of x, a and b; the weight is frozen."""
-        flat, weight, a, b, low = ctx.saved_tensors
-        grad = grads[0].reshape(-1, weight.shape[0])
-        grad_low = grad @ b  # (N, R)
-        grad_x = torch.addmm(grad @ weight, grad_low, a).view(ctx.shape)
-        grad_a = (grad_low.t() @ flat).float() * ctx.scaling
-        return grad_x, None, grad_a, (grad.t() @ low).float(), None
+PLAIN_NORMS = ("LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm")  # Gemma's is another formula
 
 
 def add_lora(model: Any, *, rank: int, alpha: int, base_name: str) -> Any:
@@ -44,19 +19,24 @@ def add_lora(model: Any, *, rank: int, alpha: int, base_name: str) -> Any:
     from peft import LoraConfig, get_peft_model
 
     model.config.name_or_path = base_name  # what the adapter's config will name as its base
-    model.gradient_checkpointing = False
     config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules=list(PROJECTIONS), bias="none")
     wrapped = get_peft_model(model, config)
     for module in wrapped.modules():
         if hasattr(module, "lora_A") and hasattr(module, "base_layer"):
-            module.forward = MethodType(_forward, module)
+            module.forward = MethodType(_low_rank_forward, module)
+        elif type(module).__name__ in PLAIN_NORMS:
+            module.forward = MethodType(_norm_forward, module)
     wrapped.config.is_causal = False
     return wrapped
 
 
-def _forward(layer: Any, x: Tensor) -> Tensor:
+def _low_rank_forward(layer: Any, x: Tensor) -> Tensor:
     a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
     return LowRankLinear.apply(x, layer.base_layer.weight, a, b, layer.scaling["default"])  # type: ignore[no-untyped-call, no-any-return]
+
+
+def _norm_forward(norm: Any, x: Tensor) -> Tensor:
+    return RootMeanSquareNorm.apply(x, norm.weight, norm.variance_epsilon)  # type: ignore[no-untyped-call, no-any-return]
 
 
 def lora_parameters(model: Any) -> Iterator[tuple[str, torch.nn.Parameter]]:

@@ -117,19 +117,24 @@ def batches(
 def one_pass(
     count: int, vectors: Vectors | None, batch_pairs: int, neighbourhoods: int, rng: np.random.Generator
 ) -> Iterator[list[int]]:
-    """Use every row once: each batch is a few random rows with their nearest rows that are still unused."""
+    """Use a row at most once: each batch is a few random rows with their nearest rows that are still unused.
+
+    A rest of less than half a batch has too few negatives and waits for the next pass, which draws other rows.
+    """
     order = rng.permutation(count)
+    least = min(count, (batch_pairs + 1) // 2)
     if vectors is None or neighbourhoods < 1:
-        for start in range(0, count, batch_pairs):
+        for start in range(0, count - least + 1, batch_pairs):
             yield order[start : start + batch_pairs].tolist()
         return
+    neighbourhoods = min(neighbourhoods, batch_pairs)
     free = np.ones(count, dtype=bool)
-    while free.any():
+    while free.sum() >= least:
         batch: list[int] = []
         for seat in range(neighbourhoods):
             size = (batch_pairs - len(batch)) // (neighbourhoods - seat)
             seeds = order[free[order]]
-            if len(seeds) == 0 or size == 0:
+            if len(seeds) == 0:
                 break
             scores = np.where(free, vectors @ vectors[seeds[0]], -np.inf)
             scores[seeds[0]] = np.inf

@@ -12,6 +12,7 @@ class ContrastiveSettings:
     pairs: Path
     out: Path
     teacher_dir: Path | None = None  # a sentence-transformers folder; None trains on the pairs alone
+    teacher_name: str = ""  # how the model card calls the teacher
     base_name: str = "SmolLM2-135M-Instruct"
     seed: int = 0
     max_steps: int | None = None
