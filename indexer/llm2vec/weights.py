@@ -13,6 +13,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from indexer.errors import ModelError
+from indexer.llm2vec.loading import quiet_transformers
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +99,8 @@ def _write_plain_model(source: Path, folder: Path) -> None:
     from safetensors.torch import save_file
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.float32)
+    with quiet_transformers():
+        model = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.float32)
     # A model loaded from GGUF refuses save_pretrained-and-reload in another type while its config says "quantized".
     del model.config.quantization_config
     model.config.architectures = [type(model).__name__]
