@@ -53,11 +53,13 @@ class ChunkSettings:
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
-            raise ConfigError(f"max_tokens is {self.max_tokens}", "Give a number from 1; 256 suits most documents.")
+            raise ConfigError(
+                f"indexer.chunk_tokens is {self.max_tokens}", "Give a number from 1; 256 suits most documents."
+            )
         if not 0 <= self.overlap_tokens <= self.max_tokens // 2:
             raise ConfigError(
-                f"overlap_tokens is {self.overlap_tokens} with max_tokens {self.max_tokens}",
-                "Give a number from 0 to half of max_tokens.",
+                f"indexer.chunk_overlap_tokens is {self.overlap_tokens}, with indexer.chunk_tokens {self.max_tokens}",
+                "Give a number from 0 to half of indexer.chunk_tokens.",
             )
 
 

@@ -160,7 +160,8 @@ def _from_the_edges(marked: set[int], count: int) -> set[int]:
             if index not in marked:
                 break
             kept.add(index)
-    return kept
+    # Pages that repeat each other from top to bottom are more than their headers: one line at each edge goes.
+    return {0, count - 1} if len(kept) == count > 2 else kept
 
 
 def join_hyphenated(first: str, second: str, words: frozenset[str] | set[str] = frozenset()) -> str:

@@ -70,7 +70,6 @@ def _guess(data: bytes) -> str:
     from charset_normalizer import from_bytes
 
     sample = data[:_SAMPLE_BYTES]
-    if len(data) > len(sample):  # do not cut a character of several bytes in half
-        sample = sample[: sample.rfind(b"\n") + 1] or sample
-    best = from_bytes(sample).best()
-    return best.encoding if best else "cp1252"
+    cuts = range(4) if len(data) > len(sample) else range(1)  # the sample may end inside a character
+    guesses = (from_bytes(sample[: len(sample) - cut]).best() for cut in cuts)
+    return next((guess.encoding for guess in guesses if guess), "cp1252")

@@ -1,6 +1,7 @@
 """CSV and TSV: one self-contained line a row, `Header: value; Header: value`."""
 
 import csv
+import io
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ def read_delimited(data: bytes) -> Extract:
     text, encoding = decode(data)
     text = text.replace("\0", "").replace("\r\n", "\n").replace("\r", "\n")
     delimiter = find_delimiter(text)
-    rows = [[" ".join(cell.split()) for cell in row] for row in csv.reader(text.split("\n"), delimiter=delimiter)]
+    rows = [[" ".join(cell.split()) for cell in row] for row in csv.reader(io.StringIO(text), delimiter=delimiter)]
     rows = [row for row in rows if any(row)]
     return Extract(
         ("\n".join(_sentences(rows)),),
@@ -35,8 +36,8 @@ def find_delimiter(text: str) -> str:
     """The delimiter that cuts the first rows most evenly into more than one cell; a comma when none does."""
 
     def evenness(delimiter: str) -> tuple[float, int]:
-        lines = text[:_PROBE_CHARS].split("\n")
-        widths = [len(row) for row in islice(csv.reader(lines, delimiter=delimiter), _PROBE_ROWS) if row]
+        probe = csv.reader(io.StringIO(text[:_PROBE_CHARS]), delimiter=delimiter)
+        widths = [len(row) for row in islice(probe, _PROBE_ROWS) if row]
         width, count = Counter(widths).most_common(1)[0] if widths else (1, 1)
         return (count / len(widths), width) if width > 1 else (0.0, 0)
 
@@ -58,12 +59,9 @@ def _sentences(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _row_sentence(header: Sequence[str], row: Sequence[str]) -> str:
-    names = [*header, *("" for _ in range(len(row) - len(header)))]
-    return "; ".join(
-        f"{name or f'Column {number}'}: {cell}"
-        for number, (name, cell) in enumerate(zip(names, row, strict=False), 1)
-        if cell
-    )
+    names = [*header[: len(row)], *[""] * (len(row) - len(header))]
+    cells = enumerate(zip(names, row, strict=True), 1)
+    return "; ".join(f"{name or f'Column {number}'}: {cell}" for number, (name, cell) in cells if cell)
 
 
 def _is_header(first: Sequence[str], second: Sequence[str]) -> bool:

@@ -4,6 +4,7 @@ import codecs
 import re
 from typing import Any
 
+from indexer.errors import DocumentError
 from indexer.loaders.decode import decode, starts_with_mark
 from indexer.loaders.extract import Extract
 from indexer.loaders.html_writer import Writer
@@ -20,12 +21,20 @@ _UNUSUAL = ("utf-16", "utf-32", "utf-7", "punycode", "idna", "unicode_escape", "
 
 
 def read_html(data: bytes) -> Extract:
-    """Read a page: headings, lists, pipe tables and fenced code; scripts, navigation and hidden parts are dropped."""
+    """Read a page: headings, lists, pipe tables and fenced code; scripts, navigation and hidden parts are dropped.
+
+    Raises:
+        DocumentError: the elements lie deeper than the parser follows; it would give back a page without text.
+    """
     from lxml import etree
 
     text, encoding = _decode(data)
     parser = etree.HTMLParser(encoding="utf-8", huge_tree=True, remove_pis=True, remove_comments=True)
     root = etree.fromstring(text.encode("utf-8", "replace"), parser)
+    if any(entry.type_name == "ERR_RESOURCE_LIMIT" for entry in parser.error_log):
+        raise DocumentError(
+            "its elements lie more than 2,048 deep, which no browser shows", "Save the page again, or as text."
+        )
     if root is None:
         return Extract(("",), metadata=(("encoding", encoding),))
     writer = Writer()
