@@ -52,7 +52,7 @@ def demo(
     no_ui: Annotated[bool, typer.Option("--no-ui", help="Stop before the chat page.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Ingest the sample documents, answer the sample questions, open the chat page."""
+    """Try the samples: ingest, answer questions, open the page."""
     with opened(context, as_json) as settings:
         from app.demo import run_demo
 
@@ -66,7 +66,7 @@ def ingest(
     collection: Name = "default",
     as_json: Json = False,
 ) -> None:
-    """Read, chunk, encode and index documents; only what is new or changed."""
+    """Read and index documents; only what is new or changed."""
     with opened(context, as_json) as settings:
         from app.commands.ingest import run_ingest
 
@@ -98,7 +98,7 @@ def delete(
     collection: Name = "default",
     as_json: Json = False,
 ) -> None:
-    """Remove documents; from then on they answer nowhere. The files themselves stay."""
+    """Remove documents from the index; the files stay."""
     with opened(context, as_json) as settings:
         from app.commands.documents import delete_documents
 
@@ -112,11 +112,29 @@ def verify(
     repair: Annotated[bool, typer.Option("--repair", help="Rebuild what can be rebuilt.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Check a collection's text, offsets and both indexes against each other."""
+    """Check text, offsets and both indexes against each other."""
     with opened(context, as_json) as settings:
         from app.commands.upkeep import run_verify
 
         run_verify(settings, collection, repair, as_json)
+
+
+@app.command()
+def reindex(context: Context, collection: Name = "default", as_json: Json = False) -> None:
+    """Rebuild with another encoder or chunk size."""
+    with opened(context, as_json) as settings:
+        from app.commands.upkeep import run_reindex
+
+        run_reindex(settings, collection, as_json)
+
+
+@app.command()
+def rollback(context: Context, collection: Name = "default", as_json: Json = False) -> None:
+    """Go back to what was there before the last reindex."""
+    with opened(context, as_json) as settings:
+        from app.commands.upkeep import run_rollback
+
+        run_rollback(settings, collection, as_json)
 
 
 @app.command()
@@ -129,7 +147,7 @@ def search(
     rerank: Annotated[bool, typer.Option("--rerank", help="Let a cross-encoder order the best again.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Find passages, and show what each stage of the search gave them."""
+    """Find passages, with what each stage of the search says."""
     with opened(context, as_json) as settings:
         from app.commands.search import run_search
 

