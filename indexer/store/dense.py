@@ -149,7 +149,10 @@ class Dense:
                 if read_note(self._folder) == note:  # else a merge has replaced it meanwhile
                     _log.warning("dense index %s is damaged: %s; rebuilding it", self._folder, error)
                     return self._heal(manifest)
-        return self._heal(manifest) if (self._folder / "base.json").exists() else _nothing(manifest.dim)
+        if not (self._folder / "base.json").exists():
+            return _nothing(manifest.dim)
+        _log.warning("%s is damaged; rebuilding the dense index", self._folder / "base.json")
+        return self._heal(manifest)
 
     def _heal(self, manifest: Manifest) -> _View:
         with self._lock.free() as held:

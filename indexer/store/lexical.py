@@ -133,6 +133,8 @@ class Lexical:
         while (applied := read_applied(self._folder)) is not None:
             build, sequence = applied["build"], applied["sequence"]
             try:
+                if sequence > self._truth.sequence():
+                    raise ValueError("it is ahead of the truth")
                 if self._reader is not None and self._reader.build == build:
                     index = self._reader.index
                     index.reload()

@@ -59,6 +59,8 @@ def connect(path: Path, create: bool = False) -> sqlite3.Connection:
             db.execute("PRAGMA synchronous=FULL")
             if create:
                 db.execute("PRAGMA journal_mode=WAL")
+            elif _version(db) == 0:
+                raise sqlite3.DatabaseError("it is empty")
             _migrate(db, path)
         except BaseException:
             db.close()

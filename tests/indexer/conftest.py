@@ -1,0 +1,102 @@
+import importlib.util
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from indexer.collection import Collection
+from indexer.document import Chunk, Document
+from indexer.store.records import Manifest
+
+HERE = Path(__file__).parent
+
+
+def _load(name: str) -> ModuleType:
+    # tests/ has no packages, so a module beside a test is loaded by its path; child processes import it by its name.
+    spec = importlib.util.spec_from_file_location(name, HERE / f"{name}.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+HashEncoder = _load("hash_encoder").HashEncoder
+
+
+class Shelf:
+    """A collection with short ways to fill it: one document, one text, one chunk for each paragraph."""
+
+    def __init__(self, home: Path, name: str = "default") -> None:
+        self.home = home
+        self.collection = Collection.open(home, name, create=True)
+        self.encoder = HashEncoder()
+
+    def document(self, name: str, *paragraphs: str, title: str = "") -> tuple[Document, list[Chunk]]:
+        text = "\n\n".join(paragraphs)
+        document = Document(name, f"/docs/{name}.txt", title, "text/plain", f"sha of {name}", text)
+        chunks, at = [], 0
+        for ordinal, paragraph in enumerate(paragraphs):
+            chunks.append(Chunk(f"{name}:{ordinal}", name, paragraph, at, at + len(paragraph)))
+            at += len(paragraph) + 2
+        return document, chunks
+
+    def manifest(self) -> Manifest:
+        return Manifest(self.encoder.fingerprint, self.encoder.dim, "paragraphs", "1", "")
+
+    def add(self, **texts: str | Sequence[str]) -> None:
+        """Write the documents in one go: name = text, or name = [paragraph, ...]."""
+        with self.collection.writer() as writer:
+            writer.begin(self.manifest())
+            for name, value in texts.items():
+                document, chunks = self.document(name, *([value] if isinstance(value, str) else value))
+                writer.add(document, chunks, self.encoder.encode([chunk.text for chunk in chunks]))
+
+    def delete(self, *names: str) -> int:
+        with self.collection.writer() as writer:
+            return writer.delete(*names)
+
+    def names(self, hits: Sequence[tuple[int, float]]) -> list[str]:
+        """Document ids of the hits, in order."""
+        stored = self.collection.chunks([key for key, _ in hits])
+        return [stored[key].chunk.document_id for key, _ in hits]
+
+    def lexical(self, query: str, k: int = 10) -> list[str]:
+        return self.names(self.collection.lexical.search(query, k))
+
+    def dense(self, query: str, k: int = 10) -> list[str]:
+        return self.names(self.collection.dense.search(self.encoder.encode([query])[0], k))
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    return Shelf(tmp_path / "home")
+
+
+@pytest.fixture(scope="module")
+def shelf_of_three(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
+    """A shelf that tests only read."""
+    shelf = Shelf(tmp_path_factory.mktemp("three"))
+    shelf.add(
+        one="The lighthouse keeper lit the lamp",
+        two="A lamp, a lamp, a lamp and a keeper",
+        three="Storms broke the harbour wall in winter",
+    )
+    return shelf
+
+
+@pytest.fixture
+def encoder() -> "HashEncoder":
+    return HashEncoder()
+
+
+@pytest.fixture
+def shelf_at() -> type[Shelf]:
+    return Shelf
+
+
+@pytest.fixture
+def hash_encoder() -> "type[HashEncoder]":
+    return HashEncoder

@@ -1,0 +1,208 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from indexer.document import Chunk, Document
+from indexer.encoder import Vectors
+from indexer.errors import IndexError_
+from indexer.store.changes import delete_document
+from indexer.store.dense import MIN_BASE
+from indexer.store.records import Manifest
+
+DIM = 24
+
+
+def unit(rows: Any) -> Vectors:
+    rows = np.asarray(rows, np.float32)
+    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+
+
+def clustered(rng: np.random.Generator, count: int) -> Vectors:
+    centres = rng.normal(size=(20, DIM))
+    return unit(centres[rng.integers(0, 20, count)] + 0.7 * rng.normal(size=(count, DIM)))
+
+
+def put(shelf: Any, vectors: Vectors, prefix: str = "d", together: int = 50, same_text: bool = False) -> None:
+    """Store vectors as documents of `together` chunks; equal texts share one vector."""
+    with shelf.collection.writer() as writer:
+        writer.begin(Manifest("fp", DIM, "c", "1", ""))
+        for at in range(0, len(vectors), together):
+            part = vectors[at : at + together]
+            texts = ["same" if same_text else f"{prefix}{at + offset:05}" for offset in range(len(part))]
+            name = f"{prefix}-{at}"
+            document = Document(name, f"/{name}", "", "text/plain", "", " ".join(texts))
+            starts = np.cumsum([0, *(len(text) + 1 for text in texts)])[:-1].tolist()
+            chunks = [
+                Chunk(f"{name}:{n}", name, text, start, start + len(text))
+                for n, (text, start) in enumerate(zip(texts, starts, strict=True))
+            ]
+            writer.add(document, chunks, part)
+
+
+def brute(shelf: Any, query: Vectors, k: int) -> list[tuple[int, float]]:
+    keys, vectors = shelf.collection.vectors()
+    scores = np.round((vectors @ query).astype(np.float64), 6)
+    return [(int(keys[at]), float(scores[at])) for at in np.lexsort((keys, -scores))[:k]]
+
+
+def recall(shelf: Any, queries: Vectors, k: int) -> float:
+    found = 0
+    for query in queries:
+        wanted = brute(shelf, query, k)
+        got = shelf.collection.dense.search(query, k)
+        assert len(got) == len(wanted)
+        found += sum(score >= wanted[-1][1] - 1e-5 for _, score in got)
+    return found / (k * len(queries))
+
+
+def folder(shelf: Any) -> Path:
+    return Path(shelf.collection.generation.folder / "dense")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(7)
+
+
+def test_an_empty_collection_has_no_neighbours(shelf: Any) -> None:
+    assert shelf.collection.dense.search(np.ones(DIM, np.float32), 5) == []
+
+
+def test_few_vectors_are_searched_exactly(shelf: Any, rng: np.random.Generator) -> None:
+    put(shelf, clustered(rng, MIN_BASE - 1))
+    assert shelf.collection.dense.base_rows() == 0
+    for query in clustered(rng, 20):
+        assert shelf.collection.dense.search(query, 10) == brute(shelf, query, 10)
+
+
+def test_the_base_finds_what_brute_force_finds(shelf: Any, rng: np.random.Generator) -> None:
+    put(shelf, clustered(rng, 1500), together=500)
+    assert shelf.collection.dense.base_rows() == 1500
+    assert recall(shelf, clustered(rng, 50), 10) >= 0.99
+    assert recall(shelf, clustered(rng, 20), 100) >= 0.98
+
+
+def test_new_vectors_are_found_at_once_and_exactly_beside_the_base(shelf: Any, rng: np.random.Generator) -> None:
+    put(shelf, clustered(rng, 1000))
+    late = clustered(rng, 60)
+    put(shelf, late, "late")
+    assert shelf.collection.dense.base_rows() == 1000  # 60 more are no reason to write the base again
+    last_keys = shelf.collection.vectors()[0][-60:]
+    for key, vector in zip(last_keys.tolist(), late, strict=True):
+        assert shelf.collection.dense.search(vector, 1)[0][0] == key
+
+
+def test_a_grown_delta_is_merged_into_the_base(shelf: Any, rng: np.random.Generator) -> None:
+    put(shelf, clustered(rng, 500))
+    put(shelf, clustered(rng, 300), "late")
+    assert shelf.collection.dense.base_rows() == 800
+    assert recall(shelf, clustered(rng, 30), 10) >= 0.99
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_deleted_vectors_never_answer(shelf: Any, rng: np.random.Generator, share: float) -> None:
+    put(shelf, clustered(rng, 1000), together=10)
+    names = [f"d-{at}" for at in range(0, 1000, 10)]
+    gone = rng.permutation(names)[: round(share * 100)].tolist()
+    deleted = {key for name in gone for key, _ in shelf.collection.document_chunks(name)}
+    shelf.delete(*gone)
+    queries = clustered(rng, 30)
+    for query in queries:
+        assert not deleted & {key for key, _ in shelf.collection.dense.search(query, 50)}
+    assert recall(shelf, queries, 10) >= 0.98
+
+
+@pytest.mark.parametrize("share", [0.1, 0.6])
+def test_a_reader_that_cannot_merge_stays_right(shelf: Any, rng: np.random.Generator, share: float) -> None:
+    put(shelf, clustered(rng, 1000), together=10)
+    query = clustered(rng, 1)[0]
+    shelf.collection.dense.search(query, 1)
+    gone = rng.permutation(100)[: round(share * 100)]
+    with shelf.collection.generation.truth.writing() as db:  # deleted, but nobody merged: the writer was killed
+        for number in gone:
+            delete_document(db, f"d-{number * 10}")
+    assert shelf.collection.dense.base_rows() == 1000
+    assert recall(shelf, clustered(rng, 30), 10) >= 0.98
+
+
+def test_equal_vectors_share_a_row_and_do_not_bury_the_others(shelf: Any, rng: np.random.Generator) -> None:
+    others, twin = unit(rng.normal(size=(1000, DIM))), unit(rng.normal(size=(1, DIM)))
+    put(shelf, others[:500])
+    put(shelf, np.repeat(twin, 1000, axis=0), "twin", same_text=True)
+    put(shelf, others[500:], "more")
+    assert shelf.collection.count() == 2000
+    assert shelf.collection.dense.base_rows() <= 1001
+    assert recall(shelf, unit(rng.normal(size=(50, DIM))), 10) >= 0.98
+    twins = [key for key, _ in shelf.collection.dense.search(twin[0], 1000)]
+    assert twins == sorted(twins) and len(set(twins)) == 1000
+    shelf.delete("twin-0")  # fifty of the thousand: the row stays, the keys go
+    assert not set(twins[:50]) & {key for key, _ in shelf.collection.dense.search(twin[0], 950)}
+
+
+def test_any_mixture_of_changes_answers_like_brute_force(shelf: Any, rng: np.random.Generator) -> None:
+    names: list[str] = []
+    for step in range(7):
+        vectors = clustered(rng, int(rng.integers(1, 150)))
+        put(shelf, vectors, f"s{step}", together=10)
+        names += [f"s{step}-{at}" for at in range(0, len(vectors), 10)]
+        for name in rng.permutation(names)[: int(rng.integers(0, 12))].tolist():
+            names.remove(name)
+            shelf.delete(name)
+        assert recall(shelf, clustered(rng, 5), 10) >= 0.96, step
+
+
+def test_everything_deleted_leaves_no_base(shelf: Any, rng: np.random.Generator) -> None:
+    put(shelf, clustered(rng, 200))
+    shelf.delete(*[info.id for info in shelf.collection.documents()])
+    assert shelf.collection.dense.search(clustered(rng, 1)[0], 5) == []
+    assert list(folder(shelf).iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "graph gone", "keys gone", "note", "all gone"])
+def test_a_damaged_base_is_rebuilt_from_the_truth(
+    shelf: Any, rng: np.random.Generator, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(shelf, clustered(rng, 300))
+    queries = clustered(rng, 10)
+    shelf.collection.close()
+    note = json.loads((folder(shelf) / "base.json").read_text())
+    graph = folder(shelf) / f"{note['build']}.faiss"
+    if damage == "truncated":
+        graph.write_bytes(graph.read_bytes()[:5000])
+    elif damage == "flipped":
+        data = bytearray(graph.read_bytes())
+        data[-100] ^= 0xFF
+        graph.write_bytes(data)
+    elif damage == "graph gone":
+        graph.unlink()
+    elif damage == "keys gone":
+        (folder(shelf) / f"{note['build']}.npz").unlink()
+    elif damage == "note":
+        (folder(shelf) / "base.json").write_text("[1")
+    else:
+        for path in folder(shelf).iterdir():
+            path.unlink()
+    assert recall(shelf, queries, 10) >= 0.99
+    if damage == "all gone":
+        return  # no base is no damage: it is written again at the next change
+    assert shelf.collection.dense.base_rows() == 300
+    assert len([line for line in caplog.messages if "rebuilding" in line]) == 1
+
+
+def test_a_damaged_base_is_searched_exactly_while_another_writes(shelf: Any, rng: np.random.Generator) -> None:
+    put(shelf, clustered(rng, 300))
+    shelf.collection.close()
+    next(folder(shelf).glob("*.faiss")).write_bytes(b"nothing")
+    with shelf.collection.lock.held("another writer"):
+        for query in clustered(rng, 10):
+            assert shelf.collection.dense.search(query, 10) == brute(shelf, query, 10)
+
+
+@pytest.mark.parametrize("query", [np.ones(DIM + 1), np.full(DIM, np.nan), np.full(DIM, np.inf)])
+def test_a_query_that_does_not_fit_is_refused(shelf: Any, rng: np.random.Generator, query: Any) -> None:
+    put(shelf, clustered(rng, 10))
+    with pytest.raises(IndexError_, match="does not fit"):
+        shelf.collection.dense.search(query.astype(np.float32), 3)
