@@ -10,23 +10,18 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("indexer", "retriever", "generator", "eval", "app")  # a room imports only itself and what stands before it
 FILES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 
+MODEL_FILES = (
+    "indexer/llm2vec/",
+    "retriever/rerank.py",
+    "generator/embedded.py",
+    "generator/spans.py",
+    "generator/training/",
+)
 # A heavy package, and the files and folders that may import it.
 HOMES = {
     "streamlit": ("app/ui/",),
-    "torch": (
-        "indexer/llm2vec/",
-        "retriever/rerank.py",
-        "generator/embedded.py",
-        "generator/spans.py",
-        "generator/training/",
-        "app/doctor.py",  # asks which GPU there is
-    ),
-    "transformers": (
-        "indexer/llm2vec/",
-        "retriever/rerank.py",
-        "generator/embedded.py",
-        "generator/training/",
-    ),
+    "torch": (*MODEL_FILES, "app/doctor.py"),  # the doctor asks which GPU there is
+    "transformers": MODEL_FILES,
     "faiss": ("indexer/store/", "app/doctor.py"),
     "tantivy": ("indexer/store/",),
     "sqlite3": ("indexer/",),

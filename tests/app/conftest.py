@@ -1,0 +1,104 @@
+"""The command line in this process: an empty home, a small encoder in place of SmolLM2, and stdout kept apart."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from app.cli import app
+from indexer.encoder import Vectors
+
+
+@dataclass(slots=True)
+class WordEncoder:
+    """A text is the sum of its words' directions; each word has a random one, drawn by its hash."""
+
+    fingerprint: str = "words-1"
+    dim: int = 16
+    query_instruction: str = ""
+    encoded: list[str] = field(default_factory=list)
+
+    def encode(
+        self, texts: Sequence[str], instruction: str = "", on_progress: Callable[[int], None] | None = None
+    ) -> Vectors:
+        self.encoded += texts
+        rows = np.array([sum((self._direction(word) for word in text.split()), np.zeros(self.dim)) for text in texts])
+        if on_progress:
+            on_progress(len(texts))
+        rows = rows.reshape(len(texts), self.dim)
+        return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [len(text.split()) for text in texts]
+
+    def _direction(self, word: str) -> Vectors:
+        seed = int(hashlib.sha256(word.lower().encode()).hexdigest()[:8], 16)
+        return np.random.default_rng(seed).standard_normal(self.dim).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a command did."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> Any:
+        """The one document on stdout."""
+        return json.loads(self.stdout)
+
+
+Footnote = Callable[..., Outcome]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home; no settings of the user's reach the test."""
+    folder = tmp_path / "home"
+    monkeypatch.setenv("FOOTNOTE_HOME", str(folder))
+    monkeypatch.delenv("FOOTNOTE_CONFIG", raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("app.settings.ROOT", tmp_path / "no-such-folder")
+    return folder
+
+
+@pytest.fixture
+def encoder(monkeypatch: pytest.MonkeyPatch) -> WordEncoder:
+    """The small encoder, in place of the configured one."""
+    words = WordEncoder()
+    monkeypatch.setattr("app.wiring._encoder", lambda section, models_dir: words)
+    return words
+
+
+@pytest.fixture
+def footnote(home: Path, encoder: WordEncoder) -> Footnote:
+    """Run one command in this process."""
+
+    def run(*arguments: str | Path) -> Outcome:
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+        return Outcome(result.exit_code, result.stdout, result.stderr)
+
+    return run
+
+
+@pytest.fixture
+def papers(tmp_path: Path) -> Path:
+    """Three small documents."""
+    folder = tmp_path / "papers"
+    folder.mkdir()
+    texts = {
+        "lighthouse.md": "# Lighthouse\n\nThe tower is 34 metres tall and was first lit in 1842.\n",
+        "ferry.txt": "The ferry leaves at nine. A ticket costs four crowns.\n",
+        "bees.txt": "The bees of the school swarm in May.\n",
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder

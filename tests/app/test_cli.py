@@ -1,0 +1,305 @@
+"""The commands: what they print, and what their exit code says."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.settings import ROOT
+from indexer.collection import Collection
+
+Footnote = Callable[..., Any]
+
+
+def test_ingest_then_again_then_a_change(footnote: Footnote, papers: Path, encoder: Any) -> None:
+    first = footnote("ingest", papers, "--json")
+    assert first.code == 0
+    assert first.json["counts"] == {"indexed": 3, "unchanged": 0, "skipped": 0, "failed": 0}
+    assert {Path(file["path"]).name for file in first.json["files"]} == {"lighthouse.md", "ferry.txt", "bees.txt"}
+    assert first.json["documents"] == 3
+    encoder.encoded.clear()
+    assert footnote("ingest", papers, "--json").json["counts"]["unchanged"] == 3
+    assert encoder.encoded == []
+    (papers / "ferry.txt").write_text("The ferry leaves at ten.\n", encoding="utf-8")
+    third = footnote("ingest", papers)
+    assert "1 indexed, 2 unchanged" in third.stdout
+    assert len(encoder.encoded) == 1
+
+
+def test_a_file_that_fails_costs_only_itself_and_the_exit_code(footnote: Footnote, papers: Path) -> None:
+    (papers / "empty.pdf").write_bytes(b"")
+    (papers / "picture.docx").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(64))
+    result = footnote("ingest", papers)
+    assert result.code == 1
+    assert "3 indexed, 2 failed" in result.stdout
+    assert f"failed: {papers / 'empty.pdf'}: the file is empty (0 bytes)" in result.stdout
+    files = {Path(file["path"]).name: file for file in footnote("ingest", papers, "--json").json["files"]}
+    assert files["picture.docx"]["state"] == "failed"
+    assert files["picture.docx"]["reason"]
+    assert files["picture.docx"]["remedy"]
+    assert footnote("search", "ferry", "--mode", "bm25", "--json").json["hits"]
+    problems = footnote("status", "--json").json["problems"]
+    assert [Path(problem["path"]).name for problem in problems] == ["empty.pdf", "picture.docx"]
+
+
+def test_nothing_to_ingest_makes_no_collection(footnote: Footnote, tmp_path: Path, home: Path) -> None:
+    (tmp_path / "hollow").mkdir()
+    for path, words in (("hollow", "it is empty"), ("nowhere", "no such file or folder")):
+        result = footnote("ingest", tmp_path / path, "--json")
+        assert result.code == 1
+        assert words in result.json["error"]["message"]
+        assert result.json["error"]["message"] in result.stderr
+    assert Collection.list(home) == []
+
+
+def test_search_has_the_promised_shape(footnote: Footnote, papers: Path) -> None:
+    footnote("ingest", papers)
+    found = footnote("search", "when does the ferry leave", "-k", "2", "--json").json
+    assert [hit["rank"] for hit in found["hits"]] == [1, 2]
+    hit = found["hits"][0]
+    assert set(hit) >= {"rank", "score", "document", "source", "page", "start", "end", "text", "parts"}
+    assert hit["source"] == str(papers / "ferry.txt")
+    assert set(hit["parts"]) == {"bm25", "dense", "convex"}
+    assert hit["parts"]["bm25"]["rank"] == 1
+    documents = {info["id"]: info for info in footnote("documents", "--json").json["documents"]}
+    assert documents[hit["document"]]["source"] == hit["source"]
+
+
+@pytest.mark.parametrize(("mode", "stages"), [("bm25", {"bm25"}), ("dense", {"dense"})])
+def test_search_modes(footnote: Footnote, papers: Path, encoder: Any, mode: str, stages: set[str]) -> None:
+    footnote("ingest", papers)
+    encoder.encoded.clear()
+    hits = footnote("search", "tower", "--mode", mode, "--json").json["hits"]
+    assert set(hits[0]["parts"]) == stages
+    assert bool(encoder.encoded) == (mode == "dense")
+
+
+def test_search_for_people(footnote: Footnote, papers: Path) -> None:
+    footnote("ingest", papers)
+    result = footnote("search", "tower", "--mode", "bm25")
+    assert result.stdout.startswith(f"1. {papers / 'lighthouse.md'}\n   bm25 ")
+    assert "34 metres tall" in result.stdout
+    assert footnote("search", "zzz", "--mode", "bm25").stdout == "Nothing matches.\n"
+
+
+def test_each_collection_is_its_own(footnote: Footnote, papers: Path) -> None:
+    footnote("ingest", papers / "bees.txt", "--collection", "school")
+    footnote("ingest", papers / "ferry.txt", "-c", "harbour")
+    assert (
+        footnote("search", "ferry bees", "--mode", "bm25", "-c", "school", "--json")
+        .json["hits"][0]["text"]
+        .startswith("The bees")
+    )
+    assert footnote("status", "-c", "school", "--json").json["collections"] == ["harbour", "school"]
+
+
+def test_delete_by_id_path_and_folder(footnote: Footnote, papers: Path) -> None:
+    footnote("ingest", papers)
+    ids = {Path(info["source"]).name: info["id"] for info in footnote("documents", "--json").json["documents"]}
+    gone = footnote("delete", ids["bees.txt"], papers / "ferry.txt", "--json")
+    assert gone.code == 0
+    assert {document["id"] for document in gone.json["deleted"]} == {ids["bees.txt"], ids["ferry.txt"]}
+    assert not footnote("search", "ferry bees", "--mode", "bm25", "--json").json["hits"]
+    unknown = footnote("delete", "nothing.txt", papers, "--json")
+    assert unknown.code == 1
+    assert unknown.json["unknown"] == ["nothing.txt"]
+    assert [document["id"] for document in unknown.json["deleted"]] == [ids["lighthouse.md"]]
+    assert "nothing.txt" in unknown.stderr
+    assert footnote("documents").stdout == "Collection 'default' is empty.\n"
+    assert (papers / "bees.txt").exists()
+
+
+def test_verify_finds_damage_and_repairs_it(footnote: Footnote, papers: Path, home: Path) -> None:
+    footnote("ingest", papers)
+    clean = footnote("verify", "--json")
+    assert (clean.code, clean.json["ok"], clean.json["findings"]) == (0, True, [])
+    for file in (home / "collections" / "default").rglob("lexical/**/*.store"):
+        file.write_bytes(b"damaged" * 20)
+    damaged = footnote("verify", "--json")
+    assert (damaged.code, damaged.json["ok"]) == (1, False)
+    assert damaged.json["findings"][0]["remedy"]
+    repaired = footnote("verify", "--repair")
+    assert repaired.code == 0
+    assert "repaired: " in repaired.stdout
+    assert "everything agrees" in footnote("verify").stdout
+
+
+def test_reindex_and_rollback(footnote: Footnote, papers: Path, encoder: Any) -> None:
+    footnote("ingest", papers)
+    encoder.fingerprint = "words-2"
+    refused = footnote("search", "tower")
+    assert refused.code == 1
+    assert "footnote reindex" in refused.stderr
+    assert footnote("reindex", "--json").json == {"collection": "default", "generation": 2}
+    assert footnote("search", "tower").code == 0
+    assert footnote("rollback", "--json").json["generation"] == 1
+    assert footnote("rollback").code == 1
+
+
+def test_encode_writes_unit_rows(footnote: Footnote, tmp_path: Path) -> None:
+    source, output = tmp_path / "texts.json", tmp_path / "vectors.npy"
+    source.write_text(json.dumps(["one text", "another", "one text"]), encoding="utf-8")
+    result = footnote("encode", "--input", source, "--output", output, "--json")
+    assert (result.json["n"], result.json["dim"]) == (3, 16)
+    vectors = np.load(output)
+    assert vectors.dtype == np.float32
+    assert vectors.shape == (3, 16)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+    np.testing.assert_array_equal(vectors[0], vectors[2])
+    assert {path.name for path in tmp_path.iterdir() if "vectors" in path.name} == {"vectors.npy"}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [("{}", "no list"), ('["a", 5]', "item 1"), ("[", "not JSON"), (None, "cannot be read")]
+)
+def test_encode_refuses_other_input(footnote: Footnote, tmp_path: Path, content: str | None, words: str) -> None:
+    source = tmp_path / "texts.json"
+    if content is not None:
+        source.write_text(content, encoding="utf-8")
+    result = footnote("encode", "--input", source, "--output", tmp_path / "out.npy")
+    assert result.code == 1
+    assert words in result.stderr
+    assert not (tmp_path / "out.npy").exists()
+
+
+def test_evaluation_has_the_promised_shape(footnote: Footnote, tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    rows = [{"_id": "d1", "title": "", "text": "a red fox"}, {"_id": "d2", "title": "", "text": "a blue whale"}]
+    (folder / "corpus.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    (folder / "queries.jsonl").write_text(json.dumps({"_id": "q1", "text": "red fox"}), encoding="utf-8")
+    (folder / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td1\t1\n", encoding="utf-8")
+    report = footnote("eval", "retrieval", "--dataset", folder, "--modes", "bm25,hybrid", "--json").json
+    assert set(report["modes"]) == {"bm25", "hybrid"}
+    scores = report["modes"]["bm25"]
+    assert (scores["ndcg@10"], scores["recall@100"], scores["mrr@10"], scores["n"]) == (1, 1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("search",),
+        ("search", "x", "-k", "0"),
+        ("search", "x", "-k", "many"),
+        ("search", "x", "--mode", "sparse"),
+        ("eval", "retrieval", "--dataset", ".", "--modes", "sparse"),
+        ("eval", "retrieval", "--dataset", ".", "--modes", ","),
+        ("ingest",),
+        ("delete",),
+        ("ui", "--port", "0"),
+        ("serach", "x"),
+        ("status", "--jsn"),
+    ],
+)
+def test_usage_mistakes_exit_with_2(footnote: Footnote, arguments: tuple[str, ...]) -> None:
+    result = footnote(*arguments)
+    assert result.code == 2
+    assert result.stdout == ""
+    assert result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("search", "", "--mode", "bm25"), "question is empty"),
+        (("search", "why " * 12_500, "--mode", "bm25"), "50,000 characters"),
+        (("search", "x", "--collection", "nowhere"), "no collection 'nowhere'"),
+        (("status", "--collection", "../up"), "cannot be the name"),
+        (("search", "x", "--rerank"), "no reranker is configured"),
+        (("eval", "retrieval", "--dataset", "nowhere", "--modes", "bm25"), "nowhere"),
+    ],
+)
+def test_mistakes_are_two_lines_and_exit_with_1(
+    footnote: Footnote, papers: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    footnote("ingest", papers)
+    result = footnote(*arguments)
+    assert (result.code, result.stdout) == (1, "")
+    first, second = result.stderr.strip().splitlines()
+    assert first.startswith("Error: ")
+    assert words in first
+    assert second
+
+
+def test_a_wrong_setting_is_an_error_of_every_command(
+    footnote: Footnote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("[retriever]\nkandidates = 5\n", encoding="utf-8")
+    result = footnote("--config", file, "status", "--json")
+    assert result.code == 1
+    assert "retriever.kandidates" in result.json["error"]["message"]
+    assert "retriever.candidates" in result.json["error"]["remedy"]
+
+
+def test_what_should_not_happen_is_one_line_and_a_log(footnote: Footnote, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(home: Path, name: str, create: bool) -> None:
+        raise KeyError("gone")
+
+    monkeypatch.setattr("app.wiring.Collection.open", fail)
+    result = footnote("status", "--json")
+    assert result.code == 1
+    assert "KeyError: 'gone'" in result.json["error"]["message"]
+    log = Path(result.json["error"]["remedy"].split()[3].rstrip(";"))
+    assert "Traceback" in log.read_text(encoding="utf-8")
+    log.unlink()
+    with pytest.raises(KeyError):
+        footnote("--debug", "status")
+
+
+def test_control_codes_of_a_document_never_reach_the_terminal(footnote: Footnote, papers: Path) -> None:
+    name = "red\x1b[31m.txt"
+    (papers / name).write_text("A wren sang.\n", encoding="utf-8")
+    footnote("ingest", papers)
+    for arguments in (("search", "wren", "--mode", "bm25"), ("documents",)):
+        stdout = footnote(*arguments).stdout
+        assert "\x1b" not in stdout
+        assert "\N{REPLACEMENT CHARACTER}[31m.txt" in stdout
+
+
+def test_a_second_writer_waits_and_says_so(footnote: Footnote, papers: Path, home: Path) -> None:
+    footnote("ingest", papers)
+    collection, held = Collection.open(home, "default"), threading.Event()
+
+    def hold() -> None:
+        with collection.writer(command="ingest"):
+            held.set()
+            time.sleep(0.5)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    result = footnote("delete", papers / "bees.txt")
+    thread.join()
+    assert result.code == 0
+    assert "is writing to collection 'default'; waiting" in result.stderr
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """In a process of its own: what this one has imported says nothing."""
+    code = (
+        "import sys\nsys.argv = ['footnote', '--help']\nfrom app.__main__ import main\n"
+        "try: main()\nexcept SystemExit as done: assert done.code == 0\n"
+        "print(sorted({'numpy', 'torch', 'transformers', 'pydantic', 'faiss', 'streamlit', 'rich'} & set(sys.modules)))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "Commands:" in result.stdout
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
+def test_output_that_nobody_reads_is_no_error(footnote: Footnote, papers: Path, home: Path) -> None:
+    footnote("ingest", papers)
+    command = [sys.executable, "-m", "app", "documents", "--json"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout and process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == b""
