@@ -1,0 +1,65 @@
+// Listens for clicks on anything that carries data-fn-open and tells Python which source to open. One listener serves
+// the page, however often Streamlit calls the function below with fresh data.
+let opened = "";
+let send = () => {};
+let listening = false;
+let opener = null;
+
+const panel = () => document.querySelector(".st-key-fn-source");
+
+function onClick(event) {
+  const target = event.target.closest?.("[data-fn-open]");
+  if (!target) return;
+  opener = target.dataset.fnOpen;
+  send("open", opener);
+}
+
+function onKey(event) {
+  if (event.key !== "Escape" || !opened || !panel() || document.querySelector('[role="dialog"]')) return;
+  event.preventDefault();
+  send("close", true);
+}
+
+function markPressed() {
+  for (const element of document.querySelectorAll("[data-fn-open]")) {
+    element.setAttribute("aria-pressed", String(element.dataset.fnOpen === opened));
+  }
+}
+
+// The panel arrives some frames after the data that announces it.
+function whenShown(reference, act, tries = 120) {
+  const shown = document.querySelector(`.st-key-fn-source [data-fn-source="${CSS.escape(reference)}"]`);
+  if (shown) act(shown);
+  else if (tries && opened === reference) requestAnimationFrame(() => whenShown(reference, act, tries - 1));
+}
+
+function showMark(shown) {
+  markPressed();
+  const mark = shown.querySelector("[data-fn-mark]");
+  mark?.scrollIntoView({ block: "center", inline: "nearest" });
+  shown.focus({ preventScroll: true });
+}
+
+export default function ({ data, setTriggerValue, parentElement }) {
+  send = setTriggerValue;
+  if (!listening) {
+    document.addEventListener("click", onClick);
+    document.addEventListener("keydown", onKey);
+    listening = true;
+  }
+  const status = parentElement.querySelector("[role=status]");
+  if (status && status.textContent !== data.status) status.textContent = data.status;
+
+  const before = opened;
+  opened = data.opened;
+  markPressed();
+  if (opened && opened !== before) whenShown(opened, showMark);
+  if (!opened && before && opener) {
+    document.querySelector(`[data-fn-open="${CSS.escape(opener)}"]`)?.focus({ preventScroll: true });
+  }
+  return () => {
+    document.removeEventListener("click", onClick);
+    document.removeEventListener("keydown", onKey);
+    listening = false;
+  };
+}

@@ -1,0 +1,76 @@
+"""Starts the server of the chat page."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from app.settings import ROOT, Settings
+from indexer.errors import ConfigError
+
+PAGE = Path("app") / "ui" / "main.py"
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def run_ui(
+    settings: Settings,
+    collection: str | None = None,
+    port: int | None = None,
+    *,
+    config: Path | None = None,
+    open_browser: bool = False,
+) -> int:
+    """Serve the chat page until the server ends or Ctrl-C is pressed; returns the exit code.
+
+    Raises:
+        ConfigError: another program listens on the port.
+    """
+    port = port or settings.ui.port
+    _refuse_taken(settings.ui.host, port)
+    command = ui_command(settings, collection, port, open_browser=open_browser)
+    server = subprocess.Popen(command, cwd=ROOT, env=ui_environment(settings, config, os.environ))
+    try:
+        return server.wait()
+    except KeyboardInterrupt:
+        server.terminate()
+        server.wait()
+        return 0
+
+
+def ui_command(settings: Settings, collection: str | None, port: int, *, open_browser: bool = False) -> list[str]:
+    """The command line of the server. It must run from the repository's root: only so does the page find the rooms."""
+    options = {
+        "server.address": settings.ui.host,
+        "server.port": str(port),
+        "server.headless": str(not open_browser).lower(),
+        "server.maxUploadSize": str(settings.ui.max_upload_mb),
+        "server.fileWatcherType": "none",
+        "browser.gatherUsageStats": "false",
+    }
+    flags = [f"--{name}={value}" for name, value in options.items()]
+    if settings.ui.host in LOOPBACK:
+        # A page of another site must not reach this one by giving its own name our address.
+        flags += [f"--server.allowedHosts={name}" for name in LOOPBACK]
+    return [sys.executable, "-m", "streamlit", "run", str(PAGE), *flags, "--", *([collection] if collection else [])]
+
+
+def ui_environment(settings: Settings, config: Path | None, environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment of the server: the same home and the same file of settings as here."""
+    changed = {"FOOTNOTE_HOME": str(settings.home.resolve())}
+    if config is not None:
+        changed["FOOTNOTE_CONFIG"] = str(config.resolve())
+    return {**environ, **changed}
+
+
+def _refuse_taken(host: str, port: int) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ConfigError(
+                f"The chat page cannot listen on {host}:{port}: {error.strerror}.",
+                f"Stop the other program, or choose another port: `footnote ui --port {port + 1}`.",
+            ) from error

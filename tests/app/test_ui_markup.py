@@ -1,0 +1,100 @@
+"""Untrusted text becomes HTML that shows it and does nothing else."""
+
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.ui.markup import answer_html, escaped, line_html, without_open_marker
+
+HARMLESS = {"p", "ul", "ol", "li", "strong", "code", "sup"}
+
+
+class Read(HTMLParser):
+    """Collects the tags and the text of a fragment."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: set[str] = set()
+        self.text = ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert not attrs, (tag, attrs)
+        self.tags.add(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def chip(number: int) -> str:
+    return f"<sup>{number}</sup>"
+
+
+@given(st.text())
+def test_escaped_text_reads_back_as_itself_on_one_line(text: str) -> None:
+    html = escaped(text.replace("\x00", ""))
+    assert "\n" not in html and "<" not in html
+    # HTML itself reads some control characters as others; all that is printed survives.
+    assert [c for c in Read(html).text if c.isprintable()] == [c for c in text if c.isprintable()]
+
+
+@given(st.text(alphabet="<>&\"'/![]()*`-1.\n aimgscriptonerror=:", max_size=80))
+def test_no_answer_makes_a_tag_of_its_own(text: str) -> None:
+    assert Read(answer_html(text, chip)).tags <= HARMLESS
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<img src=x onerror=alert(1)>",
+        "<script>alert(1)</script>",
+        "![look](https://evil.example/pixel.png)",
+        "[click](javascript:alert(1))",
+        "**<b onclick=x>bold</b>**",
+        "`<i>`",
+    ],
+)
+def test_attacks_stay_the_characters_they_are(text: str) -> None:
+    read = Read(answer_html(text, chip))
+    assert read.tags <= HARMLESS
+    assert read.text == text.replace("**", "").replace("`", "")
+
+
+def test_paragraphs_lists_bold_and_chips() -> None:
+    text = "It is **41 metres** high [1].\n\n- one [2, 3]\n- two\n\n1. first\n2) second"
+    assert answer_html(text, chip) == (
+        "<p>It is <strong>41 metres</strong> high<sup>1</sup>.</p>"
+        "<ul><li>one<sup>2</sup><sup>3</sup></li><li>two</li></ul>"
+        "<ol><li>first</li><li>second</li></ol>"
+    )
+
+
+def test_a_chip_inside_bold_is_a_chip() -> None:
+    assert answer_html("**high [1]**", chip) == "<p><strong>high<sup>1</sup></strong></p>"
+
+
+def test_a_list_right_after_a_line_of_text() -> None:
+    assert answer_html("There are:\n* a\n* b\nThat is all.", chip) == (
+        "<p>There are:</p><ul><li>a</li><li>b</li></ul><p>That is all.</p>"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arrived", "shown"),
+    [
+        ("It is high [", "It is high"),
+        ("It is high [1", "It is high"),
+        ("It is high [1, 2", "It is high"),
+        ("It is high [1]", "It is high [1]"),
+        ("an array [x", "an array [x"),
+    ],
+)
+def test_half_a_marker_waits_for_its_other_half(arrived: str, shown: str) -> None:
+    assert without_open_marker(arrived) == shown
+
+
+def test_our_own_lines_set_code_as_code() -> None:
+    assert line_html("Run `footnote ui` <now> [1].") == "Run <code>footnote ui</code> &lt;now&gt; [1]."
