@@ -2,15 +2,12 @@
 
 import importlib.metadata
 import importlib.util
-import json
 import platform
 import shutil
 import sys
 import tempfile
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +16,7 @@ import typer
 from app.display import show
 from app.door import emit
 from app.settings import ROOT, Settings
+from indexer.errors import FootnoteError
 
 State = Literal["ok", "missing", "optional"]
 _NEEDED_DISK_BYTES = 2**30
@@ -137,30 +135,29 @@ def _encoder_adapter(settings: Settings) -> Check:
 
 
 def _generator(settings: Settings) -> Check:
-    section = settings.generator
-    if section.kind == "embedded" or (section.kind == "auto" and not section.base_url):
-        return Check("generator", "ok", "embedded: SmolLM2 in this process; set generator.base_url for a better one")
-    if not section.base_url:
+    from app.wiring import server_settings, uses_server
+
+    if not uses_server(settings):
+        return _reader()
+    if not settings.generator.base_url:
         return Check("generator", "missing", "no server", "Set generator.base_url, such as http://127.0.0.1:8000/v1.")
-    return _server(section.base_url, section.model, section.api_key.get_secret_value())
+    from generator.server import ServerModel
 
-
-def _server(base_url: str, model: str, api_key: str) -> Check:
-    """Ask the server which models it has."""
-    remedy = "Start the server, or correct generator.base_url."
-    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
     try:
-        request = urllib.request.Request(f"{base_url.rstrip('/')}/models", headers=headers)
-        with urllib.request.urlopen(request, timeout=_SERVER_TIMEOUT_S) as response:
-            models = [str(entry["id"]) for entry in json.load(response)["data"]]
-    except urllib.error.HTTPError as error:
-        remedy = "Correct generator.api_key." if error.code in (401, 403) else "Correct generator.base_url."
-        return Check("generator", "missing", f"{base_url} answers {error.code} {error.reason}", remedy)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return Check("generator", "missing", f"{base_url}: {getattr(error, 'reason', error)}", remedy)
-    if model and model not in models:
-        return Check("generator", "missing", f"{base_url} has no model {model}", f"It has: {', '.join(models)}.")
-    return Check("generator", "ok", f"{base_url} serves {model or ', '.join(models)}")
+        model = ServerModel(replace(server_settings(settings), read_timeout_s=_SERVER_TIMEOUT_S, retries=0))
+        return Check(
+            "generator", "ok", f"{settings.generator.base_url} serves {model.name}: {model.context_tokens} tokens"
+        )
+    except FootnoteError as error:
+        return Check("generator", "missing", error.message, error.remedy)
+
+
+def _reader() -> Check:
+    from generator.embedded import DEFAULT_READER, READER_NAME
+
+    if DEFAULT_READER is None:
+        return Check("generator", "missing", "no reader adapter", "Restore generator/adapters from git.")
+    return Check("generator", "ok", f"{READER_NAME} in this process; set generator.base_url for a larger model")
 
 
 def _gpu() -> Check:

@@ -62,6 +62,9 @@ class RetrieverSection(Section):
     mode: Literal["bm25", "dense", "hybrid"] = "hybrid"
     """How `ask` and the chat page search, and `search` when it is not told."""
 
+    rerank: bool = False
+    """Whether `ask` and the chat page let the reranker order the best passages again."""
+
     fusion: Literal["convex", "rrf"] = "convex"
     """How bm25 and dense are joined: by weighted scores, or by ranks alone."""
 
@@ -101,6 +104,33 @@ class GeneratorSection(Section):
 
     api_key: SecretStr = SecretStr("")
     """Key for the server, if it asks for one."""
+
+    connect_timeout_s: float = Field(default=5, gt=0)
+    """How long to wait for a connection to the server."""
+
+    read_timeout_s: float = Field(default=60, gt=0)
+    """How long to wait for the server's next word."""
+
+    retries: int = Field(default=1, ge=0)
+    """How often to try again before the first word."""
+
+    context_tokens: int = Field(default=0, ge=0)
+    """Tokens that question, passages and answer may have together; 0 asks the server."""
+
+    temperature: float = Field(default=0, ge=0, le=2)
+    """0 gives the same answer to the same question."""
+
+    passages: int = Field(default=5, ge=1, le=100)
+    """How many passages the answer is written from."""
+
+    max_answer_tokens: int = Field(default=512, ge=1)
+    """Longest answer."""
+
+    max_prompt_tokens: int = Field(default=6000, ge=256)
+    """Most tokens of question, passages and conversation together; passages that do not fit are left out."""
+
+    max_question_chars: int = Field(default=4000, ge=1)
+    """A longer question is refused."""
 
 
 class UiSection(Section):

@@ -4,14 +4,21 @@ import logging
 import threading
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from app.sections import EncoderSection
 from app.settings import Settings
+from generator.chat import ChatModel
+from generator.pipeline import Pipeline, PipelineSettings
 from indexer.chunk import ChunkSettings
 from indexer.collection import Collection
 from indexer.encoder import Encoder
+from indexer.errors import ConfigError
 from retriever.rerank import Reranker
 from retriever.search import Retriever, RetrieverSettings
+
+if TYPE_CHECKING:
+    from generator.server import ServerSettings
 
 _log = logging.getLogger(__name__)
 _loading = threading.Lock()
@@ -57,6 +64,71 @@ def build_reranker(settings: Settings) -> Reranker | None:
         return None
     with _loading:
         return _reranker(folder)
+
+
+def build_pipeline(settings: Settings, collection: Collection) -> Pipeline:
+    """Join everything that answers questions about one collection.
+
+    Raises:
+        ConfigError: a server or a reranker is wanted and none is named.
+        ModelError: weights are missing.
+    """
+    section = settings.retriever
+    retriever = build_retriever(settings, collection, with_encoder=section.mode != "bm25", with_reranker=section.rerank)
+    return Pipeline(retriever, build_chat_model(settings), collection, pipeline_settings(settings))
+
+
+def pipeline_settings(settings: Settings) -> PipelineSettings:
+    """What the pipeline needs to know of the settings."""
+    section = settings.generator
+    return PipelineSettings(
+        passages=section.passages,
+        mode=settings.retriever.mode,
+        rerank=settings.retriever.rerank,
+        max_answer_tokens=section.max_answer_tokens,
+        max_question_chars=section.max_question_chars,
+        max_prompt_tokens=section.max_prompt_tokens,
+    )
+
+
+def build_chat_model(settings: Settings) -> ChatModel:
+    """Give the model that writes answers: a server's, or the one in this process, loaded once.
+
+    Raises:
+        ConfigError: a server is wanted and generator.base_url is empty.
+        ModelError: weights are missing.
+    """
+    if not uses_server(settings):
+        with _loading:
+            return _embedded(settings.models_dir)
+    from generator.server import ServerModel
+
+    if not settings.generator.base_url:
+        raise ConfigError("generator.kind is server, but no server is named.", "Set generator.base_url.")
+    return ServerModel(server_settings(settings))
+
+
+def uses_server(settings: Settings) -> bool:
+    """Whether a server writes the answers."""
+    section = settings.generator
+    return section.kind == "server" or (section.kind == "auto" and bool(section.base_url))
+
+
+def server_settings(settings: Settings) -> "ServerSettings":
+    """What the client of the server needs to know of the settings."""
+    from generator.server import ServerSettings
+
+    section = settings.generator
+    return ServerSettings(
+        base_url=section.base_url,
+        model=section.model,
+        api_key=section.api_key.get_secret_value(),
+        connect_timeout_s=section.connect_timeout_s,
+        read_timeout_s=section.read_timeout_s,
+        retries=section.retries,
+        context_tokens=section.context_tokens,
+        temperature=section.temperature,
+    )
 
 
 def retriever_settings(settings: Settings) -> RetrieverSettings:
@@ -113,6 +185,14 @@ def _encoder(section: EncoderSection, models_dir: Path) -> Encoder:
         device=section.device,
         batch_tokens=section.batch_tokens,
     )
+
+
+@lru_cache(maxsize=1)
+def _embedded(models_dir: Path) -> ChatModel:
+    from generator.embedded import load_embedded
+    from indexer.llm2vec.weights import base_model_dir
+
+    return load_embedded(base_model_dir(models_dir))
 
 
 @lru_cache(maxsize=1)

@@ -1,6 +1,7 @@
 """`search`: passages with the verdict of every stage."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, cast
 
 from app.display import shorten, show
@@ -43,8 +44,10 @@ def hit_json(hit: Hit) -> dict[str, Any]:
 
 
 def place(source: str, page: int | None) -> str:
-    """Where words stand, for a reader."""
-    return f"{source}, page {page}" if page else source
+    """Where words stand, for a reader: below the current folder the path is short."""
+    path = Path(source)
+    name = str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else source
+    return f"{name}, page {page}" if page else name
 
 
 def _print(hits: Sequence[Hit]) -> None:

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from app.settings import ROOT, Settings, known_keys, load_settings, variable
-from app.wiring import chunk_settings, retriever_settings
+from app.wiring import chunk_settings, pipeline_settings, retriever_settings, server_settings
+from generator.pipeline import PipelineSettings
+from generator.server import ServerSettings
 from indexer.chunk import ChunkSettings
 from indexer.errors import ConfigError
 from retriever.search import RetrieverSettings
@@ -35,6 +37,8 @@ def test_defaults_need_nothing() -> None:
 def test_defaults_are_those_of_the_rooms_below() -> None:
     assert retriever_settings(Settings()) == RetrieverSettings()
     assert chunk_settings(Settings()) == ChunkSettings()
+    assert pipeline_settings(Settings()) == PipelineSettings()
+    assert server_settings(Settings()) == ServerSettings(base_url="")
 
 
 def test_every_field_of_the_retriever_can_be_set() -> None:
