@@ -14,8 +14,8 @@ from indexer.errors import FootnoteError
 
 logger = logging.getLogger(__name__)
 
-MAX_NAME_BYTES = 200  # file systems stop at 255; some is left for the temporary name
-_UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"|?*]')
+MAX_NAME_BYTES, MAX_SUFFIX_BYTES = 200, 16  # file systems stop at 255; some is left for the temporary name
+_UNSAFE = re.compile(r'[<>:"|?*]')
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,13 @@ Work = Callable[[Report], Sequence[Outcome]]
 def safe_name(name: str) -> str:
     """A browser's file name as one that stays inside its folder on every system, its ending kept."""
     name = unicodedata.normalize("NFC", name).replace("\\", "/").rsplit("/", 1)[-1]
-    name = "".join(char for char in name if unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co", "Cn"))
-    name = _UNSAFE.sub("_", name).strip().lstrip(".").strip()
+    name = "".join(char for char in " ".join(name.split()) if char.isprintable())
+    name = _UNSAFE.sub("_", name).strip(" .")
     suffix = PurePosixPath(name).suffix
-    stem = name.removesuffix(suffix).rstrip(" .") or "document"
-    room = MAX_NAME_BYTES - len(suffix.encode())
-    return stem.encode()[: max(room, 1)].decode(errors="ignore") + suffix[:MAX_NAME_BYTES]
+    if len(suffix.encode()) > MAX_SUFFIX_BYTES:
+        suffix = ""
+    stem = name.removesuffix(suffix).encode()[: MAX_NAME_BYTES - len(suffix.encode())].decode(errors="ignore")
+    return (stem.rstrip(" .") or "document") + suffix
 
 
 def save(folder: Path, files: Sequence[tuple[str, bytes]]) -> list[Path]:

@@ -1,0 +1,136 @@
+"""What the page asks of the rooms below. Streamlit shares what is cached here between all readers: it is immutable or
+safe to share between threads, and nothing of a reader's own is in it."""
+
+import logging
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import streamlit as st
+
+from app.settings import Settings, load_settings
+from app.ui.uploads import Outcome, Report
+from app.wiring import build_encoder, build_pipeline, chunk_settings, open_collection
+from generator.pipeline import Event, Pipeline, Stage
+from indexer.collection import Collection
+from indexer.document import Document
+from indexer.errors import FootnoteError, IndexError_
+from indexer.ingest import Progress, ingest
+from indexer.store.records import DocumentInfo
+
+logger = logging.getLogger(__name__)
+
+DEFAULT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    name: str
+    documents: int
+
+
+@cache
+def settings() -> Settings:
+    return load_settings()
+
+
+def first_collection() -> str:
+    """The collection that was named on the command line, else the default one, else the first there is."""
+    names = Collection.list(settings().home)
+    if len(sys.argv) > 1:
+        return sys.argv[1]
+    return DEFAULT if DEFAULT in names or not names else names[0]
+
+
+def collections() -> list[Summary]:
+    return [Summary(name, len(documents(name))) for name in Collection.list(settings().home)]
+
+
+def documents(name: str) -> tuple[DocumentInfo, ...]:
+    """The documents of a collection; none when it does not exist yet."""
+    if name not in Collection.list(settings().home):
+        return ()
+    collection = _collection(name)
+    manifest = collection.manifest
+    return _documents(name, collection.sequence(), manifest.created_at if manifest else "")
+
+
+def document(name: str, document_id: str) -> Document | None:
+    """A document with its text, or None when it is no longer there."""
+    try:
+        return _collection(name).document(document_id)
+    except IndexError_:
+        return None
+
+
+def remove(name: str, document_id: str) -> None:
+    with _collection(name).writer(command="delete from the chat page") as writer:
+        writer.delete(document_id)
+
+
+def uploads_dir(name: str) -> Path:
+    """Where uploaded files of a collection are kept; they are its documents' sources."""
+    return settings().home / "uploads" / name
+
+
+def ask(name: str, question: str, history: Sequence[tuple[str, str]]) -> Iterator[Event]:
+    """The events of an answer; the first is that the models are loaded."""
+    yield Stage("load")
+    yield from _pipeline(name).ask(question, history)
+
+
+def index(name: str, paths: Sequence[Path], report: Report) -> list[Outcome]:
+    """Index files into a collection, which is made if need be."""
+    report(0, len(paths), "Loading the encoder")
+    encoder = build_encoder(settings())
+
+    def tell(now: Progress) -> None:
+        report(now.files_done, now.files_total, f"Indexing {Path(now.current).name}")
+
+    report_of = ingest(
+        paths,
+        open_collection(settings(), name, create=True),
+        encoder,
+        chunk_settings(settings()),
+        tell,
+        on_wait=lambda message: report(0, len(paths), message.rstrip(".…")),
+        timeout_s=settings().indexer.lock_wait_s,
+        max_file_bytes=round(settings().indexer.max_file_mb * 2**20),
+    )
+    return [
+        Outcome(Path(file.path).name, file.state, " ".join(filter(None, (file.reason, file.remedy))))
+        for file in report_of.files
+    ]
+
+
+@cache
+def warm(name: str) -> None:
+    """Begin to load the models of a collection, so that the first question need not wait for all of it."""
+    if documents(name):
+        threading.Thread(target=_load, args=(name,), name="footnote-warm", daemon=True).start()
+
+
+def _load(name: str) -> None:
+    try:
+        _pipeline(name)
+    except FootnoteError as error:  # the first question says so to the reader
+        logger.warning("the models are not ready: %s", error.message)
+
+
+@st.cache_resource(show_spinner=False)
+def _collection(name: str) -> Collection:
+    return open_collection(settings(), name)
+
+
+@st.cache_resource(show_spinner=False, max_entries=32)
+def _documents(name: str, sequence: int, created_at: str) -> tuple[DocumentInfo, ...]:
+    """The list as of one sequence number; the other arguments only tell one state of a collection from another."""
+    return tuple(_collection(name).documents())
+
+
+@st.cache_resource(show_spinner=False)
+def _pipeline(name: str) -> Pipeline:
+    return build_pipeline(settings(), _collection(name))

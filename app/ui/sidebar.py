@@ -1,0 +1,129 @@
+"""The sidebar: which collection, what is in it, and the place to drop new documents."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from app.ui import rooms
+from app.ui.markup import escaped
+from app.ui.session import Session
+from app.ui.uploads import Outcome, Upload, save
+from app.ui.views import error_html
+from indexer.load import SUFFIXES
+from indexer.store.records import DocumentInfo
+
+LISTED = 200
+_VERBS = {"indexed": "added", "unchanged": "already there", "failed": "not added", "skipped": "not added"}
+
+
+class Drawable(Protocol):
+    """Streamlit's page, or a place on it."""
+
+    def progress(self, value: float, text: str | None = None) -> DeltaGenerator: ...
+
+
+def show_sidebar(session: Session) -> None:
+    """Draw the sidebar and let the reader choose, add and open."""
+    st.html('<p class="fn-brand">Footnote<sup>1</sup></p>')
+    _choose_collection(session)
+    st.button("New chat", icon=":material/edit_square:", on_click=_clear_chat, args=(session,), width="stretch")
+    documents = rooms.documents(session.collection)
+    with st.expander(f"Documents ({len(documents)})", expanded=False, key="fn-documents"):
+        _list_documents(documents)
+    with st.expander("Add documents", expanded=not documents, key="fn-add"):
+        _offer_upload(session)
+
+
+def show_upload(upload: Upload | None) -> DeltaGenerator | None:
+    """How far an upload is, or what came of it. Returns the bar to draw on while it runs."""
+    if upload is None:
+        return None
+    if not upload.done:
+        return draw_progress(upload, st)
+    st.html(error_html(upload.failure) if upload.failure else _outcomes_html(upload.outcomes))
+    return None
+
+
+def draw_progress(upload: Upload, place: Drawable) -> DeltaGenerator:
+    """Draw the bar at a new place, or over an earlier one."""
+    return place.progress(upload.finished / max(upload.total, 1), text=_plain(f"{upload.doing}…"))
+
+
+def _choose_collection(session: Session) -> None:
+    counts = {summary.name: summary.documents for summary in rooms.collections()}
+    counts.setdefault(session.collection, 0)
+    names = sorted(counts)
+
+    def named(name: str) -> str:
+        return f"{name} · {counts[name]} document{'' if counts[name] == 1 else 's'}"
+
+    chosen = st.selectbox("Collection", names, index=names.index(session.collection), format_func=named)
+    if chosen != session.collection:
+        session.collection = chosen
+        st.rerun()
+
+
+def _clear_chat(session: Session) -> None:
+    for turn in session.chat.turns:
+        turn.stop()
+    session.chats.pop(session.collection, None)
+
+
+def _list_documents(documents: Sequence[DocumentInfo]) -> None:
+    if not documents:
+        st.html('<p class="fn-meta">None yet.</p>')
+        return
+    wanted = ""
+    if len(documents) > 8:
+        wanted = st.text_input("Find a document", placeholder="Find a document", label_visibility="collapsed")
+    found = [info for info in documents if wanted.casefold() in f"{info.title} {info.source}".casefold()]
+    items = "".join(_document_html(info) for info in found[:LISTED])
+    more = f'<p class="fn-meta">and {len(found) - LISTED} more</p>' if len(found) > LISTED else ""
+    st.html(f'<ul class="fn-list" aria-label="Documents">{items}</ul>{more}')
+
+
+def _document_html(info: DocumentInfo) -> str:
+    name = info.source.rsplit("/", 1)[-1]
+    return (
+        f'<li><button type="button" class="fn-document" data-fn-open="d.{escaped(info.id)}" '
+        f'title="{escaped(info.source)}"><bdi>{escaped(info.title or name)}</bdi>'
+        f'<span class="fn-file"><bdi>{escaped(name)}</bdi></span></button></li>'
+    )
+
+
+def _offer_upload(session: Session) -> None:
+    files = st.file_uploader(
+        "Files",
+        type=[suffix.lstrip(".") for suffix in SUFFIXES],
+        accept_multiple_files=True,
+        key=f"upload-{session.uploads}",
+        label_visibility="collapsed",
+        disabled=session.upload is not None and not session.upload.done,
+    )
+    if files:
+        session.upload = _start_upload(session.collection, [(file.name, file.getvalue()) for file in files])
+        session.uploads += 1
+        st.rerun()
+
+
+def _start_upload(collection: str, files: Sequence[tuple[str, bytes]]) -> Upload:
+    upload = Upload(collection, [name for name, _ in files])
+    upload.start(lambda report: rooms.index(collection, save(rooms.uploads_dir(collection), files), report))
+    return upload
+
+
+def _outcomes_html(outcomes: Sequence[Outcome]) -> str:
+    items = "".join(
+        f'<li class="fn-{escaped(outcome.state)}"><bdi>{escaped(outcome.name)}</bdi>: '
+        f"{_VERBS.get(outcome.state, escaped(outcome.state))}"
+        f"{f'<br><span>{escaped(outcome.reason)}</span>' if outcome.reason else ''}</li>"
+        for outcome in outcomes
+    )
+    return f'<ul class="fn-outcomes" aria-label="Uploaded files" role="status">{items}</ul>'
+
+
+def _plain(text: str) -> str:
+    """Text for a Streamlit label, which would read Markdown into a file name."""
+    return "".join(f"\\{char}" if char in "\\`*_{}[]()#+-.!~$:<>|" else char for char in text)
