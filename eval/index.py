@@ -16,7 +16,7 @@ from indexer.encoder import Encoder, Vectors
 from indexer.store.records import Manifest
 from indexer.store.text import embed_text
 
-OnProgress = Callable[[str, int, int], None]  # "index" or the mode, done, total
+OnProgress = Callable[[str, int, int], None]  # "index", "questions" or the mode; done, total
 _ENTRIES_A_STEP = 64  # encoded together, then committed: what a kill can cost
 _WHOLE = "whole entries"
 

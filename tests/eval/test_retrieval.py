@@ -49,11 +49,16 @@ class TopicEncoder:
         self.dim = len(TOPICS)
         self.query_instruction = ""
         self.encoded: list[str] = []
+        self.asked: list[tuple[list[str], str]] = []  # with an instruction
 
     def encode(
         self, texts: Sequence[str], instruction: str = "", on_progress: Callable[[int], None] | None = None
     ) -> Vectors:
         self.encoded += texts
+        if instruction:
+            self.asked.append((list(texts), instruction))
+        if on_progress:
+            on_progress(len(texts))
         rows = np.array([[text.lower().count(topic) + 0.01 for topic in TOPICS] for text in texts])
         return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
@@ -121,6 +126,13 @@ def test_a_reranker_reorders_every_mode(folder: Path, home: Path) -> None:
     assert reranked["recall@100"] == plain["recall@100"]
 
 
+def test_questions_are_encoded_once_with_the_instruction(folder: Path, home: Path) -> None:
+    encoder = TopicEncoder()
+    encoder.query_instruction = "find"
+    evaluate_retrieval(folder, ["dense", "hybrid"], encoder, home)
+    assert encoder.asked == [(["which lamp burns oil?", "ferry", "storm"], "find")]
+
+
 def test_nothing_is_encoded_twice(folder: Path, home: Path) -> None:
     first, second = TopicEncoder(), TopicEncoder()
     evaluate_retrieval(folder, ["dense"], first, home)
@@ -167,10 +179,21 @@ def test_texts_beyond_the_encoders_limit_are_counted(folder: Path, home: Path) -
 
 def test_progress_reaches_its_total(folder: Path, home: Path) -> None:
     told: list[tuple[str, int, int]] = []
-    evaluate_retrieval(
-        folder, ["bm25"], None, home, on_progress=lambda stage, done, total: told.append((stage, done, total))
-    )
+
+    def tell(stage: str, done: int, total: int) -> None:
+        told.append((stage, done, total))
+
+    evaluate_retrieval(folder, ["bm25"], None, home, on_progress=tell)
     assert told == [("index", 4, 4), ("bm25", 1, 3), ("bm25", 2, 3), ("bm25", 3, 3)]
+    told.clear()
+    evaluate_retrieval(
+        folder,
+        ["dense"],
+        TopicEncoder(),
+        home,
+        on_progress=lambda stage, done, total: told.append((stage, done, total)),
+    )
+    assert told[:2] == [("index", 4, 4), ("questions", 3, 3)]
 
 
 @pytest.mark.parametrize(
