@@ -1,0 +1,147 @@
+"""The chat model in this process: SmolLM2, fine-tuned to copy the answer out of a passage or to decline."""
+
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from generator.abstain import DECLINE
+from generator.choice import ChoiceSettings, choose
+from generator.prompt import Message, Prompt
+from generator.reading import ReaderTokenizer, Reading, head_of
+from indexer.errors import ModelError
+
+logger = logging.getLogger(__name__)
+
+READER_NAME = "smollm2-135m-reader"
+_SHIPPED = Path(__file__).parent / "adapters" / READER_NAME
+DEFAULT_READER: Path | None = _SHIPPED if (_SHIPPED / "adapter_model.safetensors").is_file() else None
+MAX_PASSAGES = 8
+MAX_PASSAGE_TOKENS = 384
+
+
+class EmbeddedModel:
+    """Reads the passages of a prompt one by one and answers with a span of one of them, or declines.
+
+    A prompt without passages is answered in free words, which a model of this size does badly. Thread-safe: forward
+    passes of several questions take turns.
+    """
+
+    follows_instructions = False
+
+    def __init__(self, model: Any, tokenizer: ReaderTokenizer, name: str, choice: ChoiceSettings | None = None) -> None:
+        self.name = name
+        self._model = model
+        self._tokenizer = tokenizer
+        self._choice = choice or ChoiceSettings()
+        self._turn = threading.Lock()
+
+    @property
+    def context_tokens(self) -> int:
+        """Tokens the model can attend to."""
+        return int(self._model.config.max_position_embeddings)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text."""
+        return [self._tokenizer.count(text) for text in texts]
+
+    def stream(self, prompt: Prompt, max_tokens: int = 512) -> Iterator[str]:
+        """Give the answer's words and then its marker, or the declining sentence.
+
+        The words are known only when every passage was read, so all of them come at once.
+        """
+        if not prompt.hits:
+            yield from self._write(prompt.messages, max_tokens)
+            return
+        found = self.read(prompt)
+        if found is None:
+            yield DECLINE
+            return
+        number, words = found
+        yield words
+        yield f" [{number}]"
+
+    def read(self, prompt: Prompt) -> tuple[int, str] | None:
+        """Number of the passage that answers and the words in it that do, or None to decline."""
+        from generator.spans import read_spans
+
+        readings = self._readings(prompt)
+        with self._turn:
+            verdict = read_spans(self._model, readings, self._tokenizer.end)
+        span = choose(verdict, readings, self._choice)
+        if span is None:
+            return None
+        return span.row + 1, " ".join(readings[span.row].text[span.start : span.end].split())
+
+    def _readings(self, prompt: Prompt) -> list[Reading]:
+        return [
+            self._tokenizer.reading(
+                prompt.question, head_of(hit.title, hit.chunk.heading_path), hit.chunk.text, MAX_PASSAGE_TOKENS
+            )
+            for hit in prompt.hits[:MAX_PASSAGES]
+        ]
+
+    def _write(self, messages: Sequence[Message], max_tokens: int) -> Iterator[str]:
+        """Greedy decoding in the chat format. Between two tokens another question may have its turn."""
+        import torch
+        from transformers import DynamicCache
+
+        stream, past = self._tokenizer.decoder(), DynamicCache()
+        ids = self._tokenizer.chat([(m.role, m.content) for m in messages])
+        if len(ids) + max_tokens > self.context_tokens:
+            raise ModelError(
+                f"The prompt has {len(ids)} tokens; {self.name} takes {self.context_tokens} with the answer.",
+                "Ask a shorter question.",
+            )
+        for _ in range(max_tokens):
+            with self._turn, torch.inference_mode():
+                out = self._model(input_ids=torch.tensor([ids]), past_key_values=past, logits_to_keep=1)
+                token = int(out.logits[0, -1].argmax())
+            if token == self._tokenizer.end:
+                return
+            if piece := stream(token):
+                yield piece
+            ids = [token]
+
+
+def load_embedded(
+    model_dir: Path, adapter: Path | None = DEFAULT_READER, choice: ChoiceSettings | None = None
+) -> EmbeddedModel:
+    """Load base model and reader adapter, merge them, and use bfloat16 where the processor has it.
+
+    Raises:
+        ModelError: a folder is missing or does not fit.
+    """
+    import torch
+
+    from indexer.llm2vec.loading import pick_dtype, quiet_transformers
+
+    tokenizer = ReaderTokenizer(model_dir)
+    dtype = pick_dtype("auto", torch.device("cpu"))
+    with quiet_transformers():
+        model = _merged(model_dir, adapter)
+    if adapter is None:
+        logger.warning("the reader's adapter is missing from this copy of Footnote: its answers will be poor")
+    name = adapter.name if adapter else f"{model_dir.name} (not fine-tuned)"
+    return EmbeddedModel(model.to(dtype).eval(), tokenizer, name, choice)
+
+
+def _merged(model_dir: Path, adapter: Path | None) -> Any:
+    """Merge in fp32: bfloat16 would round the adapter's small changes away."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    try:
+        model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32, local_files_only=True)
+        if adapter is not None:
+            from peft import PeftModel
+
+            model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload(safe_merge=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ModelError(
+            f"Cannot load the embedded reader from {model_dir} with {adapter}: {error}",
+            "Run `footnote doctor`; deleting the models folder makes Footnote convert the weights again.",
+        ) from error
+    model.config.is_causal = True
+    return model

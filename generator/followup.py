@@ -1,0 +1,150 @@
+"""A follow-up question in words that need no conversation, for the search and for the reader."""
+
+import logging
+import re
+from collections.abc import Sequence
+
+from generator.align import STOPWORDS
+from generator.chat import ChatModel
+from generator.citations import without_markers
+from generator.prompt import Turn, rewrite_prompt
+from indexer.errors import ModelError
+
+logger = logging.getLogger(__name__)
+
+_PERSON = re.compile(r"\b(?:he|she|him|his|her|hers)\b", re.IGNORECASE)
+_THING = re.compile(
+    r"\b(?:it|its|they|them|their|theirs|this|these|those|that(?=\s*(?:[?.!]|$|is\b|was\b|one\b)))\b"
+    r"|(?<=\bdoes )that\b|(?<=\babout )that\b|(?<=\bdid )that\b|(?<=\bis )that\b"
+    r"|(?<!\bis )(?<!\bare )(?<!\bwas )(?<!\bwere )\bthere\b",
+    re.IGNORECASE,
+)
+_ELLIPSIS = re.compile(r"^\s*(?:and|or|but|so|what about|how about|what of|and what about)\b[\s,]*", re.IGNORECASE)
+_BARE = re.compile(
+    r"^\s*(?:why|how|when|where|who|since when|how so|how many|how much|which one|for how long)\s*\??\s*$", re.I
+)
+_ASKING = re.compile(
+    r"^(?:who|what|when|where|why|how|which|is|are|was|were|do|does|did|can|could|has|have|had)\b", re.I
+)
+_NAME = re.compile(r"\b[A-Z][\w'\u2019-]*(?:\s+(?:(?:of|the|de|van|von|and)\s+)*[A-Z0-9][\w'\u2019-]*)*")
+_WORD = re.compile(r"[\w'\u2019-]+")
+_PREDICATE = re.compile(
+    r"\w+ed|built|made|held|found|written|known|born|sold|kept|open|close|start|begin|end|cost|mean"
+)
+_POSSESSIVE = frozenset(("his", "hers", "its", "their", "theirs"))
+_PREPOSITIONS = frozenset(("in", "on", "at", "for", "from", "to", "by", "with", "without", "during", "after", "before"))
+_ANSWER_WORDS = 12
+_REWRITE_TOKENS = 96
+_REWRITE_CHARS = 400
+
+
+def needs_context(question: str) -> bool:
+    """Whether a question leans on what was said before: a pronoun, an ellipsis, or hardly any words."""
+    content = [word for word in _WORD.findall(question.lower()) if word not in STOPWORDS]
+    return bool(
+        _ELLIPSIS.match(question)
+        or _PERSON.search(question)
+        or _THING.search(question)
+        or _BARE.match(question)
+        or (len(content) < 2 and not _NAME.search(question[1:]))
+    )
+
+
+def self_contained(question: str, history: Sequence[Turn], model: ChatModel | None = None) -> str:
+    """Rewrite a follow-up: by the model if it follows instructions, else, or if it fails, by rule."""
+    if not history or not needs_context(question):
+        return question
+    if model is not None and model.follows_instructions:
+        try:
+            return _by_model(question, history, model) or by_rule(question, history)
+        except ModelError as error:
+            logger.warning("The follow-up was rewritten by rule: %s", error.message)
+    return by_rule(question, history)
+
+
+def by_rule(question: str, history: Sequence[Turn]) -> str:
+    """Put the earlier topic where the follow-up points at it.
+
+    "And the Louvre?" takes over the question before it with another topic; a pronoun is replaced by the topic; where
+    neither works, the key terms of the question before are added in parentheses.
+    """
+    before, answer = history[-1][0].strip(), without_markers(history[-1][1])
+    topic, person = _topic(before), _person(answer, before)
+    if person and _PERSON.search(question):
+        return _replace(_PERSON, question, person)
+    if topic and _THING.search(question):
+        return _replace(_THING, question, topic)
+    rest = _ELLIPSIS.sub("", question).strip()
+    if rest != question.strip() and not _ASKING.match(rest):
+        return _with_other(before, topic, rest.rstrip("?!. "))
+    if _BARE.match(question):
+        return f"{question} {before}"
+    return f"{question} ({_terms(before, answer)})"
+
+
+def _with_other(before: str, topic: str, other: str) -> str:
+    """Ask the question before again, about something else, or with another time or place."""
+    first, _, _ = other.partition(" ")
+    if first.lower() in _PREPOSITIONS:
+        same = list(re.finditer(rf"\b{first}\b", before, re.IGNORECASE))
+        return (before[: same[-1].start()] if same else before.rstrip("?!. ") + " ") + other + "?"
+    if topic and other and topic in before:
+        return before.replace(topic, other)
+    return f"{before} {other}?"
+
+
+def _by_model(question: str, history: Sequence[Turn], model: ChatModel) -> str:
+    prompt = rewrite_prompt(question, history, model.count_tokens)
+    written = "".join(model.stream(prompt, max_tokens=_REWRITE_TOKENS)).strip().strip('"')
+    # Anything but one short line is not a question but an attempt to answer.
+    return written if written and "\n" not in written and len(written) <= _REWRITE_CHARS else ""
+
+
+def _topic(question: str) -> str:
+    """What a question is about: its longest name, else its last run of content words."""
+    body = question.rstrip("?!. ")
+    first = _ASKING.match(body)
+    names = [m.group() for m in _NAME.finditer(body) if not (first and m.start() < first.end())]
+    if names:
+        return _with_article(body, max(names, key=len))
+    runs: list[list[str]] = [[]]
+    for word in _WORD.findall(body):
+        if word.lower() in STOPWORDS or _ASKING.fullmatch(word):
+            runs.append([])
+        else:
+            runs[-1].append(word)
+    runs = [run for run in runs if run]
+    if runs and len(runs[-1]) > 1 and _PREDICATE.fullmatch(runs[-1][-1]):
+        runs[-1].pop()
+    return _with_article(body, " ".join(runs[-1])) if runs else ""
+
+
+def _with_article(text: str, phrase: str) -> str:
+    found = re.search(rf"\b(?:the|an|a)\s+{re.escape(phrase)}", text, re.IGNORECASE)
+    return found.group() if found else phrase
+
+
+def _person(answer: str, question: str) -> str:
+    """The name that "he" or "she" most likely means: a short answer's, else the question's."""
+    if len(answer.split()) <= _ANSWER_WORDS and (names := _NAME.findall(answer)):
+        return str(max(names, key=len))
+    topic = _topic(question)
+    return topic if topic[:1].isupper() else ""
+
+
+def _replace(pronoun: re.Pattern[str], question: str, by: str) -> str:
+    """Replace every pronoun; possessives get an 's."""
+
+    def put(found: re.Match[str]) -> str:
+        word = found.group().lower()
+        # "her" is both: before a word it is possessive ("her book"), at the end it is not ("met her?").
+        owns = word in _POSSESSIVE or (word == "her" and re.match(r"\s+\w", question[found.end() :]) is not None)
+        return f"{by}'s" if owns else by
+
+    return pronoun.sub(put, question)
+
+
+def _terms(question: str, answer: str) -> str:
+    words = [w for w in _WORD.findall(question) if w.lower() not in STOPWORDS]
+    names = _NAME.findall(answer) if len(answer.split()) <= _ANSWER_WORDS else []
+    return " ".join(dict.fromkeys([*words, *names]))

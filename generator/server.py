@@ -1,0 +1,249 @@
+"""A chat model behind any OpenAI-compatible server: vLLM first, and whatever else speaks the protocol."""
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
+
+from generator.prompt import Prompt
+from indexer.errors import ModelError
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+
+logger = logging.getLogger(__name__)
+
+_CACHED_COUNTS = 4096
+_BYTES_PER_TOKEN = 2.5  # fewer than any common tokenizer needs for prose or code, so counts come out too high
+# The client library would tell the server about this machine.
+_SILENT = (
+    "Lang",
+    "Package-Version",
+    "OS",
+    "Arch",
+    "Runtime",
+    "Runtime-Version",
+    "Async",
+    "Retry-Count",
+    "Read-Timeout",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """Which server, and how long to wait for it."""
+
+    base_url: str  # ends in /v1
+    model: str = ""  # empty: the first that the server lists
+    api_key: str = ""
+    connect_timeout_s: float = 5.0
+    read_timeout_s: float = 60.0  # without any new token
+    retries: int = 1  # before the first token only
+    context_tokens: int = 0  # 0: ask the server
+    temperature: float = 0.0
+
+
+class ServerModel:
+    """Streams chat completions. Nothing is sent anywhere but to `base_url`, and not before the first question."""
+
+    follows_instructions = True
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self._settings = settings
+        self._counts: dict[str, int] = {}
+        self._tokenizes: bool | None = None  # whether the server counts tokens; None until it was asked
+
+    @cached_property
+    def name(self) -> str:
+        """The model's name on the server."""
+        return self._settings.model or str(self._listed[0].id)
+
+    @cached_property
+    def context_tokens(self) -> int:
+        """The model's context as vLLM tells it, or 4096 when the server does not say."""
+        told = next((getattr(model, "max_model_len", None) for model in self._listed if model.id == self.name), None)
+        return self._settings.context_tokens or (told if isinstance(told, int) and told > 0 else 4096)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text: exact where the server has vLLM's /tokenize, else an upper bound."""
+        return [self._count(text) for text in texts]
+
+    def stream(self, prompt: Prompt, max_tokens: int = 512) -> Iterator[str]:
+        """Write the answer in pieces. Closing the iterator ends the request, and with it the work on the server.
+
+        Raises:
+            ModelError: the server is down, slow, refuses, or answers with something else than a chat completion.
+        """
+        reason, is_chat = None, False
+        with self._errors():
+            stream = self._client.chat.completions.create(
+                model=self.name,
+                messages=cast(Any, [{"role": m.role, "content": m.content} for m in prompt.messages]),
+                max_tokens=max_tokens,
+                temperature=self._settings.temperature,
+                stream=True,
+            )
+            try:
+                for chunk in stream:
+                    piece, ended = _read(chunk)
+                    is_chat = True
+                    reason = ended or reason
+                    if piece:
+                        yield piece
+            finally:
+                stream.close()
+        if not is_chat:
+            raise self._nonsense()
+        if reason is None:
+            raise ModelError(
+                f"The model server at {self._settings.base_url} ended the answer in the middle.",
+                "Ask again; if it happens again, look at the server's log.",
+            )
+        if reason == "length":
+            logger.info("The answer was cut at %d tokens", max_tokens)
+
+    @cached_property
+    def _client(self) -> "OpenAI":
+        from openai import Omit, OpenAI, Timeout
+
+        settings = self._settings
+        return OpenAI(
+            base_url=settings.base_url,
+            # Never the key of another service that happens to be in the environment.
+            api_key=settings.api_key or "none",
+            organization="",
+            project="",
+            timeout=Timeout(settings.read_timeout_s, connect=settings.connect_timeout_s),
+            max_retries=settings.retries,
+            default_headers=cast(dict[str, str], {f"X-Stainless-{name}": Omit() for name in _SILENT}),
+        )
+
+    @cached_property
+    def _listed(self) -> Sequence[Any]:
+        with self._errors():
+            listed = list(self._client.models.list())
+        if not listed:
+            raise ModelError(
+                f"The server at {self._settings.base_url} lists no models.", "Load a model, or set generator.model."
+            )
+        return listed
+
+    def _count(self, text: str) -> int:
+        if text not in self._counts:
+            if len(self._counts) >= _CACHED_COUNTS:
+                self._counts.clear()
+            self._counts[text] = self._exact(text) or math.ceil(len(text.encode("utf-8", "replace")) / _BYTES_PER_TOKEN)
+        return self._counts[text]
+
+    def _exact(self, text: str) -> int:
+        """Ask vLLM's /tokenize; 0 when there is none."""
+        from openai import APIConnectionError, OpenAIError
+
+        if self._tokenizes is False:
+            return 0
+        url = self._settings.base_url.rstrip("/").removesuffix("/v1") + "/tokenize"
+        body = {"model": self.name, "prompt": text, "add_special_tokens": False}
+        try:
+            answer: Any = self._client.post(url, cast_to=object, body=body)
+            self._tokenizes = True
+            return int(answer["count"])
+        except APIConnectionError:
+            with self._errors():
+                raise
+        except (OpenAIError, ValueError, KeyError, TypeError):
+            self._tokenizes = False
+            return 0
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Turn what the client library raises into ModelErrors."""
+        import openai
+
+        try:
+            yield
+        except openai.OpenAIError as error:
+            raise self._explained(error) from error
+        except (ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
+            raise self._nonsense() from error
+        except Exception as error:
+            if not type(error).__module__.startswith("http"):  # httpx raises unwrapped while a stream is being read
+                raise
+            raise ModelError(
+                f"The connection to the model server at {self._settings.base_url} broke: {error}",
+                "Ask again; if it happens again, look at the server's log.",
+            ) from error
+
+    def _explained(self, error: Exception) -> ModelError:
+        import openai
+
+        where = self._settings.base_url
+        said = _said(error)
+        if isinstance(error, openai.APITimeoutError):
+            return ModelError(
+                f"The model server at {where} did not answer in {self._settings.read_timeout_s:g} s.",
+                "It may be loading its model or overloaded: wait, or raise the timeout.",
+            )
+        if isinstance(error, openai.APIConnectionError):
+            return ModelError(
+                f"No model server answers at {where}.",
+                "Start it (for example `vllm serve MODEL`), correct generator.base_url, or unset it to use the "
+                "embedded reader. `footnote doctor` checks it.",
+            )
+        if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
+            return ModelError(f"The model server at {where} refuses the key: {said}", "Set generator.api_key.")
+        if isinstance(error, openai.NotFoundError):
+            model = self._settings.model
+            what = f"has no model {model}" if model else "has no chat completions there"
+            return ModelError(
+                f"The server at {where} {what}: {said}",
+                "Correct generator.model (empty takes the first one listed) and generator.base_url (it ends in /v1).",
+            )
+        if isinstance(error, openai.APIStatusError):
+            return _refused(error.status_code, where, said)
+        return (
+            self._nonsense()
+            if isinstance(error, openai.APIResponseValidationError)
+            else ModelError(f"The model server at {where} failed: {said}", "Look at the server's log.")
+        )
+
+    def _nonsense(self) -> ModelError:
+        return ModelError(
+            f"What answers at {self._settings.base_url} does not speak the OpenAI protocol.",
+            "Correct generator.base_url: it ends in /v1 on most servers.",
+        )
+
+
+def _read(chunk: Any) -> tuple[str, str | None]:
+    """Text of one chunk, and why the answer ended if it did."""
+    if isinstance(chunk.choices, list) and not chunk.choices:
+        return "", None  # vLLM ends with a chunk that only counts tokens
+    choice = chunk.choices[0]
+    text = choice.delta.content
+    if not isinstance(text, str | None):
+        raise TypeError("content is not text")
+    return text or "", choice.finish_reason
+
+
+def _refused(status: int, where: str, said: str) -> ModelError:
+    if status in (400, 413, 422) and any(
+        word in said.lower() for word in ("context", "too long", "maximum", "max_tokens")
+    ):
+        return ModelError(
+            f"The prompt is too long for the model at {where}: {said}",
+            "Ask a shorter question, give fewer passages, or serve the model with a longer context.",
+        )
+    if status == 429:
+        return ModelError(f"The model server at {where} has too much to do: {said}", "Wait a moment and ask again.")
+    remedy = "Wait a moment and ask again; look at the server's log." if status >= 500 else "Look at the server's log."
+    return ModelError(f"The model server at {where} answered {status}: {said}", remedy)
+
+
+def _said(error: Exception) -> str:
+    """The server's own words, on one line and not too many."""
+    body = getattr(error, "body", None)
+    told = body.get("message") if isinstance(body, dict) else None
+    text = " ".join(str(told or getattr(error, "message", error)).split())
+    return text if len(text) <= 300 else text[:300] + "…"

@@ -1,0 +1,139 @@
+"""Which span of which passage answers a question: copy-constrained decoding, scored exactly.
+
+A span copies its passage, so once its first token is chosen every next token is known. Instead of sampling token by
+token, the candidates' tokens are fed in one forward pass and every end point is scored at once: the probability of
+each span is the language model's own, `p(t1..tk, end of turn | question, passage)`, with no beam and no length limit
+other than the window. An answer that ends before it begins is the reader's "not in this passage".
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from generator.choice import Span, Verdict
+from generator.reading import Reading
+
+ROWS = 3  # passages whose spans are scored: those the reader is least likely to decline
+FIRST_TOKENS = 4  # distinct first tokens tried in each of them
+STARTS = 6  # start positions scored to the end in each of them
+WINDOW = 32  # the longest span, in tokens
+
+
+@dataclass(frozen=True, slots=True)
+class _Prefix:
+    """The readings after one forward pass: keys and values per layer, and who may be looked at."""
+
+    layers: tuple[tuple[Tensor, Tensor], ...]  # (P, heads, T, D) each
+    mask: Tensor  # (P, T), 1 where there is a token
+    log_first: Tensor  # (P, V), of the answer's first token
+
+
+@torch.inference_mode()
+def read_spans(model: Any, readings: Sequence[Reading], end: int) -> Verdict:
+    """Score the passages and the best spans of the most promising ones. `end` is the end-of-turn token."""
+    prefix = _read(model, readings, end)
+    log_decline = prefix.log_first[:, end]
+    rows = log_decline.argsort()[:ROWS].tolist()
+    starts = _starts(model, prefix, readings, rows, end)
+    spans = _score(model, prefix, readings, starts, end) if starts else []
+    return Verdict(tuple(log_decline.tolist()), tuple(sorted(spans, key=lambda s: (-s.log_p, s.row, s.start))))
+
+
+def _read(model: Any, readings: Sequence[Reading], pad: int) -> _Prefix:
+    """One pass over all passages, padded on the left so that every answer begins in the same column."""
+    width = max(len(r.ids) for r in readings)
+    ids = torch.tensor([[*([pad] * (width - len(r.ids))), *r.ids] for r in readings])  # (P, T)
+    mask = torch.tensor([[0] * (width - len(r.ids)) + [1] * len(r.ids) for r in readings])
+    out = model(
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=(mask.cumsum(1) - 1).clamp(min=0),
+        use_cache=True,
+        logits_to_keep=1,
+    )
+    layers = tuple((layer.keys, layer.values) for layer in out.past_key_values.layers)
+    return _Prefix(layers, mask, out.logits[:, -1].float().log_softmax(-1))
+
+
+def _continue(model: Any, prefix: _Prefix, rows: Sequence[int], tokens: Tensor) -> Tensor:
+    """Log-probabilities (N, L, V) after each of the tokens (N, L), read on from the prefix of each row."""
+    from transformers import DynamicCache
+
+    chosen = torch.tensor(rows)
+    past = DynamicCache()
+    for index, (keys, values) in enumerate(prefix.layers):
+        past.update(keys[chosen], values[chosen], index)
+    mask = torch.cat([prefix.mask[chosen], torch.ones_like(tokens)], dim=1)
+    positions = prefix.mask[chosen].sum(1, keepdim=True) + torch.arange(tokens.shape[1])
+    out = model(input_ids=tokens, attention_mask=mask, position_ids=positions, past_key_values=past)
+    return out.logits.float().log_softmax(-1)  # type: ignore[no-any-return]
+
+
+def _starts(
+    model: Any, prefix: _Prefix, readings: Sequence[Reading], rows: Sequence[int], end: int
+) -> list[tuple[int, int]]:
+    """The (row, position) pairs that look best by their first two tokens.
+
+    Two, because all numbers begin with the same token, and words like "the" stand everywhere.
+    """
+    tried: list[tuple[int, int]] = []  # (row, first token)
+    for row in rows:
+        firsts = sorted({readings[row].token(p) for p in readings[row].starts})
+        scores = prefix.log_first[row, firsts]
+        tried += [(row, firsts[i]) for i in scores.argsort(descending=True)[:FIRST_TOKENS].tolist()]
+    if not tried:
+        return []
+    seconds = _continue(model, prefix, [row for row, _ in tried], torch.tensor([[token] for _, token in tried]))[:, 0]
+    best: list[tuple[int, int]] = []
+    for row in rows:
+        scored: list[tuple[float, int]] = []
+        for n, (other, token) in enumerate(tried):
+            if other == row:
+                scored += _by_two_tokens(readings[row], token, float(prefix.log_first[row, token]), seconds[n], end)
+        best += [(row, position) for _, position in sorted(scored, key=lambda s: (-s[0], s[1]))[:STARTS]]
+    return best
+
+
+def _by_two_tokens(reading: Reading, first: int, log_first: float, second: Tensor, end: int) -> list[tuple[float, int]]:
+    """(score, position) of every start with this first token; a span of one token counts as well as a longer one."""
+    scored = []
+    for position in reading.starts:
+        if reading.token(position) == first:
+            more = float(second[reading.token(position + 1)]) if position + 1 < len(reading.bounds) else -99.0
+            stop = float(second[end]) if position in reading.ends else -99.0
+            scored.append((log_first + max(more, stop), position))
+    return scored
+
+
+def _score(
+    model: Any, prefix: _Prefix, readings: Sequence[Reading], starts: Sequence[tuple[int, int]], end: int
+) -> list[Span]:
+    """The best span from every start: all of its ends are scored in one pass."""
+    runs = [[readings[row].token(p) for p in _reach(readings[row], start)] for row, start in starts]
+    width = max(len(run) for run in runs)
+    tokens = torch.tensor([run + [end] * (width - len(run)) for run in runs])  # (N, L)
+    log_next = _continue(model, prefix, [row for row, _ in starts], tokens)  # (N, L, V)
+    spans = []
+    for n, (row, start) in enumerate(starts):
+        own = log_next[n, torch.arange(width - 1), tokens[n, 1:]].cumsum(0).tolist()
+        log_p = [float(prefix.log_first[row, runs[n][0]]) + before for before in (0.0, *own)]
+        ended = [
+            (log_p[k] + float(log_next[n, k, end]), k) for k in range(len(runs[n])) if start + k in readings[row].ends
+        ]
+        if ended:
+            best, k = max(ended, key=lambda e: (e[0], -e[1]))
+            low, high = readings[row].span(start, start + k)
+            spans.append(Span(row, low, high, best, k + 1))
+    return spans
+
+
+def _reach(reading: Reading, start: int) -> range:
+    """Positions that a span from `start` may cover: up to the window, the line's end and the passage's end."""
+    stop = min(start + WINDOW, len(reading.bounds))
+    line = reading.text.find("\n", reading.bounds[start][1])
+    if line >= 0:
+        stop = min(stop, next((p for p in range(start, stop) if reading.bounds[p][1] > line), stop))
+    return range(start, max(stop, start + 1))

@@ -1,0 +1,1 @@
+"""Fine-tuning of the embedded reader on question, passage and answer spans."""

@@ -1,0 +1,76 @@
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from generator.followup import by_rule, needs_context, self_contained
+from generator.prompt import Prompt
+from indexer.errors import ModelError
+
+
+class Writer:
+    """A chat model that writes what it was told to, or fails."""
+
+    name, context_tokens, follows_instructions = "writer", 4096, True
+
+    def __init__(self, *pieces: str, fails: bool = False) -> None:
+        self.pieces, self.fails = pieces, fails
+        self.prompts: list[Prompt] = []
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [len(text.split()) for text in texts]
+
+    def stream(self, prompt: Prompt, max_tokens: int = 512) -> Iterator[str]:
+        self.prompts.append(prompt)
+        if self.fails:
+            raise ModelError("down", "start it")
+        yield from self.pieces
+
+
+HISTORY = (("Who founded the observatory?", "Ada Marsh [1]"),)
+
+
+@pytest.mark.parametrize(
+    ("question", "before", "answer", "expected"),
+    [
+        ("And the Louvre?", "How tall is the Eiffel Tower?", "330 metres [1]", "How tall is the Louvre?"),
+        ("What about its weight?", "How tall is the Ark?", "139 m [1]", "What about the Ark's weight?"),
+        ("When did she die?", *HISTORY[0], "When did Ada Marsh die?"),
+        ("What is her book called?", *HISTORY[0], "What is Ada Marsh's book called?"),
+        ("When was it built?", "Who designed the new pier?", "J. Cole [1]", "When was the new pier built?"),
+        ("And in winter?", "When does the museum open in summer?", "9 am [1]", "When does the museum open in winter?"),
+        ("And who painted it?", "When was the hall built?", "1911 [1]", "And who painted the hall?"),
+        ("Why?", "Was the ferry cancelled?", "Yes [1]", "Why? Was the ferry cancelled?"),
+        ("The price?", "Which boat is the largest?", "The Petrel [1]", "The price? (boat largest The Petrel)"),
+    ],
+)  # fmt: skip
+def test_rule(question: str, before: str, answer: str, expected: str) -> None:
+    assert by_rule(question, ((before, answer),)) == expected
+
+
+@pytest.mark.parametrize(
+    "question", ["How many people live in Oslo?", "Is there a ferry to Skye?", "Who wrote the field guide to mosses?"]
+)
+def test_whole_question_is_left_alone(question: str) -> None:
+    assert not needs_context(question)
+    model = Writer("changed")
+    assert self_contained(question, HISTORY, model) == question
+    assert model.prompts == []
+
+
+def test_first_question_is_left_alone() -> None:
+    assert self_contained("When did she die?", ()) == "When did she die?"
+
+
+def test_model_rewrites_if_it_can() -> None:
+    model = Writer("When did ", "Ada Marsh die?")
+    assert self_contained("When did she die?", HISTORY, model) == "When did Ada Marsh die?"
+    assert "Ada Marsh" in model.prompts[0].messages[-1].content
+
+
+@pytest.mark.parametrize(
+    "model",
+    [Writer(fails=True), Writer(""), Writer("Sure! Here it is:\nWhen did she die?"), Writer("long " * 200)],
+    ids=["down", "nothing", "chatter", "endless"],
+)
+def test_rule_takes_over_when_the_model_does_not_give_a_question(model: Writer) -> None:
+    assert self_contained("When did she die?", HISTORY, model) == "When did Ada Marsh die?"

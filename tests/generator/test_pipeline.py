@@ -1,0 +1,197 @@
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import pytest
+
+from generator.abstain import DECLINE
+from generator.pipeline import Done, Found, Pipeline, PipelineSettings, Stage, Token
+from generator.prompt import Prompt
+from indexer.document import Document
+from indexer.errors import ConfigError, IndexError_, ModelError
+from retriever.hit import Hit
+
+TOWER = "# Towers\n\nThe tower opened in 1889. It is 330 metres tall.\n"
+
+
+class Model:
+    name, context_tokens, follows_instructions = "fake", 4096, False
+
+    def __init__(self, *pieces: str, fails_after: int | None = None) -> None:
+        self.pieces, self.fails_after = pieces, fails_after
+        self.prompts: list[Prompt] = []
+        self.closed = False
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [len(text.split()) for text in texts]
+
+    def stream(self, prompt: Prompt, max_tokens: int = 512) -> Iterator[str]:
+        self.prompts.append(prompt)
+        try:
+            for index, piece in enumerate(self.pieces):
+                if index == self.fails_after:
+                    raise ModelError("gone", "restart it")
+                yield piece
+        finally:
+            self.closed = True
+
+
+class Retriever:
+    def __init__(self, *hits: Hit) -> None:
+        self.hits = hits
+        self.queries: list[str] = []
+
+    def search(self, query: str, k: int = 10, mode: str = "hybrid", rerank: bool = False) -> tuple[Hit, ...]:
+        self.queries.append(query)
+        return self.hits[:k]
+
+
+class Collection:
+    name = "things"
+
+    def __init__(self, *documents: Document) -> None:
+        self.documents = {document.id: document for document in documents}
+
+    def count(self) -> int:
+        return len(self.documents)
+
+    def document(self, document_id: str) -> Document:
+        if document_id not in self.documents:
+            raise IndexError_("gone")
+        return self.documents[document_id]
+
+
+@pytest.fixture
+def collection(document: Callable[..., Document]) -> Collection:
+    return Collection(document(TOWER, pages=(0, 30)), document("Tea is green.", "tea"))
+
+
+@pytest.fixture
+def retriever(hit: Callable[..., Hit]) -> Retriever:
+    return Retriever(hit(TOWER[10:].strip(), 10), hit("Tea is green.", 0, "tea"))
+
+
+def test_events_come_in_order_and_the_answer_last(retriever: Retriever, collection: Collection) -> None:
+    pipeline = Pipeline(retriever, Model("It is 330 ", "metres tall [1]."), collection)
+    events = list(pipeline.ask("How tall is the tower?"))
+    assert [e.name for e in events if isinstance(e, Stage)] == [
+        "rewrite",
+        "search",
+        "select",
+        "prompt",
+        "generate",
+        "cite",
+    ]
+    assert [e.text for e in events if isinstance(e, Token)] == ["It is 330 ", "metres tall [1]."]
+    (found,) = [e for e in events if isinstance(e, Found)]
+    assert found.hits == retriever.hits
+    assert isinstance(events[-1], Done)
+    answer = events[-1].answer
+    assert answer == replace(pipeline.answer("How tall is the tower?"), timings_ms=answer.timings_ms)
+    assert answer.text == "It is 330 metres tall [1]."
+    assert not answer.abstained
+    assert (answer.model, answer.query) == ("fake", "How tall is the tower?")
+    stages = {"rewrite", "search", "select", "prompt", "first_token", "generate", "cite", "total"}
+    assert set(answer.timings_ms) == stages
+
+
+def test_citation_is_an_exact_span_with_its_own_page(retriever: Retriever, collection: Collection) -> None:
+    (citation,) = Pipeline(retriever, Model("330 metres [1]"), collection).answer("How tall?").citations
+    document = collection.document("d")
+    assert document.text[citation.start : citation.end] == citation.quote == "It is 330 metres tall."
+    assert citation.page == 2
+
+
+@pytest.mark.parametrize("text", [DECLINE, "", "The documents don't say.", "I don't know.", "Bananas are blue [1]."])
+def test_declines(retriever: Retriever, collection: Collection, text: str) -> None:
+    answer = Pipeline(retriever, Model(text), collection).answer("How tall?")
+    assert answer.abstained
+    assert (answer.text, answer.citations) == (DECLINE, ())
+    assert answer.hits == retriever.hits
+
+
+def test_declines_without_asking_the_model_when_nothing_is_found(collection: Collection) -> None:
+    model = Model("Never said [1].")
+    answer = Pipeline(Retriever(), model, collection).answer("How tall?")
+    assert answer.abstained
+    assert model.prompts == []
+
+
+def test_markers_that_name_nothing_are_counted(retriever: Retriever, collection: Collection) -> None:
+    answer = Pipeline(retriever, Model("330 metres [1][9]. It opened in 1889 [4]."), collection).answer("How tall?")
+    assert answer.dropped_markers == 2
+    assert answer.text == "330 metres [1]. It opened in 1889."
+
+
+def test_deleted_document_does_not_answer(retriever: Retriever, collection: Collection) -> None:
+    pipeline = Pipeline(retriever, Model("330 metres [1]"), collection)
+    del collection.documents["d"]
+    assert pipeline.answer("How tall?").abstained
+
+
+def test_changed_document_does_not_answer(
+    retriever: Retriever, collection: Collection, document: Callable[..., Document]
+) -> None:
+    collection.documents["d"] = document("The tower fell down in 2030, and nothing of it is left to be seen at all.")
+    assert Pipeline(retriever, Model("330 metres [1]"), collection).answer("How tall?").abstained
+
+
+def test_followup_is_searched_for_and_asked_in_full(retriever: Retriever, collection: Collection) -> None:
+    model = Model("330 metres [1]")
+    answer = Pipeline(retriever, model, collection).answer(
+        "How tall is it?", [("When did the tower open?", "1889 [1]")]
+    )
+    assert retriever.queries == ["How tall is the tower?"]
+    assert model.prompts[0].question == answer.query == "How tall is the tower?"
+
+
+@pytest.mark.parametrize("question", ["", "  \n ", "x" * 50_000])
+def test_question_that_is_none_is_refused(retriever: Retriever, collection: Collection, question: str) -> None:
+    with pytest.raises(ConfigError):
+        Pipeline(retriever, Model(), collection).answer(question)
+    assert retriever.queries == []
+
+
+def test_empty_collection_says_to_ingest() -> None:
+    with pytest.raises(IndexError_) as caught:
+        Pipeline(Retriever(), Model(), Collection()).answer("How tall?")
+    assert "footnote ingest" in caught.value.remedy
+
+
+def test_passages_are_there_although_the_model_fails(retriever: Retriever, collection: Collection) -> None:
+    events = []
+    with pytest.raises(ModelError, match="gone"):
+        for event in Pipeline(retriever, Model("It is ", "never", fails_after=1), collection).ask("How tall?"):
+            events.append(event)
+    assert any(isinstance(e, Found) and e.hits for e in events)
+    assert Token("It is ") in events
+
+
+def test_closing_stops_the_model(retriever: Retriever, collection: Collection) -> None:
+    model = Model("one ", "two ", "three")
+    events = Pipeline(retriever, model, collection).ask("How tall?")
+    while not isinstance(next(events), Token):
+        pass
+    events.close()  # type: ignore[attr-defined]
+    assert model.closed
+
+
+def test_repeated_passages_are_given_once(hit: Callable[..., Hit], collection: Collection) -> None:
+    model = Model("330 metres [1]")
+    text = TOWER[10:].strip()
+    Pipeline(Retriever(hit(text, 10), hit(text, 10)), model, collection).answer("How tall?")
+    assert len(model.prompts[0].hits) == 1
+
+
+def test_one_line_is_logged_and_the_question_only_in_debug(
+    retriever: Retriever, collection: Collection, caplog: pytest.LogCaptureFixture
+) -> None:
+    pipeline = Pipeline(retriever, Model("330 metres [1]"), collection, PipelineSettings(passages=1))
+    with caplog.at_level(logging.INFO, "generator.pipeline"):
+        pipeline.answer("Secret question?")
+    (record,) = caplog.records
+    assert "Secret" not in record.getMessage()
+    assert all(part in record.getMessage() for part in ("id=", "search_ms=", "total_ms=", "hits=1", "citations=1"))
+    with caplog.at_level(logging.DEBUG, "generator.pipeline"):
+        pipeline.answer("Secret question?")
+    assert "Secret question?" in caplog.text

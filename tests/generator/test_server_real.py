@@ -1,0 +1,68 @@
+"""ServerModel against a real server, such as FOOTNOTE_TEST_SERVER=http://127.0.0.1:8000/v1."""
+
+import os
+import threading
+from dataclasses import replace
+
+import pytest
+
+from generator.prompt import Message, Prompt
+from generator.server import ServerModel, ServerSettings
+from indexer.errors import ModelError
+
+URL = os.environ.get("FOOTNOTE_TEST_SERVER", "")
+pytestmark = pytest.mark.skipif(not URL, reason="FOOTNOTE_TEST_SERVER names no OpenAI-compatible server")
+SETTINGS = ServerSettings(URL, read_timeout_s=120)
+
+
+def ask(text: str) -> Prompt:
+    return Prompt((Message("user", text),), (), 100)
+
+
+def test_answers_in_several_pieces() -> None:
+    pieces = list(ServerModel(SETTINGS).stream(ask("Name three colours."), max_tokens=24))
+    assert len(pieces) > 1
+    assert "".join(pieces).strip()
+
+
+def test_knows_its_name_and_context_and_counts_tokens() -> None:
+    model = ServerModel(SETTINGS)
+    assert model.name
+    assert model.context_tokens >= 512
+    short, long = model.count_tokens(["one", "one two three four five six seven"])
+    assert 1 <= short < long <= 40
+
+
+def test_several_questions_at_once() -> None:
+    model = ServerModel(SETTINGS)
+    answers: list[str] = []
+
+    def work(number: int) -> None:
+        answers.append("".join(model.stream(ask(f"Count from {number} to {number + 3}."), max_tokens=24)))
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert len(answers) == 8
+    assert all(answers)
+
+
+def test_a_closed_stream_leaves_the_server_usable() -> None:
+    model = ServerModel(SETTINGS)
+    pieces = model.stream(ask("Tell a very long story."), max_tokens=400)
+    next(pieces)
+    pieces.close()  # type: ignore[attr-defined]
+    assert list(model.stream(ask("Say yes."), max_tokens=4))
+
+
+def test_too_long_a_prompt_is_explained() -> None:
+    model = ServerModel(SETTINGS)
+    with pytest.raises(ModelError, match="too long"):
+        list(model.stream(ask("word " * (model.context_tokens + 100)), max_tokens=8))
+
+
+def test_a_model_that_is_not_there_is_explained() -> None:
+    with pytest.raises(ModelError, match="no model"):
+        list(ServerModel(replace(SETTINGS, model="no-such-model")).stream(ask("Hello"), max_tokens=4))
