@@ -67,13 +67,9 @@ def _check(generation: Generation) -> list[Finding]:
         orphaned = truth.count() > 0
         message = "Chunks are stored, but not what they were built with"
         return [Finding("truth", str(truth.path), message, _AGAIN)] if orphaned else []
-    return [
-        *_documents(truth),
-        *_vectors(truth, manifest),
-        *_ledger(truth),
-        *_lexical(generation),
-        *_dense(generation, manifest),
-    ]
+    found = [*_documents(truth), *_ledger(truth), *_lexical(generation)]
+    vectors = [*_vectors(truth, manifest)]
+    return [*found, *vectors] if vectors else [*found, *_dense(generation, manifest)]
 
 
 def _repair(generation: Generation, kinds: set[str]) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from indexer.errors import IndexError_
-from indexer.store.lexical_writer import LexicalWriter, open_build, read_applied
+from indexer.store.lexical_writer import LexicalWriter, open_build, panics_as_errors, read_applied
 from indexer.store.lock import WriteLock
 from indexer.store.text import query_terms
 from indexer.store.truth import Truth
@@ -52,7 +52,8 @@ class Lexical:
         if k < 1 or not counts:
             return []
         try:
-            return self._search(self._fresh(), counts, k)
+            with panics_as_errors():
+                return self._search(self._fresh(), counts, k)
         except IndexError_:
             raise
         except Exception as error:

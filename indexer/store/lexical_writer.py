@@ -8,6 +8,7 @@ import shutil
 import struct
 import uuid
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from indexer.store.truth import Truth
 _logger = logging.getLogger(__name__)
 _HEAP_BYTES = 64 << 20
 _FOOTER_MAGIC = 1337
+_LAST_KEY = 2**62
 
 
 class LexicalWriter:
@@ -47,26 +49,26 @@ class LexicalWriter:
         changes = self._truth.changes(self._sequence)
         if changes.sequence == self._sequence:
             return self._sequence
+        # A commit may have gone unrecorded before a kill: then what is added now is deleted first.
+        stale = changes.deleted if self._certain else (*changes.deleted, *changes.added)
+        self._commit(replace(changes, deleted=stale))
+        return self._sequence
+
+    def _commit(self, changes: Changes) -> None:
         try:
-            with _named(self._folder):
-                self._apply(changes)
+            with _named(self._folder), panics_as_errors():
+                if self._writer is None:
+                    self._writer = self._index.writer(_HEAP_BYTES, 1)
+                for first, last in _merge_ranges(changes.deleted):
+                    self._writer.delete_documents_by_query(_key_range(self._index.schema, first, last))
+                for first, last in _merge_ranges(changes.added):
+                    for key, title, heading_path, text in self._truth.texts(first, last):
+                        self._writer.add_document(_document(key, embed_text(title, heading_path, text)))
+                self._writer.commit()
         except BaseException:
             self._writer, self._certain = None, False  # dropping the writer drops what it had not committed
             raise
         self._record(changes.sequence)
-        return self._sequence
-
-    def _apply(self, changes: Changes) -> None:
-        if self._writer is None:
-            self._writer = self._index.writer(_HEAP_BYTES, 1)
-        # A commit may have gone unrecorded before a kill: then what is added now is deleted first.
-        stale = changes.deleted if self._certain else (*changes.deleted, *changes.added)
-        for first, last in _merge_ranges(stale):
-            self._writer.delete_documents_by_query(_key_range(self._index.schema, first, last))
-        for first, last in _merge_ranges(changes.added):
-            for key, title, heading_path, text in self._truth.texts(first, last):
-                self._writer.add_document(_document(key, embed_text(title, heading_path, text)))
-        self._writer.commit()
         self._certain = True
 
     def close(self) -> None:
@@ -94,13 +96,10 @@ class LexicalWriter:
         self._build, self._sequence = uuid.uuid4().hex[:8], 0
         (self._folder / self._build).mkdir(parents=True)
         self._index = Index(_schema(), str(self._folder / self._build))
-        self._index.register_tokenizer("stems", analyzer())
-        self._certain = True
-        # Readers keep the old build until the new one has everything.
-        if self._truth.sequence() == 0:
-            self._record(0)
-        else:
-            self.catch_up()
+        _configure(self._index)
+        # Readers keep the old build until the new one has everything. It is made of the chunks, not of the log.
+        sequence = self._truth.sequence()
+        self._commit(Changes(sequence, ((1, _LAST_KEY),), ()))
         for other in self._folder.iterdir():
             if other.is_dir() and other.name != self._build:
                 shutil.rmtree(other, ignore_errors=True)
@@ -153,16 +152,40 @@ def _footer_holds(path: Path) -> bool:
 
 
 def open_build(folder: Path) -> Any:
+    """Open a tantivy folder whose files hold their checksums.
+
+    Raises:
+        ValueError, OSError: it is missing or damaged.
+    """
     from tantivy import Index
 
-    index = Index.open(str(folder))
-    if damaged := damaged_files(folder):
-        # A merge by the writer may have replaced the segments meanwhile: look once more before judging.
-        index = Index.open(str(folder))
-        if damaged := damaged_files(folder):
+    meta = folder / "meta.json"
+    before = meta.read_bytes()
+    while damaged := damaged_files(folder):  # before tantivy sees it: a torn file makes it panic
+        now_there = meta.read_bytes()
+        if now_there == before:
             raise ValueError(f"{damaged[0].name} is missing or fails its checksum")
-    index.register_tokenizer("stems", analyzer())
+        before = now_there  # a merge replaced the segments meanwhile
+    with panics_as_errors():
+        index = Index.open(str(folder))
+    _configure(index)
     return index
+
+
+def _configure(index: Any) -> None:
+    index.register_tokenizer("stems", analyzer())
+    index.config_reader("manual")  # else a thread of tantivy watches the folder and reloads when it likes
+
+
+@contextlib.contextmanager
+def panics_as_errors() -> Iterator[None]:
+    """Raise RuntimeError where tantivy panics; its own PanicException is no Exception and has no importable name."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ == "PanicException":
+            raise RuntimeError(f"tantivy failed: {error}") from error
+        raise
 
 
 def read_applied(folder: Path) -> dict[str, Any] | None:
