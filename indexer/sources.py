@@ -89,7 +89,7 @@ def _walk(root: Path) -> Iterator[Candidate | LeftOut]:
         here = Path(folder)
         yield from _prune(here, folders)
         for name in sorted(files):
-            yield _judge(here / name, root)
+            yield _judge(here / name)
     yield from unreadable
 
 
@@ -109,15 +109,14 @@ def _prune(here: Path, folders: list[str]) -> Iterable[LeftOut]:
     return left_out
 
 
-def _judge(path: Path, root: Path) -> Candidate | LeftOut:
-    where = _name(path)
+def _judge(path: Path) -> Candidate | LeftOut:
     if path.name.startswith("."):
-        return LeftOut(where, "It is a hidden file", "Name it to read it.")
+        return LeftOut(_name(path), "It is a hidden file", "Name it to read it.")
     if path.suffix.lower() not in SUFFIXES:
         ending = f"Files ending in {path.suffix}" if path.suffix else "Files without an ending"
-        return LeftOut(where, f"{ending} are not supported", f"Convert it to one of {', '.join(SUFFIXES)}.")
-    if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
-        return LeftOut(where, "It is a link out of the folder", "Name the file itself to read it.")
+        return LeftOut(_name(path), f"{ending} are not supported", f"Convert it to one of {', '.join(SUFFIXES)}.")
+    if path.is_symlink():  # its target is met elsewhere in the folder, or lies outside of what was given
+        return LeftOut(_name(path), f"It is a link to {source_of(path)}", "Name it to read it.")
     return _candidate(path)
 
 
