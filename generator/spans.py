@@ -121,12 +121,15 @@ def _score(
         own = log_next[n, torch.arange(width - 1), tokens[n, 1:]].cumsum(0).tolist()
         log_p = [float(prefix.log_first[row, runs[n][0]]) + before for before in (0.0, *own)]
         ended = [
-            (log_p[k] + float(log_next[n, k, end]), k) for k in range(len(runs[n])) if start + k in readings[row].ends
+            (log_p[k] + float(log_next[n, k, end]), -k, *readings[row].span(start, start + k))
+            for k in range(len(runs[n]))
+            if start + k in readings[row].ends
         ]
+        # A span of nothing but punctuation answers nothing.
+        ended = [e for e in ended if any(c.isalnum() for c in readings[row].text[e[2] : e[3]])]
         if ended:
-            best, k = max(ended, key=lambda e: (e[0], -e[1]))
-            low, high = readings[row].span(start, start + k)
-            spans.append(Span(row, low, high, best, k + 1))
+            best, shorter, low, high = max(ended)
+            spans.append(Span(row, low, high, best, 1 - shorter))
     return spans
 
 

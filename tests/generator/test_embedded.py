@@ -1,0 +1,102 @@
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from generator.abstain import DECLINE
+from generator.choice import ChoiceSettings
+from generator.embedded import DEFAULT_READER, EmbeddedModel, load_embedded
+from generator.prompt import Message, Prompt, answer_prompt
+from generator.reading import ReaderTokenizer
+from indexer.errors import ModelError
+from retriever.hit import Hit
+
+sys.path.insert(0, str(Path(__file__).parent))
+from tiny import make_model, make_tokenizer
+
+NEVER_DECLINE = ChoiceSettings(decline_above=1.0)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> EmbeddedModel:
+    folder = make_tokenizer(tmp_path_factory.mktemp("tiny"))
+    return EmbeddedModel(make_model(folder), ReaderTokenizer(folder), "tiny", NEVER_DECLINE)
+
+
+def prompt_of(model: EmbeddedModel, *hits: Hit, question: str = "When does the library open?") -> Prompt:
+    return answer_prompt(question, hits, 10_000, model.count_tokens)
+
+
+def test_answer_is_words_of_a_passage_and_its_marker(tiny: EmbeddedModel, hit: Callable[..., Hit]) -> None:
+    hits = [hit("The tower opened in 1889."), hit("It opens at nine.", 50)]
+    words, marker = tiny.stream(prompt_of(tiny, *hits))
+    number = int(marker.strip(" []"))
+    assert words in hits[number - 1].chunk.text
+
+
+def test_declines_in_our_words(tiny: EmbeddedModel, hit: Callable[..., Hit]) -> None:
+    strict = EmbeddedModel(tiny._model, tiny._tokenizer, "strict", ChoiceSettings(decline_above=0.0))
+    assert list(strict.stream(prompt_of(strict, hit("The tower opened in 1889.")))) == [DECLINE]
+
+
+def test_several_questions_at_once_get_the_same_answers(tiny: EmbeddedModel, hit: Callable[..., Hit]) -> None:
+    prompts = [prompt_of(tiny, hit("It opens at nine. It is tall."), question=f"When? {n}") for n in range(6)]
+    expected = ["".join(tiny.stream(prompt)) for prompt in prompts]
+    answers: dict[int, str] = {}
+    threads = [
+        threading.Thread(target=lambda n=n: answers.update({n: "".join(tiny.stream(prompts[n]))})) for n in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [answers[n] for n in range(6)] == expected
+
+
+def test_free_writing_is_greedy_decoding(tiny: EmbeddedModel) -> None:
+    prompt = Prompt((Message("user", "Tell me."),), (), 10)
+    ids = tiny._tokenizer.chat([("user", "Tell me.")])
+    with torch.inference_mode():
+        out = tiny._model.generate(
+            torch.tensor([ids]),
+            attention_mask=torch.ones(1, len(ids), dtype=torch.long),
+            max_new_tokens=12,
+            do_sample=False,
+            eos_token_id=tiny._tokenizer.end,
+            pad_token_id=0,
+        )
+    expected = tiny._tokenizer._plain.decode(out[0, len(ids) :].tolist(), skip_special_tokens=True)
+    # An unfinished character at the end is not streamed.
+    assert "".join(tiny.stream(prompt, max_tokens=12)).rstrip("\ufffd") == expected.rstrip("\ufffd")
+
+
+def test_prompt_that_does_not_fit_is_refused(tiny: EmbeddedModel) -> None:
+    with pytest.raises(ModelError, match="takes 1024"):
+        list(tiny.stream(Prompt((Message("user", "tower " * 2000),), (), 10)))
+
+
+def test_missing_folders_are_explained(tmp_path: Path) -> None:
+    with pytest.raises(ModelError):
+        load_embedded(tmp_path)
+    make_tokenizer(tmp_path)
+    with pytest.raises(ModelError, match="Cannot load the embedded reader"):
+        load_embedded(tmp_path)
+
+
+@pytest.mark.model
+def test_real_reader_answers_and_declines(model_dir: Path, hit: Callable[..., Hit]) -> None:
+    if DEFAULT_READER is None:
+        pytest.skip("the reader's adapter is not in this copy")
+    model = load_embedded(model_dir)
+    hits = [
+        hit("The Eiffel Tower is a lattice tower in Paris. It was built by Gustave Eiffel and is 330 metres tall."),
+        hit("Green tea is made from leaves that have not been oxidised.", 200, "tea"),
+    ]
+    answer = "".join(model.stream(prompt_of(model, *hits, question="How tall is the Eiffel Tower?")))
+    assert "330 metres" in answer
+    assert answer.endswith("[1]")
+    unrelated = "".join(model.stream(prompt_of(model, hits[1], question="Who won the chess championship in 1972?")))
+    assert unrelated == DECLINE
