@@ -22,6 +22,7 @@ from indexer.store.truth import Truth
 
 _logger = logging.getLogger(__name__)
 _MAX_QUERY_TERMS = 1024  # distinct; a pasted page keeps its first thousand
+_TANTIVY_ERRORS = (ValueError, OSError, RuntimeError)
 _MAX_TIES = 4096  # hits of one score that are fetched to cut a tie by key
 
 
@@ -52,15 +53,13 @@ class Lexical:
         if k < 1 or not counts:
             return []
         try:
-            with panics_as_errors():
-                return self._search(self._fresh(), counts, k)
-        except IndexError_:
-            raise
-        except Exception as error:
-            with self._refreshing:
-                self._reader = None
-            _logger.warning("lexical index %s failed (%s); rebuilding it", self._folder, error)
-            return self._search(self._fresh(rebuild=True), counts, k)
+            return self._try(counts, k)
+        except _TANTIVY_ERRORS as error:
+            _logger.warning("lexical index %s failed: %s; rebuilding it", self._folder, error)
+        try:
+            return self._try(counts, k, rebuild=True)
+        except _TANTIVY_ERRORS as error:
+            raise IndexError_(f"The lexical index {self._folder} fails: {error}", "Report this.") from error
 
     def sequence(self) -> int:
         """Return the last sequence number that was applied; 0 when there is no index."""
@@ -80,6 +79,10 @@ class Lexical:
             self._reader = None
 
     # --- reading
+
+    def _try(self, counts: list[tuple[str, int]], k: int, rebuild: bool = False) -> list[tuple[int, float]]:
+        with panics_as_errors():
+            return self._search(self._fresh(rebuild), counts, k)
 
     def _search(self, reader: _Reader, counts: list[tuple[str, int]], k: int) -> list[tuple[int, float]]:
         query, limit = _query(reader.index.schema, counts), k + 1

@@ -12,7 +12,8 @@ from indexer.errors import IndexError_
 from indexer.store.disk import read_json, write_json
 
 _log = logging.getLogger(__name__)
-_POLL_S = 0.1
+_POLL_S = 0.05
+_SILENT_S = 0.5  # a reader that catches up holds the lock for a moment: not worth a word
 
 
 class WriteLock:
@@ -32,12 +33,13 @@ class WriteLock:
         Raises:
             IndexError_: it was not free within `timeout_s`.
         """
-        deadline, told = time.monotonic() + timeout_s, ""
+        began, told = time.monotonic(), ""
         while not (release := self._acquire()):
             holder = f"{self._holder()} is writing to collection '{self._name}'"
-            if time.monotonic() >= deadline:
+            waited_s = time.monotonic() - began
+            if waited_s >= timeout_s:
                 raise IndexError_(f"{holder}; gave up after {timeout_s:g} s", "Wait until it ends, then run it again.")
-            if holder != told:
+            if holder != told and waited_s >= _SILENT_S:
                 told = holder
                 (on_wait or _log.warning)(f"{holder}; waiting")
             time.sleep(_POLL_S)
@@ -45,6 +47,7 @@ class WriteLock:
             write_json(self._note, {"pid": os.getpid(), "command": command, "since": time.time()})
             yield
         finally:
+            self._note.unlink(missing_ok=True)
             release()
 
     @contextlib.contextmanager

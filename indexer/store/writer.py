@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 
@@ -24,6 +25,18 @@ class Writer:
     def __init__(self, truth: Truth, lexical: LexicalWriter, dense: Dense) -> None:
         self._truth, self._lexical, self._dense = truth, lexical, dense
         self._published = time.monotonic()
+        self._group: sqlite3.Connection | None = None
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Commit all changes of the block at once, or none of them: many small ones then cost one sync of the disk."""
+        with self._truth.writing() as db:
+            self._group = db
+            try:
+                yield
+            finally:
+                self._group = None
+        self.publish()
 
     def begin(self, manifest: Manifest) -> None:
         """Fix the manifest of a new generation, or check that `manifest` is the one it was built with.
@@ -59,7 +72,7 @@ class Writer:
         taken from `file` and the clock unless given.
         """
         size_bytes = size_bytes or (file.bytes if file else len(document.text.encode()))
-        with self._truth.writing() as db:
+        with self._transaction() as db:
             add_document(db, document, chunks, vectors, size_bytes, added_at or now())
             if file:
                 record_file(db, file)
@@ -67,26 +80,25 @@ class Writer:
 
     def record(self, *files: FileRow) -> None:
         """Write the ledger's lines on files that brought no document."""
-        with self._truth.writing() as db:
+        with self._transaction() as db:
             for file in files:
                 record_file(db, file)
 
     def delete(self, *document_ids: str) -> int:
         """Delete documents in one transaction; returns how many were there. From then on they answer nowhere."""
-        with self._truth.writing() as db:
+        with self._transaction() as db:
             deleted = sum(delete_document(db, document_id) for document_id in document_ids)
         self.publish()
         return deleted
 
     def publish(self, force: bool = False) -> None:
         """Bring the lexical index up to date if the last time is a while ago; the dense one needs no such step."""
-        if force or time.monotonic() - self._published > _PUBLISH_S:
+        if self._group is None and (force or time.monotonic() - self._published > _PUBLISH_S):
             self._lexical.catch_up()
             self._published = time.monotonic()
 
-    def rebuild(self) -> None:
-        """Build the dense base again from the truth, whatever its state."""
-        self._dense.merge(force=True)
+    def _transaction(self) -> contextlib.AbstractContextManager[sqlite3.Connection]:
+        return contextlib.nullcontext(self._group) if self._group else self._truth.writing()
 
 
 @contextlib.contextmanager

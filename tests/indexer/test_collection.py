@@ -188,6 +188,23 @@ def test_what_is_committed_outlives_an_error_in_the_writer(shelf: Any) -> None:
         pass  # the lock is free again
 
 
+def test_changes_together_are_all_there_or_none(shelf: Any) -> None:
+    one, two = (shelf.document(name, f"words of {name}") for name in ("one", "two"))
+    vectors = shelf.encoder.encode(["x"])
+    with shelf.collection.writer() as writer:
+        writer.begin(shelf.manifest())
+        with pytest.raises(IndexError_, match="vectors"), writer.together():
+            writer.add(*one, vectors)
+            writer.add(*two, vectors[:0])
+        assert shelf.collection.count() == 0
+        with writer.together():
+            writer.add(*one, vectors)
+            writer.add(*two, vectors)
+            assert shelf.collection.count() == 0
+        assert shelf.collection.count() == 2
+    assert sorted(shelf.lexical("words")) == ["one", "two"]
+
+
 def test_closing_lets_go_and_using_opens_again(shelf: Any) -> None:
     shelf.add(a="words")
     assert shelf.lexical("words") == ["a"]
