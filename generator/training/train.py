@@ -5,14 +5,15 @@ import logging
 import random
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from generator.reading import READER_FORMAT, ReaderTokenizer, Reading
+from generator.reading import ReaderTokenizer, Reading
+from generator.training.card import write_card
 from generator.training.samples import Distractors, Sample, draw, load_questions, make, split
 from indexer.llm2vec.training.checkpoint import Position, load_checkpoint, save_checkpoint
 from indexer.llm2vec.training.lora import add_lora, lora_parameters, save_adapter
@@ -87,9 +88,14 @@ def train(settings: ReaderSettings) -> Path:
             save_checkpoint(settings.out, model, optimizer, Position(step, saved - began))
             save_adapter(model, settings.out / "adapter")
             _log(settings.out, step=step, **_dev_loss(model, dev, tokenizer.end))
-    save_checkpoint(settings.out, model, optimizer, Position(step, time.monotonic() - began))
-    _log(settings.out, step=step, **_dev_loss(model, dev, tokenizer.end))
-    return _finish(model, settings, step)
+    elapsed_s = time.monotonic() - began
+    save_checkpoint(settings.out, model, optimizer, Position(step, elapsed_s))
+    losses = _dev_loss(model, dev, tokenizer.end)
+    _log(settings.out, step=step, **losses)
+    folder = settings.out / "adapter"
+    save_adapter(model, folder)
+    write_card(folder, settings, steps=step, elapsed_s=elapsed_s, trained=len(trained), held=len(held), **losses)
+    return folder
 
 
 def example(reading: Reading, sample: Sample, end_token: int, max_answer_tokens: int) -> Example | None:
@@ -198,12 +204,3 @@ def _log(folder: Path, **values: float) -> None:
     with (folder / "log.jsonl").open("a", encoding="utf-8") as lines:
         lines.write(json.dumps(values) + "\n")
     logger.info("%s", values)
-
-
-def _finish(model: Any, settings: ReaderSettings, step: int) -> Path:
-    folder = settings.out / "adapter"
-    save_adapter(model, folder)
-    facts = {k: v.name if isinstance(v, Path) else v for k, v in asdict(settings).items() if k != "out"}
-    card = {"reader_format": READER_FORMAT, "steps": step, "settings": facts}
-    (folder / "reader.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-    return folder

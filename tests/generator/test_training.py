@@ -58,9 +58,9 @@ def row(number: int) -> dict[str, Any]:
     """A question about a made-up town; the answer is the name in the second sentence."""
     name = f"Founder{number}"
     passage = (
-        f"Town {number} lies by the sea , in the north . It was founded by {name} in 18{number % 90 + 10} . Many people "
-        "come here every summer , and they like the long walks along the cliffs and the old harbour with its boats , "
-        "its market , and the small museum of the sea ."
+        f"Town {number} lies by the sea , in the north . It was founded by {name} in 18{number % 90 + 10} . Many "
+        "people come here every summer , and they like the long walks along the cliffs and the old harbour with its "
+        "boats , its market , and the small museum of the sea ."
     )
     at = passage.index(name)
     starts = [0, passage.index("It was"), passage.index("Many")]
@@ -161,6 +161,7 @@ def test_a_run_learns_stops_and_goes_on(questions_path: Path, tmp_path: Path) ->
     adapter = train(settings)
     assert (adapter / "adapter_model.safetensors").is_file()
     assert json.loads((adapter / "reader.json").read_text())["steps"] == 6
+    assert "6 steps of 4 samples" in (adapter / "README.md").read_text()
     train(replace(settings, max_steps=12))
     log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     losses = [line["dev_loss_gold"] + line["dev_loss_distractor"] for line in log if "dev_loss_gold" in line]
