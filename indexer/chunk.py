@@ -40,7 +40,7 @@ _SEPARATORS = (
 )
 _ROW_SEPARATORS = (r"\n", *_SEPARATORS[2:])
 _SMALL = 8  # sections of less than this part of the limit are put together with neighbours like them
-_WORD = re.compile(r"\s*\S+|\s+")
+_WORD = re.compile(r"\s{0,32}\S{1,64}|\s{1,32}")  # bounded: tokenizers take very long over very long words
 _SPACE_THEN_WORD = re.compile(r"\s+|\S+")
 
 
@@ -127,7 +127,7 @@ class _Splitter:
         if not piece:
             return 0
         if piece not in self._lengths:
-            words = _WORD.findall(piece.rstrip(" "))
+            words = _WORD.findall(piece.removesuffix(" "))
             try:
                 total = sum(map(self._words.__getitem__, words))
             except KeyError:

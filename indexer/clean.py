@@ -121,7 +121,7 @@ def _edge_indexes(count: int) -> list[int]:
 def _running_keys(line: str, page: int) -> Iterable[_Key]:
     """Keys that two lines share when one could be the other's running line on another page."""
     plain = " ".join(line.casefold().split())
-    if not plain or _DIVISION.match(plain):
+    if not plain:
         return
     numbers = [int(digits[-9:]) for digits in _NUMBER.findall(plain)]
     if not numbers and (roman := plain.strip("-\u2013\u2014 .[]()")) and _ROMAN.fullmatch(roman):
@@ -130,7 +130,10 @@ def _running_keys(line: str, page: int) -> Iterable[_Key]:
     if len(numbers) > EDGE_LINES:
         yield plain, (), ()
         return
-    for counts_up in product((False, True), repeat=len(numbers)):
+    choices = [(False, True)] * len(numbers)
+    if choices and _DIVISION.match(plain):
+        choices[0] = (False, False)  # the number of a chapter does not count the pages
+    for counts_up in set(product(*choices)):
         yield pattern, tuple(n - page if up else n for n, up in zip(numbers, counts_up, strict=True)), counts_up
 
 

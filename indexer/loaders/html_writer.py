@@ -16,6 +16,7 @@ _NOT_IN_DATA = ("table", "h1", "h2", "h3", "h4", "pre")  # a table that holds on
 _MAX_INDENT = 8
 _REPEATED_CELL = 200  # a longer cell is not repeated down the rows it spans
 _MAX_SPAN = 50
+_MAX_SPANNING = 200  # columns in which a cell may span rows: each row repeats what spans it
 _BREAK = "\0"  # a <br> while the text of a block is collected; HTML text cannot hold NUL
 
 
@@ -44,7 +45,7 @@ class _Table:
         if not self.rows:
             self.begin_row()
         row = self.rows[-1]
-        rowspan = _span(element.get("rowspan"), 10_000)
+        rowspan = _span(element.get("rowspan"), 10_000) if len(row) < _MAX_SPANNING else 1
         for index in range(_span(element.get("colspan"), _MAX_SPAN)):
             shown = text if index == 0 else ""
             if rowspan > 1:

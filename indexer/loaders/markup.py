@@ -1,6 +1,7 @@
 """The Markdown that HTML and DOCX are turned into: escaped paragraphs, fenced code, pipe tables."""
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 
 _MARKS_A_BLOCK = re.compile(r" {0,3}(#{1,6}(\s|$)|```|~~~)")
@@ -28,7 +29,7 @@ def pipe_table(rows: Sequence[Sequence[str]]) -> str:
     """
     flat = [[" ".join(cell.split()) for cell in row] for row in rows]
     used = sorted({index for row in flat for index, cell in enumerate(row) if cell})
-    kept = [[row[index] for index in used if index < len(row)] for row in flat if any(row)]
+    kept = [[row[index] for index in used[: bisect_left(used, len(row))]] for row in flat if any(row)]
     if len(used) < 2 or len(kept) < 2:
         return "\n\n".join(paragraph(cell) for row in kept for cell in row if cell)
     width = len(used)

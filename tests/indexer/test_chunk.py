@@ -164,6 +164,10 @@ class TestChunks:
         assert "".join(texts(chunks)) == "x" * 100_000
         assert max(map(len, texts(chunks))) == 256
 
+    def test_a_hundred_thousand_spaces_between_two_words(self) -> None:
+        chunks = chunk(document(f"a{' ' * 100_000}b"), characters, ChunkSettings(256))
+        assert texts(chunks) == ["a", "b"]
+
     def test_nothing_but_whitespace_gives_no_chunk(self) -> None:
         assert cut(" \n\n ", 10) == ()
         assert cut("", 10) == ()

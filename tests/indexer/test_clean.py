@@ -97,6 +97,9 @@ class TestRunningLines:
     def test_chapter_headings_stay(self) -> None:
         assert running_lines([[f"Chapter {n}", f"words of {n * n} kinds", "end" * n] for n in (1, 2, 3)]) == [set()] * 3
 
+    def test_a_chapter_named_on_all_its_pages_is_running(self) -> None:
+        assert running_lines([["words" * n, f"Chapter 2. Winds {n}"] for n in (40, 41, 42)]) == [{1}] * 3
+
     def test_a_repeated_line_inside_the_text_stays(self) -> None:
         pages = [[f"opening {n * n}", "Refrain", f"close {n * n * n}"] for n in (2, 5, 11)]
         assert running_lines(pages) == [set()] * 3

@@ -79,6 +79,8 @@ def test_deep_nesting_keeps_the_words_or_is_refused() -> None:
 def test_a_span_cannot_blow_up_a_table() -> None:
     html = "<table>" + f"<tr><td rowspan=65534 colspan=1000>{'x' * 1000}<td>y</tr>" * 200 + "</table>"
     assert len(text_of(html)) < 2_000_000
+    staircase = "<table>" + "<tr><td rowspan=9999>a<td rowspan=9999>b" * 2000 + "</table>"
+    assert len(text_of(staircase)) < 2_000_000
 
 
 def test_money_signs_join_their_figures() -> None:
