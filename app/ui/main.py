@@ -91,6 +91,7 @@ def _submit(chat: Chat) -> None:
 
 
 def _ask(chat: Chat, question: str) -> None:
+    chat.close()  # on a phone it would lie over the answer
     chat.turns.append(Turn(question))
 
 

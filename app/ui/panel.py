@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import streamlit as st
 
+from app.settings import ROOT
 from app.ui import rooms
 from app.ui.markup import escaped
 from app.ui.session import Chat
@@ -118,8 +120,16 @@ def head_html(document: Document, opened: Opened) -> str:
         where = f"Page {opened.page}" + (f" · {where}" if where else "")
     if where:
         lines.append(f'<p class="fn-where" dir="auto">{escaped(where)}</p>')
-    lines.append(f'<p class="fn-path"><bdi>{escaped(document.source)}</bdi></p>')
+    lines.append(f'<p class="fn-path"><bdi>{escaped(shown_path(document.source))}</bdi></p>')
     return "".join(lines)
+
+
+def shown_path(source: str) -> str:
+    """A path as short as it is clear: from the repository's root or the reader's home where it is inside one."""
+    path = Path(source)
+    if path.is_relative_to(ROOT):
+        return str(path.relative_to(ROOT))
+    return f"~/{path.relative_to(Path.home())}" if path.is_relative_to(Path.home()) else source
 
 
 def _frame_html(reference: str, head: str, body: str) -> str:

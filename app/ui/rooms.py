@@ -58,6 +58,11 @@ def documents(name: str) -> tuple[DocumentInfo, ...]:
     return _documents(name, collection.sequence(), manifest.created_at if manifest else "")
 
 
+def create(name: str) -> None:
+    """Make an empty collection, if there is none of that name."""
+    open_collection(settings(), name, create=True).close()
+
+
 def document(name: str, document_id: str) -> Document | None:
     """A document with its text, or None when it is no longer there."""
     try:

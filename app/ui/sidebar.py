@@ -11,6 +11,7 @@ from app.ui.markup import escaped
 from app.ui.session import Session
 from app.ui.uploads import Outcome, Upload, save
 from app.ui.views import error_html
+from indexer.errors import FootnoteError
 from indexer.load import SUFFIXES
 from indexer.store.records import DocumentInfo
 
@@ -34,6 +35,8 @@ def show_sidebar(session: Session) -> None:
         _list_documents(documents)
     with st.expander("Add documents", expanded=not documents, key="fn-add"):
         _offer_upload(session)
+    with st.popover("New collection", icon=":material/add:", type="tertiary"):
+        _offer_collection(session)
 
 
 def show_upload(upload: Upload | None) -> DeltaGenerator | None:
@@ -63,6 +66,20 @@ def _choose_collection(session: Session) -> None:
     if chosen != session.collection:
         session.collection = chosen
         st.rerun()
+
+
+def _offer_collection(session: Session) -> None:
+    with st.form("new-collection", border=False):
+        name = st.text_input("Name", max_chars=64, placeholder="contracts").strip()
+        if not st.form_submit_button("Make it") or not name:
+            return
+    try:
+        rooms.create(name)
+    except FootnoteError as error:
+        st.html(error_html(error))
+        return
+    session.collection = name
+    st.rerun()
 
 
 def _clear_chat(session: Session) -> None:
