@@ -22,6 +22,7 @@ _NEWLINES = re.compile("\r\n|[\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 _BLANK_LINES = re.compile(r"\n{3,}")
 _LIGATURES = {0xFB00: "ff", 0xFB01: "fi", 0xFB02: "fl", 0xFB03: "ffi", 0xFB04: "ffl", 0xFB05: "st", 0xFB06: "st"}
 _NUMBER = re.compile(r"\d+")
+_PAGE_LABEL = re.compile(r"(page|seite|página|pagina|p\.) ?\d{1,5}( ?(/|of|von|de|di|sur) ?\d{1,5})?", re.IGNORECASE)
 _ROMAN = re.compile(r"(?=[ivxl])(x{0,3}|xl|lx{0,3})(ix|iv|v?i{0,3})")
 _DIVISION = re.compile(
     r"(chapter|section|part|book|act|scene|lesson|unit|article|appendix|table|figure|question|exercise"
@@ -96,14 +97,15 @@ def running_lines(pages: Sequence[Sequence[str]]) -> list[set[int]]:
 
     Each page is its lines from top to bottom. A line is running when it stands within EDGE_LINES of an edge on
     at least RUN_PAGES pages, no two of them more than two apart (left and right pages differ), with numbers that
-    stay the same or count up with the pages. "Chapter 3" at the top of a page is a heading, not a running line.
+    stay the same or count up with the pages; "Page 2 of 9" at an edge always is one. "Chapter 3" at the top of a
+    page is a heading, not a running line.
     """
     seen: dict[_Key, dict[int, int]] = defaultdict(dict)
     for number, lines in enumerate(pages):
         for index in _edge_indexes(len(lines)):
             for key in _running_keys(lines[index], number):
                 seen[key].setdefault(number, index)
-    found: list[set[int]] = [set() for _ in pages]
+    found = [{i for i in _edge_indexes(len(lines)) if _PAGE_LABEL.fullmatch(lines[i].strip())} for lines in pages]
     for places in seen.values():
         for run in _runs(sorted(places)):
             for number in run:

@@ -9,6 +9,7 @@ _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)$")
 _UNDERLINE = re.compile(r" {0,3}(=+|-{2,})[ \t]*$")
 _NOT_A_TITLE = re.compile(r"\s|[-*+>|#`~]|\d{1,9}[.)]\s")
 _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
+_MAX_LINE_ABOVE = 80  # characters
 _MAX_HEADING = 200  # characters of a heading that are kept in a heading path
 
 
@@ -33,7 +34,7 @@ class _Heading:
 def split_sections(text: str) -> list[Section]:
     """Cut a text at its headings, `#` or underlined, outside fenced code. The sections cover the whole text.
 
-    A heading with no words of its own opens the first section below it.
+    A heading with no words of its own opens the first section below it, and so does a line above the first heading.
     """
     headings = list(_headings(text))
     bounds = [heading.start for heading in headings] + [len(text)]
@@ -45,18 +46,18 @@ def split_sections(text: str) -> list[Section]:
         above.append(heading)
         path = tuple(each.words for each in above if each.words)
         start = heading.start
-        if (
-            sections
-            and _holds_headings_only(text, sections[-1])
-            and path[: len(sections[-1].path)] == sections[-1].path
-        ):
+        if sections and _belongs_below(text, sections[-1], path):
             start = sections.pop().start
         sections.append(Section(start, heading.body, end, path))
     return sections or [Section(0, 0, len(text), ())]
 
 
-def _holds_headings_only(text: str, section: Section) -> bool:
-    return section.body > section.start and not text[section.body : section.end].strip()
+def _belongs_below(text: str, section: Section, path: tuple[str, ...]) -> bool:
+    """Whether a section is only headings above those of `path`, or a short line before the first heading."""
+    words = text[section.body : section.end].strip()
+    if section.body == section.start:
+        return len(words) <= _MAX_LINE_ABOVE
+    return not words and path[: len(section.path)] == section.path
 
 
 def _headings(text: str) -> Iterator[_Heading]:

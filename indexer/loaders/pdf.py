@@ -8,12 +8,13 @@ import math
 import re
 import threading
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 from indexer.clean import running_lines
 from indexer.errors import DocumentError
 from indexer.loaders.extract import Extract
-from indexer.loaders.pdf_layout import Line, page_text, title_of, turned, vocabulary
+from indexer.loaders.pdf_layout import CELL_GAP, Line, page_text, title_of, turned, vocabulary
 
 _PDFIUM = threading.Lock()  # PDFium is not thread-safe, not even across documents
 _HYPHEN = 0x02  # what PDFium reports for a hyphen at the end of a line that goes on in the next
@@ -68,55 +69,72 @@ def _read_lines(data: bytes) -> tuple[dict[str, str], list[list[Line]]]:
 def _page_lines(pdf: Any, index: int, raw: Any) -> Iterator[Line]:
     page = pdf[index]
     text_page = page.get_textpage()
+    glyphs = _Glyphs(text_page, raw)
     try:
         begin, chars = 0, list[str]()
         for place in range(text_page.count_chars()):
             code = raw.FPDFText_GetUnicode(text_page, place)
             hyphen = code == _HYPHEN and raw.FPDFText_IsHyphen(text_page, place) == 1
             if code in (0x0A, 0x0D) or hyphen:
-                if line := _line(text_page, raw, begin, chars, hyphen):
+                if line := glyphs.line(begin, chars, hyphen):
                     yield line
                 begin, chars = place + 1, []
             else:
                 chars.append(chr(code) if 0x20 <= code <= 0x10FFFF else " ")
-        if line := _line(text_page, raw, begin, chars, False):
+        if line := glyphs.line(begin, chars, False):
             yield line
     finally:
         text_page.close()
         page.close()
 
 
-def _line(text_page: Any, raw: Any, begin: int, chars: list[str], hyphen: bool) -> Line | None:
-    """Make a line of the characters from `begin`; its place comes from its first and last visible character."""
-    import ctypes
+class _Glyphs:
+    """Where the characters of a page stand."""
 
-    text = "".join(chars).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    seen = [place for place, char in enumerate(chars) if not char.isspace()]
-    if not seen:
-        return None
-    first, last = begin + seen[0], begin + seen[-1]
-    box = [ctypes.c_double() for _ in range(6)]
-    angle = raw.FPDFText_GetCharAngle(text_page, first)
-    corners = []
-    for place in (first, last):
-        raw.FPDFText_GetCharBox(text_page, place, *box[:4])  # left, right, bottom, top
-        left, right, bottom, top = (value.value for value in box[:4])
-        corners += [turned(left, bottom, angle), turned(right, top, angle)]
-    raw.FPDFText_GetCharOrigin(text_page, first, box[4], box[5])
-    size = max(_printed_size(text_page, raw, place) for place in (first, last))
-    return Line(
-        text=_LEADERS.sub(" ... ", " ".join(text.split())) + ("-" if hyphen else ""),
-        left=min(x for x, _ in corners),
-        right=max(x for x, _ in corners),
-        y=turned(box[4].value, box[5].value, angle)[1],
-        size=max(size, 1.0),
-        angle=round(angle, 2),
-    )
+    def __init__(self, text_page: Any, raw: Any) -> None:
+        import ctypes
 
+        self._page = text_page
+        self._raw = raw
+        self._values = [ctypes.c_double() for _ in range(4)]
 
-def _printed_size(text_page: Any, raw: Any, place: int) -> float:
-    """Font size on paper: many writers set size 1 and scale by the text matrix."""
-    matrix = raw.FS_MATRIX()
-    raw.FPDFText_GetMatrix(text_page, place, matrix)
-    size = float(raw.FPDFText_GetFontSize(text_page, place))
-    return size * (math.hypot(matrix.c, matrix.d) or 1.0)
+    def line(self, begin: int, chars: list[str], hyphen: bool) -> Line | None:
+        """Make a line of the characters from `begin`; its place comes from its first and last visible character."""
+        seen = [begin + place for place, char in enumerate(chars) if not char.isspace()]
+        if not seen:
+            return None
+        text = "".join(chars).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        angle = self._raw.FPDFText_GetCharAngle(self._page, seen[0])
+        ends = [*self._sides(seen[0], angle), *self._sides(seen[-1], angle)]
+        size = max(1.0, self._printed_size(seen[0]), self._printed_size(seen[-1]))
+        return Line(
+            text=_LEADERS.sub(" ... ", " ".join(text.split())) + ("-" if hyphen else ""),
+            left=min(ends),
+            right=max(ends),
+            y=self._baseline(seen[0], angle),
+            size=size,
+            angle=round(angle, 2),
+            cells=any(
+                self._sides(after, angle)[0] - self._sides(before, angle)[1] > CELL_GAP * size
+                for before, after in pairwise(seen)
+                if after > before + 1
+            ),
+        )
+
+    def _sides(self, place: int, angle: float) -> tuple[float, float]:
+        """Left and right of a character, as its text reads."""
+        self._raw.FPDFText_GetCharBox(self._page, place, *self._values)
+        left, right, bottom, top = (value.value for value in self._values)
+        across = turned(left, bottom, angle)[0], turned(right, top, angle)[0]
+        return min(across), max(across)
+
+    def _baseline(self, place: int, angle: float) -> float:
+        self._raw.FPDFText_GetCharOrigin(self._page, place, *self._values[:2])
+        return turned(self._values[0].value, self._values[1].value, angle)[1]
+
+    def _printed_size(self, place: int) -> float:
+        """Font size on paper: many writers set size 1 and scale by the text matrix."""
+        matrix = self._raw.FS_MATRIX()
+        self._raw.FPDFText_GetMatrix(self._page, place, matrix)
+        size = float(self._raw.FPDFText_GetFontSize(self._page, place))
+        return size * (math.hypot(matrix.c, matrix.d) or 1.0)

@@ -15,6 +15,7 @@ _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 _SENTENCE_END = re.compile(r"[.!?:;。！？؟]['\"”’)\]]*$")  # noqa: RUF001
 _CONTENTS_LINE = re.compile(r".* \.\.\. \w{1,6}")
 _FIGURE = re.compile(r"[-+(]?[$€£]?\d[\d.,]*[%)]?")
+CELL_GAP = 1.2  # font sizes; words of a justified line stand closer
 _SAME_ROW = 0.5  # lines closer than this share of the font size stand side by side
 _SIZES_DIFFER = 0.15
 _WIDE_GAP = 1.35  # times the usual distance of two lines
@@ -32,6 +33,7 @@ class Line:
     y: float  # of the baseline
     size: float  # of the font
     angle: float = 0.0  # radians by which the text is turned
+    cells: bool = False  # whether a gap in it is as wide as between the cells of a table
 
 
 def turned(x: float, y: float, angle: float) -> tuple[float, float]:
@@ -83,16 +85,27 @@ def _joint(lines: Sequence[Line], index: int, leading: float) -> str:
         return " " if goes_on or line.text.endswith("-") else "\n\n"
     if abs(line.size - following.size) > _SIZES_DIFFER * size or drop / size > _WIDE_GAP * leading:
         return "\n\n"
-    if _ITEM.match(following.text) or _is_row(line.text) or _is_row(following.text):
+    if _ITEM.match(following.text) or _is_row(lines, index) or _is_row(lines, index + 1):
         return "\n"
     return " " if line.text.endswith("-") or _is_full(lines, index) else "\n"
 
 
-def _is_row(text: str) -> bool:
-    """Whether a line is a row of figures or an entry of a table of contents."""
-    words = text.split()
+def _is_row(lines: Sequence[Line], index: int) -> bool:
+    """Whether a line is in a row of a table, a row of figures, or an entry of a table of contents."""
+    line = lines[index]
+    words = line.text.split()
     figures = sum(bool(_FIGURE.fullmatch(word)) for word in words)
-    return bool(_CONTENTS_LINE.fullmatch(text)) or (len(words) >= 3 and 2 * figures >= len(words))
+    beside = (
+        abs(other.y - line.y) < _SAME_ROW * line.size
+        and max(other.left - line.right, line.left - other.right) > line.size
+        for other in (*lines[max(0, index - 1) : index], *lines[index + 1 : index + 2])
+    )
+    return (
+        line.cells
+        or bool(_CONTENTS_LINE.fullmatch(line.text))
+        or (len(words) >= 3 and 2 * figures >= len(words))
+        or any(beside)
+    )
 
 
 def _is_full(lines: Sequence[Line], index: int) -> bool:

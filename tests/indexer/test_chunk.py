@@ -39,7 +39,7 @@ def texts(chunks: Sequence[Chunk]) -> list[str]:
 
 class TestSections:
     def test_paths_follow_the_levels(self) -> None:
-        text = "intro\n\n# A\n\none\n\n## B\n\ntwo\n\n### C\n\nthree\n\n## D\n\nfour\n\n# E\n\nfive\n"
+        text = f"{'intro ' * 20}\n\n# A\n\none\n\n## B\n\ntwo\n\n### C\n\nthree\n\n## D\n\nfour\n\n# E\n\nfive\n"
         sections = split_sections(text)
         assert [section.path for section in sections] == [(), ("A",), ("A", "B"), ("A", "B", "C"), ("A", "D"), ("E",)]
         assert "".join(text[section.start : section.end] for section in sections) == text
@@ -48,6 +48,10 @@ class TestSections:
     def test_a_heading_without_words_opens_the_section_below(self) -> None:
         sections = split_sections("# A\n\n## B\n\ntext\n")
         assert [(section.start, section.path) for section in sections] == [(0, ("A", "B"))]
+
+    def test_a_line_above_the_first_heading_belongs_to_it(self) -> None:
+        sections = split_sections("Skip to content\n\n# A\n\ntext\n")
+        assert [(section.start, section.body, section.path) for section in sections] == [(0, 21, ("A",))]
 
     def test_an_empty_section_does_not_join_its_sibling(self) -> None:
         assert [section.path for section in split_sections("## A\n## B\ntext")] == [("A",), ("B",)]

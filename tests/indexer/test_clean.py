@@ -83,6 +83,10 @@ class TestRunningLines:
     def test_two_pages_are_not_enough(self) -> None:
         assert running_lines([["Harbour Board", "a", "b"], ["Harbour Board", "c", "d"]]) == [set(), set()]
 
+    def test_an_unmistakable_page_label_needs_no_third_page(self) -> None:
+        assert running_lines([["Words", "Page 1 of 2"], ["Page 2 of 2"]]) == [{1}, {0}]
+        assert running_lines([["Words", "Page 9 tells of it"]]) == [set()]
+
     def test_bare_and_roman_page_numbers(self) -> None:
         assert running_lines([["text" * n, f"- {n} -"] for n in (7, 8, 9)]) == [{1}] * 3
         assert running_lines([["text" + 3 * numeral, numeral] for numeral in ("iii", "iv", "v")]) == [{1}] * 3
