@@ -32,7 +32,7 @@ _ZIP_MEMBERS = (
 )
 _PDF_HEADER_WITHIN = 1024  # readers accept a PDF header this far into the file
 _CONTROLS = bytes(code for code in range(0x20) if code not in (0x08, 0x09, 0x0A, 0x0B, 0x0C, 0x0D, 0x1B))
-_CONTROLS_A_BYTE = 1 / 1000  # a text may hold a stray control character, a binary file holds many
+_CONTROLS_A_BYTE = 1 / 100  # a text may hold a stray control character, a binary file holds many
 _NAMES = {".pdf": "a PDF", ".docx": "a Word document (DOCX)", ".html": "HTML", ".htm": "HTML"}
 
 

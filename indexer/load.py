@@ -127,7 +127,8 @@ def title_from_name(stem: str) -> str:
 
 def _read_bytes(path: Path, source: str, max_bytes: int) -> bytes:
     try:
-        mode, size = path.stat().st_mode, path.stat().st_size
+        status = path.stat()
+        mode, size = status.st_mode, status.st_size
         if stat.S_ISDIR(mode):
             raise DocumentError(f"{source}: this is a folder, not a file", "Name a file, or ingest the folder.")
         if not stat.S_ISREG(mode):

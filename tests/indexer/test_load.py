@@ -193,6 +193,10 @@ def test_content_that_contradicts_the_ending(
     assert remedy in error.remedy
 
 
+def test_a_stray_control_character_does_not_make_a_text_binary(tmp_path: Path) -> None:
+    assert load(write(tmp_path, "a.txt", b"word " * 40 + b"\0end")).text.endswith("end")
+
+
 def test_html_in_a_text_file_is_text(tmp_path: Path) -> None:
     assert load(write(tmp_path, "a.txt", "<p>words</p>")).text == "<p>words</p>"
 
