@@ -150,6 +150,8 @@ def test_a_run_leaves_a_stock_adapter_a_card_and_a_log(settings: ContrastiveSett
     assert "the command" in (settings.out / "README.md").read_text()
     log = [json.loads(line) for line in (settings.out / "log.jsonl").read_text().splitlines()]
     assert [row["step"] for row in log if "contrast" in row] == [1, 2, 3, 4, 5, 6]
+    config = json.loads((settings.out / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == settings.base_name
     base = load_bidirectional(settings.model_dir)
     before = base.layers[0].mlp.up_proj.weight.clone()
     merged = merge_adapters(base, [settings.out])

@@ -18,7 +18,6 @@ def add_lora(model: Any, *, rank: int, alpha: int, base_name: str) -> Any:
     """Wrap the model in PEFT with fp32 LoRA parameters on all seven projections; everything else is frozen."""
     from peft import LoraConfig, get_peft_model
 
-    model.config.name_or_path = base_name  # what the adapter's config will name as its base
     config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules=list(PROJECTIONS), bias="none")
     wrapped = get_peft_model(model, config)
     for module in wrapped.modules():
@@ -26,6 +25,7 @@ def add_lora(model: Any, *, rank: int, alpha: int, base_name: str) -> Any:
             module.forward = MethodType(_low_rank_forward, module)
         elif type(module).__name__ in PLAIN_NORMS:
             module.forward = MethodType(_norm_forward, module)
+    wrapped.peft_config["default"].base_model_name_or_path = base_name  # and not where it lay on this disk
     wrapped.config.is_causal = False
     return wrapped
 
@@ -57,3 +57,4 @@ def save_adapter(model: Any, folder: Path) -> None:
     model.peft_config["default"].save_pretrained(folder)
     model.peft_config["default"].inference_mode = False
     save_file(state, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    (folder / "adapter_model.safetensors").chmod(0o644)  # safetensors writes for the owner alone
