@@ -49,27 +49,38 @@ class LexicalWriter:
         changes = self._truth.changes(self._sequence)
         if changes.sequence == self._sequence:
             return self._sequence
-        # A commit may have gone unrecorded before a kill: then what is added now is deleted first.
-        stale = changes.deleted if self._certain else (*changes.deleted, *changes.added)
-        self._commit(replace(changes, deleted=stale))
+        if self._certain:
+            self._commit(changes)
+            return self._sequence
+        try:
+            # A commit may have gone unrecorded before a kill: then what is added now is deleted first.
+            self._commit(replace(changes, deleted=(*changes.deleted, *changes.added)))
+        except IndexError_ as error:
+            _logger.warning("%s; rebuilding it", error.message)
+            self._start()
         return self._sequence
 
     def _commit(self, changes: Changes) -> None:
         try:
             with _named(self._folder), panics_as_errors():
-                if self._writer is None:
-                    self._writer = self._index.writer(_HEAP_BYTES, 1)
-                for first, last in _merge_ranges(changes.deleted):
-                    self._writer.delete_documents_by_query(_key_range(self._index.schema, first, last))
-                for first, last in _merge_ranges(changes.added):
-                    for key, title, heading_path, text in self._truth.texts(first, last):
-                        self._writer.add_document(_document(key, embed_text(title, heading_path, text)))
-                self._writer.commit()
+                self._write(changes)
         except BaseException:
             self._writer, self._certain = None, False  # dropping the writer drops what it had not committed
             raise
         self._record(changes.sequence)
         self._certain = True
+
+    def _write(self, changes: Changes) -> None:
+        if self._writer is None:
+            self._writer = self._index.writer(_HEAP_BYTES, 1)
+            # A kill may have left files that no commit names, and whose names the next commit wants.
+            self._writer.garbage_collect_files()
+        for first, last in _merge_ranges(changes.deleted):
+            self._writer.delete_documents_by_query(_key_range(self._index.schema, first, last))
+        for first, last in _merge_ranges(changes.added):
+            for key, title, heading_path, text in self._truth.texts(first, last):
+                self._writer.add_document(_document(key, embed_text(title, heading_path, text)))
+        self._writer.commit()
 
     def close(self) -> None:
         """Finish merging and let go of tantivy's own lock."""
@@ -88,6 +99,7 @@ class LexicalWriter:
             _logger.warning("lexical index %s is damaged (%s); rebuilding it", self._folder, error)
             return False
         self._build, self._sequence = applied["build"], applied["sequence"]
+        self._remove_others()
         return True
 
     def _start(self) -> None:
@@ -100,6 +112,9 @@ class LexicalWriter:
         # Readers keep the old build until the new one has everything. It is made of the chunks, not of the log.
         sequence = self._truth.sequence()
         self._commit(Changes(sequence, ((1, _LAST_KEY),), ()))
+        self._remove_others()
+
+    def _remove_others(self) -> None:
         for other in self._folder.iterdir():
             if other.is_dir() and other.name != self._build:
                 shutil.rmtree(other, ignore_errors=True)

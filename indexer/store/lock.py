@@ -1,6 +1,7 @@
 """One writer a collection: a lock between processes and threads that says who holds it."""
 
 import contextlib
+import json
 import logging
 import os
 import time
@@ -9,10 +10,11 @@ from datetime import datetime
 from pathlib import Path
 
 from indexer.errors import IndexError_
-from indexer.store.disk import read_json, write_json
+from indexer.store.disk import read_json
 
 _log = logging.getLogger(__name__)
 _POLL_S = 0.05
+_NAMELESS_S = 3.0  # between two holders there is a moment without a name
 _SILENT_S = 0.5  # a reader that catches up holds the lock for a moment: not worth a word
 
 
@@ -35,19 +37,22 @@ class WriteLock:
         """
         began, told = time.monotonic(), ""
         while not (release := self._acquire()):
-            holder = f"{self._holder()} is writing to collection '{self._name}'"
+            name = self._holder()
+            holder = f"{name or 'another process'} is writing to collection '{self._name}'"
             waited_s = time.monotonic() - began
             if waited_s >= timeout_s:
                 raise IndexError_(f"{holder}; gave up after {timeout_s:g} s", "Wait until it ends, then run it again.")
-            if holder != told and waited_s >= _SILENT_S:
+            if holder != told and waited_s >= (_SILENT_S if name else _NAMELESS_S):
                 told = holder
                 (on_wait or _log.warning)(f"{holder}; waiting")
             time.sleep(_POLL_S)
         try:
-            write_json(self._note, {"pid": os.getpid(), "command": command, "since": time.time()})
+            with contextlib.suppress(OSError):  # a full disk must not keep anyone from deleting
+                self._note.write_text(json.dumps({"pid": os.getpid(), "command": command, "since": time.time()}))
             yield
         finally:
-            self._note.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self._note.unlink()
             release()
 
     @contextlib.contextmanager
@@ -83,4 +88,4 @@ class WriteLock:
             since = datetime.fromtimestamp(note["since"]).strftime("%H:%M")
             return f"another {note['command']} (pid {note['pid']}, since {since})"
         except (KeyError, TypeError, ValueError):
-            return "another process"
+            return ""

@@ -3,14 +3,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
+from indexer.chunk import ChunkSettings
 from indexer.collection import Collection
 from indexer.document import Chunk, Document
+from indexer.ingest import IngestReport, ingest
 from indexer.store.records import Manifest
 
 HERE = Path(__file__).parent
+SETTINGS = ChunkSettings(max_tokens=20)
 
 
 def _load(name: str) -> ModuleType:
@@ -68,6 +72,40 @@ class Shelf:
 
     def dense(self, query: str, k: int = 10) -> list[str]:
         return self.names(self.collection.dense.search(self.encoder.encode([query])[0], k))
+
+
+class Desk:
+    """A folder of files, a collection, and the ingest between them."""
+
+    def __init__(self, root: Path, encoder: HashEncoder) -> None:
+        self.folder, self.encoder = root / "files", encoder
+        self.folder.mkdir()
+        self.collection = Collection.open(root / "home", "default", create=True)
+
+    def write(self, name: str, text: str | bytes) -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+        return path
+
+    def ingest(self, *paths: Path, **options: Any) -> IngestReport:
+        return ingest(paths or (self.folder,), self.collection, self.encoder, SETTINGS, **options)
+
+    def states(self, *paths: Path, **options: Any) -> dict[str, str]:
+        return {Path(file.path).name: file.state for file in self.ingest(*paths, **options).files}
+
+    def reason(self, name: str) -> str:
+        (row,) = (row for row in self.collection.files() if Path(row.path).name == name)
+        return row.reason
+
+    def search(self, query: str) -> list[str]:
+        keys = [key for key, _ in self.collection.lexical.search(query, 10)]
+        return sorted({Path(stored.source).name for stored in self.collection.chunks(keys).values()})
+
+
+@pytest.fixture
+def desk(tmp_path: Path, encoder: HashEncoder) -> Desk:
+    return Desk(tmp_path, encoder)
 
 
 @pytest.fixture

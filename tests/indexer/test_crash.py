@@ -78,7 +78,7 @@ def test_twenty_kills_lose_nothing(tmp_path: Path, encoder: Any) -> None:
         process.kill()
         process.communicate()
         unfinished += process.returncode == -9
-        if kill % 4 == 3:
+        if kill % 2:  # every other time: a kill must also be survived by the next kill
             killed = Collection.open(root / "home", "default")
             assert verify(killed) == [], f"after kill {kill + 1}"
     assert unfinished >= KILLS / 4, "the kills came too late to test anything"

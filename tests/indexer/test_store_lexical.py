@@ -161,6 +161,17 @@ def test_a_commit_that_went_unrecorded_is_applied_again_without_doubles(shelf: A
     assert len(shelf.collection.lexical.keys()) == 2
 
 
+def test_what_a_kill_left_in_the_way_of_the_next_commit_is_survived(shelf: Any) -> None:
+    shelf.add(**TEXTS)
+    build = folder(shelf) / applied(shelf)["build"]
+    (segment,) = json.loads((build / "meta.json").read_text())["segments"]
+    for opstamp in range(100):  # tantivy counts on from the last commit, and refuses to write over a file
+        (build / f"{segment['segment_id'].replace('-', '')}.{opstamp}.del").touch()
+    shelf.delete("one")
+    assert shelf.lexical("lamp") == ["two"]
+    assert shelf.collection.lexical.keys() == [2, 3]
+
+
 def test_an_index_of_another_truth_is_rebuilt(shelf: Any, shelf_at: Any, tmp_path: Path) -> None:
     shelf.add(**TEXTS)
     other = shelf_at(tmp_path / "other")

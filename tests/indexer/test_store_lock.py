@@ -82,3 +82,12 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(IndexError_, match="Cannot lock"), WriteLock(tmp_path / "file", "x").held("ingest", 0.1):
         pytest.fail("held")
+
+
+def test_a_holder_without_a_name_is_another_process(tmp_path: Path) -> None:
+    first, second = WriteLock(tmp_path, "default"), WriteLock(tmp_path, "default")
+    with first.held("ingest"):
+        (tmp_path / "writer.json").unlink()
+        with pytest.raises(IndexError_, match="another process is writing"), second.held("delete", 0.1):
+            pytest.fail("two writers")
+    assert not (tmp_path / "writer.json").exists()

@@ -1,0 +1,91 @@
+"""What ingest does when it is interrupted, met by another, or runs out of disk."""
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from indexer.ingest import IngestReport, Progress
+from indexer.verify import verify
+
+HERE = Path(__file__).parent
+
+
+def test_an_interrupt_keeps_what_was_indexed_and_the_next_run_the_rest(desk: Any) -> None:
+    for number in range(40):
+        desk.write(f"{number:02}.txt", f"Words of number {number}. " * 40)
+
+    def stop(progress: Progress) -> None:
+        if progress.chunks > 150:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        desk.ingest(on_progress=stop)
+    some = len(desk.collection.documents())
+    assert 0 < some < 40
+    assert len(desk.search("words")) > 0
+    assert verify(desk.collection) == []
+    states = list(desk.states().values())
+    assert (states.count("unchanged"), states.count("indexed")) == (some, 40 - some)
+    assert verify(desk.collection) == []
+
+
+def test_a_second_ingest_waits_and_both_are_whole(desk: Any) -> None:
+    for number in range(10):
+        desk.write(f"{number}.txt", f"Words of number {number}.")
+    told: list[str] = []
+    reports: list[IngestReport] = []
+    threads = [
+        threading.Thread(target=lambda: reports.append(desk.ingest(on_wait=told.append, timeout_s=60)))
+        for _ in range(3)
+    ]
+    with desk.collection.writer(command="ingest"):
+        for thread in threads:
+            thread.start()
+        while len(told) < 3:
+            pass
+    for thread in threads:
+        thread.join()
+    assert all("another ingest (pid" in message for message in told[:3])
+    assert sum(report.count("indexed") for report in reports) == 10
+    assert sum(report.count("unchanged") for report in reports) == 20
+    assert verify(desk.collection) == []
+
+
+FULL_DISK = """
+import resource, signal, sys
+sys.path.insert(0, sys.argv[2])
+from pathlib import Path
+from hash_encoder import HashEncoder
+from indexer.chunk import ChunkSettings
+from indexer.collection import Collection
+from indexer.errors import IndexError_
+from indexer.ingest import ingest
+root = Path(sys.argv[1])
+collection = Collection.open(root / "home", "default", create=True)
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+try:
+    ingest([root / "files"], collection, HashEncoder(), ChunkSettings(max_tokens=20))
+except IndexError_ as error:
+    print(error.message, "|", error.remedy)
+"""
+
+
+def test_a_full_disk_is_said_and_what_was_indexed_stays(desk: Any, tmp_path: Path) -> None:
+    for number in range(60):
+        desk.write(f"{number:02}.txt", " ".join(f"word{number}x{at}" for at in range(700)))
+    ran = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(tmp_path), str(HERE)], capture_output=True, text=True, timeout=120
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "space" in ran.stdout or "refused to read or write" in ran.stdout
+    assert "run the same command again" in ran.stdout
+    some = len(desk.collection.documents())
+    assert 0 < some < 60
+    assert verify(desk.collection) == []
+    assert list(desk.states().values()).count("indexed") == 60 - some
+    assert verify(desk.collection) == []
