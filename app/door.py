@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +83,10 @@ def _unexpected(error: Exception, as_json: bool) -> typer.Exit:
 def configure_logging(debug: bool) -> None:
     """Send our own log to stderr: warnings, or everything with --debug."""
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
-    if debug:
+    if not debug:
+        # A library's word to its own developers. Ours are shown by the tests.
+        warnings.filterwarnings("ignore", category=FutureWarning)
+    else:
         for room in ("app", "eval", "generator", "retriever", "indexer"):
             logging.getLogger(room).setLevel(logging.DEBUG)
 

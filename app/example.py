@@ -21,7 +21,8 @@ _HEAD = """\
 
 def example() -> str:
     """Render every key with its default, commented out, under its description."""
-    plain, sections = [], []
+    plain: list[str] = []
+    sections: list[str] = []
     for name, field in Settings.model_fields.items():
         if isinstance(field.default, Section):
             section = field.default
