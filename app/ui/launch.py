@@ -1,6 +1,7 @@
 """Starts the server of the chat page."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -31,12 +32,15 @@ def run_ui(
     _refuse_taken(settings.ui.host, port)
     command = ui_command(settings, collection, port, open_browser=open_browser)
     server = subprocess.Popen(command, cwd=ROOT, env=ui_environment(settings, config, os.environ))
+    before = signal.signal(signal.SIGTERM, lambda *_: server.terminate())  # else the server would outlive us
     try:
         return server.wait()
     except KeyboardInterrupt:
         server.terminate()
         server.wait()
         return 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def ui_command(settings: Settings, collection: str | None, port: int, *, open_browser: bool = False) -> list[str]:

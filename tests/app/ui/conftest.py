@@ -1,0 +1,276 @@
+"""A real server of the page with real collections, a real browser, and a chat server that writes when it is told to.
+
+FOOTNOTE_TEST_SCREENSHOT=PATH keeps a picture of an answer with its source open; CHROMIUM=PATH names the browser.
+"""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from app.settings import ROOT, load_settings
+
+playwright = pytest.importorskip("playwright.sync_api", reason="the Python package playwright is not installed")
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or ""
+ARGUMENTS = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+START_S, INGEST_S = 90, 300
+DOCUMENTS = {
+    "default": {
+        "lighthouse.md": """# The lighthouse on Skerry Point
+
+The lighthouse on Skerry Point was built of granite cut on the mainland.
+
+## The lantern
+
+The lantern of the lighthouse stands 41 metres above high water. It was first lit on 3 November 1874.
+
+## The keepers
+
+Three keepers and their families lived in the low white houses beside the tower until it was automated in 1983.
+""",
+        "bread.md": """# Bread of the island kitchen
+
+The starter for the island bread is fed with barley flour every evening at six.
+
+<img src="https://evil.example/pixel.png"> ![pixel](https://evil.example/pixel.png)
+""",
+    },
+    "travel": {
+        "ferry.md": "# The ferry\n\nThe ferry to Skerry Point is called the Meridian and carries 96 passengers.\n",
+    },
+}
+
+
+@dataclass
+class Site:
+    """A running page, and every host that a browser on it has spoken to."""
+
+    url: str
+    home: Path
+    hosts: set[str] = field(default_factory=set)
+
+    @property
+    def host(self) -> str:
+        return self.url.split("/")[2]
+
+
+class ChatServer(ThreadingHTTPServer):
+    """Speaks as much of the OpenAI protocol as the page's model client needs.
+
+    `script` turns the text of a request into the pieces of the answer. Before the piece "|" it waits for `go`.
+    """
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.script: Callable[[str], list[str]] = lambda text: ["Yes."]
+        self.go = threading.Event()
+        self.asked: list[str] = []
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that hung up is no error here."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: ChatServer
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self._begin("application/json")
+        model = {"id": "scripted", "object": "model", "created": 0, "owned_by": "test", "max_model_len": 4096}
+        self.wfile.write(json.dumps({"object": "list", "data": [model]}).encode())
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if not self.path.endswith("/chat/completions"):
+            return self.send_error(404)
+        text = "\n".join(message["content"] for message in body["messages"])
+        self.server.asked.append(text)
+        pieces = self.server.script(text)
+        if not pieces:
+            return self.send_error(500)
+        self._begin("text/event-stream")
+        for piece in pieces:
+            if piece == "|":
+                self.server.go.wait(60)
+            else:
+                self._send({"content": piece}, None)
+        self._send({}, "stop")
+        self.wfile.write(b"data: [DONE]\n\n")
+        return None
+
+    def _begin(self, kind: str) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.end_headers()
+
+    def _send(self, delta: dict[str, str], reason: str | None) -> None:
+        choice = {"index": 0, "delta": delta, "finish_reason": reason}
+        chunk = {
+            "id": "1",
+            "object": "chat.completion.chunk",
+            "created": 0,
+            "model": "scripted",
+            "choices": [choice],
+        }
+        self.wfile.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
+        self.wfile.flush()
+
+
+def passage_with(words: str, prompt: str) -> int:
+    """The number under which a prompt gives the passage that holds these words."""
+    for number, text in re.findall(r'number="(\d+)"[^>]*>(.*?)</', prompt, re.DOTALL):
+        if words in text:
+            return int(number)
+    raise AssertionError(f"no passage of the prompt has {words!r}")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator["playwright.Browser"]:
+    if not CHROMIUM or not Path(CHROMIUM).exists():
+        pytest.skip("no Chromium on this machine; set CHROMIUM to the path of one")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def home(chromium: "playwright.Browser", tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with two collections, which shares the converted model with this checkout: converting takes a while."""
+    folder = tmp_path_factory.mktemp("site")
+    home = folder / "home"
+    home.mkdir()
+    models = load_settings().models_dir
+    models.mkdir(parents=True, exist_ok=True)
+    (home / "models").symlink_to(models)
+    for collection, files in DOCUMENTS.items():
+        source = folder / collection
+        source.mkdir()
+        for name, text in files.items():
+            (source / name).write_text(text)
+        command = [sys.executable, "-m", "app", "ingest", str(source), "--collection", collection]
+        done = subprocess.run(
+            command, cwd=ROOT, env=_environment(home), capture_output=True, text=True, timeout=INGEST_S
+        )
+        assert done.returncode == 0, done.stderr
+    return home
+
+
+@pytest.fixture(scope="module")
+def serve(home: Path) -> Callable[..., "contextmanager[Site]"]:
+    """Starts the page as `footnote ui` does, with more settings if given."""
+
+    @contextmanager
+    def serving(**settings: str) -> Iterator[Site]:
+        port, log = _free_port(), home.parent / f"server-{len(settings)}.log"
+        command = [sys.executable, "-m", "app", "ui", "--collection", "default", "--port", str(port)]
+        with log.open("w") as output:
+            server = subprocess.Popen(
+                command, cwd=ROOT, env={**_environment(home), **settings}, stdout=output, stderr=subprocess.STDOUT
+            )
+        try:
+            _wait_for(f"http://127.0.0.1:{port}/_stcore/health", server, log)
+            yield Site(f"http://127.0.0.1:{port}", home)
+        finally:
+            server.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                server.wait(20)
+            server.kill()
+        assert "Traceback" not in log.read_text(), log.read_text()
+
+    return serving
+
+
+@pytest.fixture
+def visit(chromium: "playwright.Browser") -> Iterator[Callable[..., "playwright.Page"]]:
+    """Opens the page in a fresh browser session and waits until it can be used."""
+    contexts = []
+
+    def open_page(site: Site, width: int = 1280, height: int = 800) -> "playwright.Page":
+        context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme="light")
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+        page.on("request", lambda request: site.hosts.add(request.url.split("/")[2]) if "//" in request.url else None)
+        page.goto(site.url)
+        page.get_by_role("heading", name="Ask your documents").wait_for()
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+def ask(page: "playwright.Page", question: str, *, until: str = "answered|abstained|failed") -> "playwright.Locator":
+    """Ask, and return the turn once it is in one of the states."""
+    number = page.locator(".fn-turn").count()
+    box = page.get_by_role("textbox", name="Ask your documents")
+    box.fill(question)
+    box.press("Enter")
+    turn = page.locator(f'[data-fn-turn="{number}"]')
+    wait_until(turn, until)
+    return turn
+
+
+def wait_until(turn: "playwright.Locator", states: str) -> None:
+    """Wait for a state; the first question of a server also waits for its models."""
+    playwright.expect(turn).to_have_attribute("data-fn-state", re.compile(f"^({states})$"), timeout=240_000)
+
+
+def marked_words(page: "playwright.Page") -> str:
+    """The words that are marked in the open source, once they are in view."""
+    mark = page.locator(".fn-sheet mark")
+    playwright.expect(mark).to_be_in_viewport()
+    return str(mark.text_content())
+
+
+def _environment(home: Path) -> dict[str, str]:
+    return {**os.environ, "FOOTNOTE_HOME": str(home), "HF_HUB_OFFLINE": "1"}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_for(url: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        with suppress(OSError), urllib.request.urlopen(url, timeout=2) as answer:
+            if answer.status == 200:
+                return
+        assert server.poll() is None, log.read_text()
+        time.sleep(0.2)
+    raise AssertionError(f"the page did not start in {START_S} s:\n{log.read_text()}")

@@ -1,0 +1,155 @@
+"""The page with a chat server behind it: what the reader sees while an answer is being written, and after."""
+
+from collections.abc import Callable, Iterator
+from threading import Thread
+
+import pytest
+
+from generator.abstain import DECLINE
+from tests.app.ui.conftest import DOCUMENTS, ChatServer, Site, ask, marked_words, passage_with, playwright, wait_until
+
+pytestmark = [pytest.mark.browser, pytest.mark.model]
+
+LIGHT = DOCUMENTS["default"]["lighthouse.md"]
+QUOTE = "The lantern of the lighthouse stands 41 metres above high water."
+QUESTION = "How high above high water does the lantern of the lighthouse stand?"
+Visit = Callable[..., "playwright.Page"]
+
+
+@pytest.fixture(scope="module")
+def chat_server() -> Iterator[ChatServer]:
+    server = ChatServer()
+    Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    yield server
+    server.go.set()
+    server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def site(serve: Callable[..., object], chat_server: ChatServer) -> Iterator[Site]:
+    with serve(FOOTNOTE_GENERATOR__BASE_URL=chat_server.base_url) as site:
+        yield site
+
+
+@pytest.fixture(autouse=True)
+def script(chat_server: ChatServer) -> None:
+    """By default the server answers about the lantern, and stops in the middle until it may go on."""
+    chat_server.go.clear()
+    chat_server.asked.clear()
+    chat_server.script = lantern
+
+
+def lantern(prompt: str) -> list[str]:
+    number = passage_with(QUOTE, prompt)
+    return [
+        "The lantern stands",
+        " 41 metres",
+        "|",
+        f" above high water [{number}",
+        "]. ",
+        "![x](https://evil.example)",
+    ]
+
+
+def test_an_answer_streams_and_its_footnote_opens_the_quoted_words(
+    site: Site, visit: Visit, chat_server: ChatServer
+) -> None:
+    page = visit(site)
+    turn = ask(page, QUESTION, until="running")
+    playwright.expect(turn.locator(".fn-answer")).to_have_text("The lantern stands 41 metres", timeout=240_000)
+    playwright.expect(turn.locator(".fn-stage")).to_have_text("Writing…")
+
+    # The page is touched while the answer is written: it is drawn again, and nothing is asked again.
+    page.get_by_text("Documents (2)").click()
+    page.locator(".fn-document", has_text="Bread").click()
+    page.get_by_role("region", name="Source").wait_for()
+    page.keyboard.press("Escape")
+    page.get_by_text("Documents (2)").click()
+    wait_until(turn, "running")
+    chat_server.go.set()
+    wait_until(turn, "answered")
+    assert len(chat_server.asked) == 1
+
+    assert turn.locator(".fn-answer").inner_text().startswith("The lantern stands 41 metres above high water1.")
+    chip = turn.locator("button.fn-chip")
+    chip.click()
+    assert marked_words(page) == QUOTE == turn.locator(".fn-note q").text_content()
+    source = page.get_by_role("region", name="Source")
+    assert source.get_by_role("heading").inner_text() == "The lighthouse on Skerry Point"
+    assert "The lantern" in source.locator(".fn-where").inner_text()
+    assert source.locator(".fn-path").inner_text().endswith("lighthouse.md")
+    assert source.locator(".fn-text").text_content() == LIGHT.strip()
+
+    # Closed by keyboard, the focus is back where it was; opened by keyboard, it is in the source.
+    page.keyboard.press("Escape")
+    source.wait_for(state="detached")
+    playwright.expect(chip).to_be_focused()
+    page.keyboard.press("Enter")
+    assert marked_words(page) == QUOTE
+    playwright.expect(source).to_be_focused()
+    assert len(chat_server.asked) == 1
+    assert page.locator(".fn-turn img, .fn-turn a, .fn-sheet img, .fn-sheet a").count() == 0
+    assert site.hosts == {site.host}, "the page spoke to another host"
+
+
+def test_a_follow_up_shows_what_was_searched_for(site: Site, visit: Visit, chat_server: ChatServer) -> None:
+    chat_server.go.set()
+    page = visit(site)
+    ask(page, QUESTION)
+    chat_server.script = lambda text: ["When was the lantern first lit?"] if "Last question" in text else [DECLINE]
+    turn = ask(page, "And when was it first lit?")
+    assert turn.locator(".fn-query q").inner_text() == "When was the lantern first lit?"
+
+
+def test_when_the_documents_do_not_say_the_closest_passages_are_there(
+    site: Site, visit: Visit, chat_server: ChatServer
+) -> None:
+    chat_server.script = lambda text: [DECLINE]
+    page = visit(site)
+    turn = ask(page, "What does a lantern on the moon cost?")
+    wait_until(turn, "abstained")
+    playwright.expect(turn).to_contain_text(DECLINE)
+    turn.get_by_role("list", name="Closest passages").get_by_role("button").first.click()
+    assert marked_words(page) in "".join(DOCUMENTS["default"].values())
+
+
+def test_an_answer_can_be_stopped(site: Site, visit: Visit, chat_server: ChatServer) -> None:
+    page = visit(site)
+    turn = ask(page, QUESTION, until="running")
+    playwright.expect(turn.locator(".fn-answer")).to_have_text("The lantern stands 41 metres", timeout=240_000)
+    page.get_by_role("button", name="Stop").click()
+    playwright.expect(turn).to_contain_text("Stopping…")
+    chat_server.go.set()
+    wait_until(turn, "stopped")
+    assert turn.locator(".fn-answer").inner_text() == "The lantern stands 41 metres"
+    playwright.expect(page.get_by_role("button", name="Stop")).to_have_count(0)
+
+
+def test_a_broken_model_server_is_told_with_a_remedy(site: Site, visit: Visit, chat_server: ChatServer) -> None:
+    chat_server.script = lambda text: []
+    page = visit(site)
+    turn = ask(page, QUESTION)
+    wait_until(turn, "failed")
+    alert = turn.get_by_role("alert")
+    assert alert.locator("p").count() == 2
+    assert "Traceback" not in page.inner_text("body")
+    assert turn.get_by_role("list", name="Closest passages").get_by_role("button").count() > 0
+
+
+def test_a_question_that_is_too_long_is_refused_in_words(site: Site, visit: Visit, chat_server: ChatServer) -> None:
+    page = visit(site)
+    turn = ask(page, "why " * 12_500)
+    wait_until(turn, "failed")
+    assert "50,000" in turn.get_by_role("alert").inner_text()
+    assert chat_server.asked == []
+
+
+def test_on_a_phone_the_source_lies_over_the_chat_and_closes(site: Site, visit: Visit, chat_server: ChatServer) -> None:
+    chat_server.go.set()
+    page = visit(site, 390, 844)
+    turn = ask(page, QUESTION)
+    turn.locator("button.fn-chip").click()
+    assert marked_words(page) == QUOTE
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.get_by_role("button", name="Close").click()
+    page.get_by_role("region", name="Source").wait_for(state="detached")
