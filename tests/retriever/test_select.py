@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from indexer.document import Chunk
 from retriever.hit import Hit
-from retriever.select import drop_repeats, select
+from retriever.select import drop_repeats
 
 TEXT = "abcdefghij" * 10
 
@@ -13,10 +13,6 @@ def hit(rank: int, start: int, end: int, document: str = "d1", text: str | None 
     words = f"{document} {start} {TEXT[start:end]}" if text is None else text
     chunk = Chunk(f"{document}:{start}", document, words, start, end)
     return Hit(chunk, "source", "title", score=1 / rank, rank=rank, stage="bm25")
-
-
-def words(texts: Sequence[str]) -> list[int]:
-    return [len(text.split()) for text in texts]
 
 
 def spans(hits: Sequence[Hit]) -> list[tuple[int, int]]:
@@ -46,23 +42,3 @@ def test_the_same_span_of_another_document_stays() -> None:
 def test_the_same_words_in_another_document_are_dropped() -> None:
     found = [hit(1, 0, 20, text="One  sentence."), hit(2, 5, 9, "d2", text="one sentence.\n")]
     assert drop_repeats(found) == (found[0],)
-
-
-def test_the_budget_skips_what_does_not_fit_and_goes_on() -> None:
-    found = [
-        hit(1, 0, 10, text="one two three"),
-        hit(2, 20, 30, text="one two three four"),
-        hit(3, 40, 50, text="five six"),
-        hit(4, 60, 70, text="seven"),
-    ]
-    assert spans(select(found, words, max_tokens=5)) == [(0, 10), (40, 50)]
-
-
-def test_the_number_of_hits_is_capped_in_order() -> None:
-    found = [hit(rank, rank * 20, rank * 20 + 10) for rank in (1, 2, 3)]
-    assert spans(select(found, words, max_tokens=100, max_hits=2)) == [(20, 30), (40, 50)]
-
-
-def test_nothing_fits_and_nothing_found() -> None:
-    assert select([hit(1, 0, 10, text="one two")], words, max_tokens=1) == ()
-    assert select([], words, max_tokens=10) == ()
