@@ -66,7 +66,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("FOOTNOTE_HOME", str(folder))
     monkeypatch.delenv("FOOTNOTE_CONFIG", raising=False)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("app.settings.ROOT", tmp_path / "no-such-folder")
+    monkeypatch.setattr("app.settings.FILE_NAME", "no-such-footnote.toml")
     return folder
 
 

@@ -1,6 +1,7 @@
 """The commands: what they print, and what their exit code says."""
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app.cli import app
 from app.settings import ROOT
 from indexer.collection import Collection
 
@@ -271,7 +273,7 @@ def test_a_second_writer_waits_and_says_so(footnote: Footnote, papers: Path, hom
     def hold() -> None:
         with collection.writer(command="ingest"):
             held.set()
-            time.sleep(0.5)
+            time.sleep(1.5)
 
     thread = threading.Thread(target=hold)
     thread.start()
@@ -303,3 +305,33 @@ def test_output_that_nobody_reads_is_no_error(footnote: Footnote, papers: Path, 
         assert process.stdout and process.stderr
         process.stdout.close()
         assert process.stderr.read() == b""
+
+
+def test_every_command_is_documented() -> None:
+    text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    names = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    assert len(names) > 10
+    assert not {name for name in names if f"`{name}" not in text}
+
+
+def test_the_documented_keys_are_the_real_ones(footnote: Footnote, papers: Path) -> None:
+    """Each quoted word of a row is somewhere in what the command prints."""
+    text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    (papers / "broken.pdf").write_bytes(b"")
+    runs = {
+        "ingest": ("ingest", papers),
+        "status": ("status",),
+        "documents": ("documents",),
+        "verify": ("verify",),
+        "search": ("search", "ferry"),
+        "doctor": ("doctor",),
+        "delete": ("delete", papers / "bees.txt"),
+    }
+    for name, arguments in runs.items():
+        (row,) = (line for line in text.splitlines() if line.startswith(f"| `{name}"))
+        shape = row.split("` | `")[-1].rpartition("`")[0]
+        keys = set(re.findall(r'"([a-z_0-9@]+)"', shape)) - {"kind", "where", "message", "repaired"}
+        printed = footnote(*arguments, "--json").stdout
+        if name == "verify":
+            keys -= {"remedy"}
+        assert not {key for key in keys if f'"{key}"' not in printed}, name
