@@ -8,6 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from app.ui import rooms
 from app.ui.footnotes import listen
+from app.ui.markup import label
 from app.ui.panel import show_source
 from app.ui.samples import sample_questions
 from app.ui.session import Chat, Session
@@ -26,7 +27,6 @@ def main() -> None:
     st.html(_HERE / "page.css")
     try:
         session = _session()
-        rooms.warm(session.collection)
         _page(session)
     except FootnoteError as error:
         st.html(error_html(error))
@@ -43,7 +43,8 @@ def _session() -> Session:
 def _page(session: Session) -> None:
     with st.sidebar:
         show_sidebar(session)
-        progress = show_upload(session.upload)
+        progress = show_upload(session)
+    rooms.warm(session.collection)
     chat = session.chat
     listen(chat, _status(chat))
     welcome = st.empty()  # an empty place still says so to the browser, which would keep the old one up while it waits
@@ -70,7 +71,8 @@ def _welcome(session: Session) -> None:
     )
     with st.container(key="fn-samples", gap="small"):
         for number, question in enumerate(sample_questions(documents)):
-            st.button(question, key=f"sample-{number}", type="tertiary", on_click=_ask, args=(session.chat, question))
+            asked = (session.chat, question)
+            st.button(label(question), key=f"sample-{number}", type="tertiary", on_click=_ask, args=asked)
 
 
 def _conversation(chat: Chat) -> DeltaGenerator | None:

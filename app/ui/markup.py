@@ -37,6 +37,11 @@ def line_html(text: str) -> str:
     return _inline_html(text, lambda number: "")
 
 
+def label(text: str) -> str:
+    """Text for the label of a Streamlit widget, which would read Markdown into it."""
+    return "".join(f"\\{char}" if char in "\\`*_{}[]()#+-.!~$:<>|" else char for char in text)
+
+
 def without_open_marker(text: str) -> str:
     """Text as far as it has arrived, less a marker at its end whose closing bracket has not arrived yet."""
     return _OPEN_MARKER.sub("", text)

@@ -114,8 +114,10 @@ def _still_says(document: Document, opened: Opened) -> bool:
 
 def head_html(document: Document, opened: Opened) -> str:
     """Title, path, page and headings of what is open."""
-    lines = [f'<h3 class="fn-title" dir="auto">{escaped(document.title or opened.title or document.source)}</h3>']
-    where = " \N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK} ".join(opened.heading_path)
+    title = document.title or opened.title or document.source
+    lines = [f'<h3 class="fn-title" dir="auto">{escaped(title)}</h3>']
+    headings = [heading for heading in opened.heading_path if heading != title]
+    where = " \N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK} ".join(headings)
     if opened.page:
         where = f"Page {opened.page}" + (f" · {where}" if where else "")
     if where:

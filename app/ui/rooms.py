@@ -29,7 +29,7 @@ DEFAULT = "default"
 @dataclass(frozen=True, slots=True)
 class Summary:
     name: str
-    documents: int
+    documents: int | None  # None when the collection cannot be read
 
 
 @cache
@@ -46,7 +46,14 @@ def first_collection() -> str:
 
 
 def collections() -> list[Summary]:
-    return [Summary(name, len(documents(name))) for name in Collection.list(settings().home)]
+    return [Summary(name, _count(name)) for name in Collection.list(settings().home)]
+
+
+def _count(name: str) -> int | None:
+    try:
+        return len(documents(name))
+    except FootnoteError:  # one damaged collection must not keep the others from being chosen
+        return None
 
 
 def documents(name: str) -> tuple[DocumentInfo, ...]:

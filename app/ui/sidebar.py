@@ -7,7 +7,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app.ui import rooms
-from app.ui.markup import escaped
+from app.ui.markup import escaped, label
 from app.ui.session import Session
 from app.ui.uploads import Outcome, Upload, save
 from app.ui.views import error_html
@@ -39,9 +39,10 @@ def show_sidebar(session: Session) -> None:
         _offer_collection(session)
 
 
-def show_upload(upload: Upload | None) -> DeltaGenerator | None:
+def show_upload(session: Session) -> DeltaGenerator | None:
     """How far an upload is, or what came of it. Returns the bar to draw on while it runs."""
-    if upload is None:
+    upload = session.upload
+    if upload is None or (upload.done and upload.collection != session.collection):
         return None
     if not upload.done:
         return draw_progress(upload, st)
@@ -51,7 +52,7 @@ def show_upload(upload: Upload | None) -> DeltaGenerator | None:
 
 def draw_progress(upload: Upload, place: Drawable) -> DeltaGenerator:
     """Draw the bar at a new place, or over an earlier one."""
-    return place.progress(upload.finished / max(upload.total, 1), text=_plain(f"{upload.doing}…"))
+    return place.progress(upload.finished / max(upload.total, 1), text=label(f"{upload.doing}…"))
 
 
 def _choose_collection(session: Session) -> None:
@@ -60,7 +61,8 @@ def _choose_collection(session: Session) -> None:
     names = sorted(counts)
 
     def named(name: str) -> str:
-        return f"{name} · {counts[name]} document{'' if counts[name] == 1 else 's'}"
+        number = counts[name]
+        return f"{name} · " + ("damaged" if number is None else f"{number} document{'' if number == 1 else 's'}")
 
     chosen = st.selectbox("Collection", names, index=names.index(session.collection), format_func=named)
     if chosen != session.collection:
@@ -139,8 +141,3 @@ def _outcomes_html(outcomes: Sequence[Outcome]) -> str:
         for outcome in outcomes
     )
     return f'<ul class="fn-outcomes" aria-label="Uploaded files" role="status">{items}</ul>'
-
-
-def _plain(text: str) -> str:
-    """Text for a Streamlit label, which would read Markdown into a file name."""
-    return "".join(f"\\{char}" if char in "\\`*_{}[]()#+-.!~$:<>|" else char for char in text)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.ui.markup import answer_html, escaped, line_html, without_open_marker
+from app.ui.markup import answer_html, escaped, label, line_html, without_open_marker
 
 HARMLESS = {"p", "ul", "ol", "li", "strong", "code", "sup"}
 
@@ -98,3 +98,7 @@ def test_half_a_marker_waits_for_its_other_half(arrived: str, shown: str) -> Non
 
 def test_our_own_lines_set_code_as_code() -> None:
     assert line_html("Run `footnote ui` <now> [1].") == "Run <code>footnote ui</code> &lt;now&gt; [1]."
+
+
+def test_labels_keep_markdown_signs_as_signs() -> None:
+    assert label("a_b*c :red[d] $x$") == r"a\_b\*c \:red\[d\] \$x\$"

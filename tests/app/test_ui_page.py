@@ -69,7 +69,7 @@ def page() -> AppTest:
 
 def html_of(app: AppTest) -> str:
     assert not app.exception, app.exception
-    return "".join(element.proto.body for element in app.get("html"))
+    return "".join(body for element in app.get("html") if not (body := element.proto.body).startswith("<style>"))
 
 
 def chat_of(app: AppTest) -> Chat:
@@ -90,7 +90,7 @@ def test_without_documents_the_page_says_what_to_do(home: Path) -> None:
 def test_a_wrong_setting_is_said_and_not_thrown(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FOOTNOTE_GENERATOR__NONSENSE", "1")
     html = html_of(page().run())
-    assert "fn-error" in html and "NONSENSE" in html
+    assert 'role="alert"' in html and "NONSENSE" in html
 
 
 def test_a_question_is_asked_once_however_often_the_page_is_drawn(
@@ -160,6 +160,19 @@ def test_a_collection_can_be_made_and_a_bad_name_is_refused(document_id: str, ho
     next(button for button in app.button if button.label == "Make it").click().run()
     assert Collection.list(home) == ["contracts", "default"]
     assert app.session_state.session.collection == "contracts"
+
+
+def test_a_damaged_collection_is_told_and_leaves_the_others_usable(document_id: str, home: Path) -> None:
+    Collection.open(home, "broken", create=True).close()
+    (home / "collections" / "broken" / "generations" / "0001" / "truth.db").write_bytes(b"not a database" * 100)
+    app = page().run()
+    assert 'role="alert"' not in html_of(app)
+    options = app.selectbox[0].options
+    assert options == ["broken · damaged", "default · 1 document"]
+    app.selectbox[0].set_value("broken").run()
+    assert 'role="alert"' in html_of(app)
+    app.selectbox[0].set_value("default").run()
+    assert 'role="alert"' not in html_of(app)
 
 
 def test_sample_questions_come_with_the_sample_documents_only() -> None:
