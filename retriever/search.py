@@ -23,10 +23,10 @@ MODES: tuple[str, ...] = get_args(Mode)
 
 @dataclass(frozen=True, slots=True)
 class RetrieverSettings:
-    """How to search. The defaults of `dense_weight` and `candidates` are measured: see docs/decisions.md."""
+    """How to search. The default of `dense_weight` was measured: see docs/decisions.md."""
 
     fusion: Literal["convex", "rrf"] = "convex"
-    dense_weight: float = 0.5  # of the convex combination, 0..1
+    dense_weight: float = 0.3  # of the convex combination, 0..1
     rrf_k: float = 60
     candidates: int = 100  # how many each of the two retrievers gives to the fusion
     rerank_candidates: int = 30  # how many the reranker reads
