@@ -62,6 +62,16 @@ def align(claim: str, text: str, question: str = "", background: Sequence[str] =
     return _shortened(text, best, runs)
 
 
+def coverages(question: str, texts: Sequence[str]) -> tuple[float, ...]:
+    """Share of the question's content words that each text has, 0 to 1; words rare in these texts count more."""
+    rarity = _rarity(texts)
+    content = {token.word for token in _tokens(question)} - STOPWORDS
+    unseen = max(rarity.values(), default=1.0)
+    weight = {word: rarity.get(word, unseen) for word in content}
+    total = sum(weight.values()) or 1.0
+    return tuple(sum(weight[w] for w in content & {t.word for t in _tokens(text)}) / total for text in texts)
+
+
 def has_content(claim: str) -> bool:
     """Whether a claim says anything that can be looked for."""
     return any(token.word not in STOPWORDS and token.word != "yes" for token in _tokens(claim))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from generator.abstain import DECLINE
+from generator.align import coverages
 from generator.choice import ChoiceSettings, choose
 from generator.prompt import Message, Prompt
 from generator.reading import ReaderTokenizer, Reading, head_of
@@ -69,7 +70,9 @@ class EmbeddedModel:
         readings = self._readings(prompt)
         with self._turn:
             verdict = read_spans(self._model, readings, self._tokenizer.end)
-        span = choose(verdict, readings, self._choice)
+        heads = [head_of(hit.title, hit.chunk.heading_path) for hit in prompt.hits[:MAX_PASSAGES]]
+        texts = [f"{head}\n{reading.text}" for head, reading in zip(heads, readings, strict=True)]
+        span = choose(verdict, readings, coverages(prompt.question, texts), self._choice)
         if span is None:
             return None
         return span.row + 1, " ".join(readings[span.row].text[span.start : span.end].split())

@@ -19,6 +19,7 @@ from generator.reading import Reading
 ROWS = 3  # passages whose spans are scored: those the reader is least likely to decline
 FIRST_TOKENS = 4  # distinct first tokens tried in each of them
 STARTS = 6  # start positions scored to the end in each of them
+FIRST_LOOK = 10  # tokens after which most starts are out of the race
 WINDOW = 32  # the longest span, in tokens
 
 
@@ -59,7 +60,7 @@ def _read(model: Any, readings: Sequence[Reading], pad: int) -> _Prefix:
 
 
 def _continue(model: Any, prefix: _Prefix, rows: Sequence[int], tokens: Tensor) -> Tensor:
-    """Log-probabilities (N, L, V) after each of the tokens (N, L), read on from the prefix of each row."""
+    """Hidden states (N, L, D) after each of the tokens (N, L), read on from the prefix of each row."""
     from transformers import DynamicCache
 
     chosen = torch.tensor(rows)
@@ -68,8 +69,8 @@ def _continue(model: Any, prefix: _Prefix, rows: Sequence[int], tokens: Tensor) 
         past.update(keys[chosen], values[chosen], index)
     mask = torch.cat([prefix.mask[chosen], torch.ones_like(tokens)], dim=1)
     positions = prefix.mask[chosen].sum(1, keepdim=True) + torch.arange(tokens.shape[1])
-    out = model(input_ids=tokens, attention_mask=mask, position_ids=positions, past_key_values=past)
-    return out.logits.float().log_softmax(-1)  # type: ignore[no-any-return]
+    out = model.model(input_ids=tokens, attention_mask=mask, position_ids=positions, past_key_values=past)
+    return out.last_hidden_state  # type: ignore[no-any-return]
 
 
 def _starts(
@@ -86,7 +87,8 @@ def _starts(
         tried += [(row, firsts[i]) for i in scores.argsort(descending=True)[:FIRST_TOKENS].tolist()]
     if not tried:
         return []
-    seconds = _continue(model, prefix, [row for row, _ in tried], torch.tensor([[token] for _, token in tried]))[:, 0]
+    hidden = _continue(model, prefix, [row for row, _ in tried], torch.tensor([[token] for _, token in tried]))
+    seconds = model.lm_head(hidden[:, 0]).float().log_softmax(-1)  # (N, V)
     best: list[tuple[int, int]] = []
     for row in rows:
         scored: list[tuple[float, int]] = []
@@ -111,31 +113,64 @@ def _by_two_tokens(reading: Reading, first: int, log_first: float, second: Tenso
 def _score(
     model: Any, prefix: _Prefix, readings: Sequence[Reading], starts: Sequence[tuple[int, int]], end: int
 ) -> list[Span]:
-    """The best span from every start: all of its ends are scored in one pass."""
-    runs = [[readings[row].token(p) for p in _reach(readings[row], start)] for row, start in starts]
+    """The best span from every start: all of its ends are scored in one pass.
+
+    A short look comes first. Words only lose probability as they get more, so a start goes on to the full window only
+    if its first words are still more probable than the best span that ended among them.
+    """
+    found: dict[tuple[int, int], Span] = {}
+    going = list(starts)
+    for window in (FIRST_LOOK, WINDOW):
+        if not going:
+            break
+        runs = [[readings[row].token(p) for p in _reach(readings[row], start, window)] for row, start in going]
+        log_p, log_end = _walk(model, prefix, [row for row, _ in going], runs, end)
+        still: list[tuple[int, int]] = []
+        for n, (row, start) in enumerate(going):
+            best = _best_end(readings[row], row, start, log_p[n], log_end[n])
+            if best:
+                found[row, start] = best
+            if len(runs[n]) == window < WINDOW and (best is None or log_p[n][-1] > best.log_p):
+                still.append((row, start))
+        going = still
+    return list(found.values())
+
+
+def _walk(
+    model: Any, prefix: _Prefix, rows: Sequence[int], runs: Sequence[Sequence[int]], end: int
+) -> tuple[list[list[float]], list[list[float]]]:
+    """For every run of tokens: log-probability of its first 1, 2, ... tokens, and of ending after each of them."""
     width = max(len(run) for run in runs)
-    tokens = torch.tensor([run + [end] * (width - len(run)) for run in runs])  # (N, L)
-    log_next = _continue(model, prefix, [row for row, _ in starts], tokens)  # (N, L, V)
-    spans = []
-    for n, (row, start) in enumerate(starts):
-        own = log_next[n, torch.arange(width - 1), tokens[n, 1:]].cumsum(0).tolist()
-        log_p = [float(prefix.log_first[row, runs[n][0]]) + before for before in (0.0, *own)]
-        ended = [
-            (log_p[k] + float(log_next[n, k, end]), -k, *readings[row].span(start, start + k))
-            for k in range(len(runs[n]))
-            if start + k in readings[row].ends
-        ]
-        # A span of nothing but punctuation answers nothing.
-        ended = [e for e in ended if any(c.isalnum() for c in readings[row].text[e[2] : e[3]])]
-        if ended:
-            best, shorter, low, high = max(ended)
-            spans.append(Span(row, low, high, best, 1 - shorter))
-    return spans
+    tokens = torch.tensor([[*run, *([end] * (width - len(run)))] for run in runs])  # (N, L)
+    hidden = _continue(model, prefix, rows, tokens)  # (N, L, D)
+    log_p: list[list[float]] = []
+    log_end: list[list[float]] = []
+    for n, run in enumerate(runs):  # one by one: N times L times V numbers would be hundreds of megabytes
+        logs = model.lm_head(hidden[n, : len(run)]).float().log_softmax(-1)  # (l, V)
+        own = logs[torch.arange(len(run) - 1), tokens[n, 1 : len(run)]].cumsum(0).tolist()
+        first = float(prefix.log_first[rows[n], run[0]])
+        log_p.append([first, *(first + more for more in own)])
+        log_end.append(logs[:, end].tolist())
+    return log_p, log_end
 
 
-def _reach(reading: Reading, start: int) -> range:
+def _best_end(reading: Reading, row: int, start: int, log_p: Sequence[float], log_end: Sequence[float]) -> Span | None:
+    ended = [
+        (log_p[k] + log_end[k], -k, *reading.span(start, start + k))
+        for k in range(len(log_p))
+        if start + k in reading.ends
+    ]
+    # A span of nothing but punctuation answers nothing.
+    ended = [e for e in ended if any(c.isalnum() for c in reading.text[e[2] : e[3]])]
+    if not ended:
+        return None
+    best, shorter, low, high = max(ended)
+    return Span(row, low, high, best, 1 - shorter)
+
+
+def _reach(reading: Reading, start: int, window: int) -> range:
     """Positions that a span from `start` may cover: up to the window, the line's end and the passage's end."""
-    stop = min(start + WINDOW, len(reading.bounds))
+    stop = min(start + window, len(reading.bounds))
     line = reading.text.find("\n", reading.bounds[start][1])
     if line >= 0:
         stop = min(stop, next((p for p in range(start, stop) if reading.bounds[p][1] > line), stop))

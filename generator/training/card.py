@@ -15,12 +15,12 @@ license: cc-by-sa-3.0
 # Reader adapter for {base_name}
 
 LoRA (rank {rank}, alpha {alpha}) that makes the model read one passage and copy the answer out of it, or end its
-turn at once when the answer is not there. Footnote decodes it under constraint: only words of the passage can be answered.
+turn at once when the answer is not there. Footnote decodes it under constraint: it answers only in the passage's words.
 
 - Input format {reader_format}: see `generator/reading.py`. It is meant for that input and no other.
 - Data: QED training questions (Lamm et al. 2020, CC BY-SA 3.0; passages from Wikipedia), {trained} of them; {held}
-  more were held out by title. Half of the samples hold the answer; the others are BM25 distractors, or passages from which
-  the sentence with the answer was removed.
+  more were held out by title. Half of the samples hold the answer; the others are BM25 distractors, or passages from
+  which the sentence with the answer was removed.
 - Run: {steps} steps of {batch} samples, {elapsed_s:.0f} s of training, seed {seed}, peak learning rate {learning_rate}.
 - Held-out loss at the end (nats an answer): {dev_loss_gold:.2f} with the answer, {dev_loss_distractor:.2f} without.
 - Limits: English; short factual answers; a 135M model errs often, so look at the footnote. No yes/no answers, no

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from generator.align import coverages
 from generator.citations import cite, without_markers
 from retriever.hit import Hit
 
@@ -151,3 +152,12 @@ def test_every_marker_names_one_citation_and_every_quote_is_exact(hits: list[Hit
 def test_text_without_markers_stays(text: str) -> None:
     if not re.search(r"[\[【]", text):
         assert without_markers(text) == text.strip()
+
+
+def test_coverage_counts_rare_words_more() -> None:
+    texts = ("The tower is tall.", "The tower in Paris.", "Green tea.")
+    tall, paris, tea = coverages("How tall is the tower of Paris?", texts)
+    assert tea == 0
+    assert tall == paris  # "tall" and "Paris" are as rare as each other
+    assert 0.5 < paris < 1
+    assert coverages("Who is it?", texts) == (0, 0, 0)

@@ -1,5 +1,6 @@
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from generator.choice import ChoiceSettings, Span, Verdict, choose
+from generator.choice import ChoiceSettings, Span, Verdict, choose, decline_probability
 from generator.reading import ReaderTokenizer, Reading, head_of
 from generator.spans import read_spans
 
@@ -130,20 +131,41 @@ def verdict(*spans: tuple[int, int, int, float], decline: tuple[float, ...]) -> 
     )
 
 
+EVEN = ChoiceSettings(coverage_weight=0.0, doubt_weight=0.0, decline_above=1.0)
+
+
 def test_same_words_in_two_passages_add_up(tokenizer: ReaderTokenizer) -> None:
     read = readings(tokenizer, "It is Paris", "In paris, not Oslo")
-    found = choose(
-        verdict((1, 14, 18, 0.5), (0, 6, 11, 0.3), (1, 3, 8, 0.3), decline=(0.1, 0.1)),
-        read,
-        ChoiceSettings(rank_decay=1.0),
-    )
+    spans = ((1, 14, 18, 0.5), (0, 6, 11, 0.3), (1, 3, 8, 0.3))
+    found = choose(verdict(*spans, decline=(0.1, 0.1)), read, (1, 1), EVEN)
     assert found is not None
-    assert read[found.row].text[found.start : found.end].lower() == "paris"  # .3 + .3 > .5
+    assert read[found.row].text[found.start : found.end].lower() == "paris"  # 2 sqrt(.3) > sqrt(.5)
+    found = choose(verdict(*spans[:2], decline=(0.1, 0.1)), read, (1, 1), EVEN)
+    assert found is not None
+    assert read[found.row].text[found.start : found.end] == "Oslo"
 
 
-def test_declines_only_if_every_passage_does(tokenizer: ReaderTokenizer) -> None:
+def test_a_passage_about_what_is_asked_wins(tokenizer: ReaderTokenizer) -> None:
     read = readings(tokenizer, "It is Paris", "It is Oslo")
-    spans = (0, 6, 11, 0.3)
-    assert choose(verdict(spans, decline=(0.9, 0.95)), read, ChoiceSettings(decline_above=0.8)) is None
-    assert choose(verdict(spans, decline=(0.9, 0.1)), read, ChoiceSettings(decline_above=0.8)) is not None
-    assert choose(verdict(decline=(0.1, 0.1)), read, ChoiceSettings()) is None
+    both = verdict((0, 6, 11, 0.3), (1, 6, 10, 0.4), decline=(0.1, 0.1))
+    for coverages, row in (((1.0, 0.2), 0), ((0.2, 1.0), 1), ((0.5, 0.5), 1)):
+        found = choose(both, read, coverages, replace(ChoiceSettings(), decline_above=1.0))
+        assert found is not None
+        assert found.row == row
+
+
+def test_declines_when_passage_and_reader_say_so(tokenizer: ReaderTokenizer) -> None:
+    read = readings(tokenizer, "It is Paris")
+    span = (0, 6, 11, 0.3)
+    assert choose(verdict(span, decline=(0.9,)), read, (0.1,), ChoiceSettings()) is None
+    assert choose(verdict(span, decline=(0.01,)), read, (1.0,), ChoiceSettings()) is not None
+    assert choose(verdict(decline=(0.1,)), read, (1.0,), ChoiceSettings()) is None
+
+
+@given(st.floats(-30, 0), st.floats(0, 1))
+def test_decline_probability_falls_with_coverage_and_rises_with_the_reader_s_doubt(log_p: float, share: float) -> None:
+    settings = ChoiceSettings()
+    here = decline_probability(log_p, share, settings)
+    assert 0 < here < 1
+    assert decline_probability(log_p, min(1.0, share + 0.1), settings) <= here
+    assert decline_probability(min(0.0, log_p + 1), share, settings) >= here
