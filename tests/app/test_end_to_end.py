@@ -70,3 +70,4 @@ def test_encoding_through_the_door(run: Run, tmp_path: Path) -> None:
     vectors = np.load(with_adapter)
     assert vectors.shape == (2, report["dim"]) == np.load(without).shape
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    assert np.abs(vectors - np.load(without)).max() > 0.01, "the adapter changes nothing"

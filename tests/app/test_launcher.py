@@ -1,4 +1,4 @@
-"""The launcher, with a stand-in for Python: what it installs and when, and a sentence for each thing that is missing."""
+"""The launcher, with a stand-in for Python: what it installs, when, and a sentence for each thing that is missing."""
 
 import os
 import shutil
