@@ -1,13 +1,14 @@
 """The chat model in this process: SmolLM2, fine-tuned to copy the answer out of a passage or to decline."""
 
 import logging
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from generator.abstain import DECLINE
-from generator.align import coverages
+from generator.align import STOPWORDS, coverages
 from generator.choice import ChoiceSettings, choose
 from generator.prompt import Message, Prompt
 from generator.reading import ReaderTokenizer, Reading, head_of
@@ -75,7 +76,8 @@ class EmbeddedModel:
         span = choose(verdict, readings, coverages(prompt.question, texts), self._choice)
         if span is None:
             return None
-        return span.row + 1, " ".join(readings[span.row].text[span.start : span.end].split())
+        words = with_unit(readings[span.row].text, span.start, span.end, prompt.question)
+        return span.row + 1, " ".join(words.split())
 
     def _readings(self, prompt: Prompt) -> list[Reading]:
         return [
@@ -106,6 +108,16 @@ class EmbeddedModel:
             if piece := stream(token):
                 yield piece
             ids = [token]
+
+
+def with_unit(text: str, start: int, end: int, question: str) -> str:
+    """The words of a span; a bare number that answers "how much" takes the noun behind it along ("330 metres")."""
+    words = text[start:end]
+    if re.match(r"how\b", question.strip(), re.IGNORECASE) and re.fullmatch(r"[\d.,]*\d", words):
+        following = re.match(r"[ -][^\W\d_]+", text[end:])
+        if following and following.group()[1:].lower() not in STOPWORDS:
+            return words + following.group()
+    return words
 
 
 def load_embedded(
