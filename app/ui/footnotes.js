@@ -2,8 +2,16 @@
 // the page, however often Streamlit calls the function below with fresh data.
 let opened = "";
 let send = () => {};
+let wishes = 0;
 let listening = false;
 let opener = null;
+
+// A state with a number rather than Streamlit's trigger: a trigger that waits to be sent is lost when a re-run ends at
+// that moment (streamlit issue 16732), a state stays until the next one. The number tells two equal wishes apart.
+function wish(source) {
+  wishes += 1;
+  send("wish", { number: wishes, source });
+}
 
 const panel = () => document.querySelector(".st-key-fn-source");
 
@@ -11,13 +19,13 @@ function onClick(event) {
   const target = event.target.closest?.("[data-fn-open]");
   if (!target) return;
   opener = target.dataset.fnOpen;
-  send("open", opener);
+  wish(opener);
 }
 
 function onKey(event) {
   if (event.key !== "Escape" || !opened || !panel() || document.querySelector('[role="dialog"]')) return;
   event.preventDefault();
-  send("close", true);
+  wish("");
 }
 
 function markPressed() {
@@ -40,15 +48,18 @@ function showMark(shown) {
   shown.focus({ preventScroll: true });
 }
 
-export default function ({ data, setTriggerValue, parentElement }) {
-  send = setTriggerValue;
+export default function ({ data, setStateValue, parentElement }) {
+  send = setStateValue;
   if (!listening) {
     document.addEventListener("click", onClick);
     document.addEventListener("keydown", onKey);
     listening = true;
   }
   const status = parentElement.querySelector("[role=status]");
-  if (status && status.textContent !== data.status) status.textContent = data.status;
+  if (status) {
+    status.dataset.fnListening = "";
+    if (status.textContent !== data.status) status.textContent = data.status;
+  }
 
   const before = opened;
   opened = data.opened;

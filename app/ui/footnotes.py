@@ -31,15 +31,16 @@ def listen(chat: Chat, status: str) -> None:
         key=_KEY,
         data={"opened": chat.opened, "status": status},
         height="content",
-        on_open_change=_opening(chat),
-        on_close_change=chat.close,
+        on_wish_change=_granting(chat),
     )
 
 
-def _opening(chat: Chat) -> Callable[[], None]:
-    def open_source() -> None:
-        reference = st.session_state[_KEY].get("open")
-        if isinstance(reference, str):
-            chat.open(reference)
+def _granting(chat: Chat) -> Callable[[], None]:
+    def grant() -> None:
+        match st.session_state[_KEY].get("wish"):
+            case {"source": str(reference)} if reference:
+                chat.open(reference)
+            case _:
+                chat.close()
 
-    return open_source
+    return grant

@@ -64,10 +64,12 @@ def _choose_collection(session: Session) -> None:
         number = counts[name]
         return f"{name} · " + ("damaged" if number is None else f"{number} document{'' if number == 1 else 's'}")
 
-    chosen = st.selectbox("Collection", names, index=names.index(session.collection), format_func=named)
-    if chosen != session.collection:
-        session.collection = chosen
-        st.rerun()
+    st.session_state.collection = session.collection  # a new collection is chosen without this box
+    st.selectbox("Collection", names, format_func=named, key="collection", on_change=_go_over, args=(session,))
+
+
+def _go_over(session: Session) -> None:
+    session.collection = st.session_state.collection
 
 
 def _offer_collection(session: Session) -> None:

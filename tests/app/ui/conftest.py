@@ -51,6 +51,12 @@ The lantern of the lighthouse stands 41 metres above high water. It was first li
 
 Three keepers and their families lived in the low white houses beside the tower until it was automated in 1983.
 """,
+        "harbour.md": """# The harbour of Skerry Point
+
+The harbour has two slips and a crane that lifts four tonnes.
+""",
+    },
+    "kitchen": {
         "bread.md": """# Bread of the island kitchen
 
 The starter for the island bread is fed with barley flour every evening at six.
@@ -225,6 +231,7 @@ def visit(chromium: "playwright.Browser") -> Iterator[Callable[..., "playwright.
         page.on("request", lambda request: site.hosts.add(request.url.split("/")[2]) if "//" in request.url else None)
         page.goto(site.url)
         page.get_by_role("heading", name="Ask your documents").wait_for()
+        page.locator("[data-fn-listening]").wait_for(state="attached")
         return page
 
     yield open_page
@@ -241,6 +248,13 @@ def ask(page: "playwright.Page", question: str, *, until: str = "answered|abstai
     turn = page.locator(f'[data-fn-turn="{number}"]')
     wait_until(turn, until)
     return turn
+
+
+def choose(page: "playwright.Page", collection: str) -> None:
+    """Go over to a collection that holds one document."""
+    page.get_by_role("combobox", name="Collection").click()
+    page.get_by_role("option", name=collection).click()
+    page.get_by_text("Documents (1)").wait_for()
 
 
 def wait_until(turn: "playwright.Locator", states: str) -> None:

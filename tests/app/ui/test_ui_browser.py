@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.app.ui.conftest import DOCUMENTS, Site, ask, marked_words, playwright, wait_until
+from tests.app.ui.conftest import DOCUMENTS, Site, ask, choose, marked_words, playwright, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.model]
 
@@ -67,21 +67,20 @@ def test_a_new_collection_answers_from_what_is_uploaded_to_it(site: Site, visit:
 
 def test_another_collection_answers_from_its_own_documents(site: Site, visit: Visit) -> None:
     page = visit(site)
-    page.get_by_role("combobox", name="Collection").click()
-    page.get_by_role("option", name="travel").click()
-    page.get_by_text("Documents (1)").wait_for()
+    choose(page, "travel")
     turn = ask(page, "What is the ferry to Skerry Point called?")
     assert set(turn.locator(".fn-place").all_inner_texts()) == {"The ferry"}
 
 
 def test_a_document_is_shown_as_the_text_it_is_and_can_be_removed(site: Site, visit: Visit) -> None:
     page = visit(site)
-    page.get_by_text("Documents (").click()
+    choose(page, "kitchen")
+    page.get_by_text("Documents (1)").click()
     bread = page.locator(".fn-document", has_text="Bread of the island kitchen")
     bread.click()
     source = page.get_by_role("region", name="Source")
     source.wait_for()
-    assert source.locator(".fn-text").text_content() == DOCUMENTS["default"]["bread.md"].strip()
+    assert source.locator(".fn-text").text_content() == DOCUMENTS["kitchen"]["bread.md"].strip()
     assert source.locator("img, script, a").count() == 0
     page.get_by_role("button", name="Remove…").click()
     page.get_by_role("button", name="Remove from the collection").click()

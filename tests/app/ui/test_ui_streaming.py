@@ -61,7 +61,7 @@ def test_an_answer_streams_and_its_footnote_opens_the_quoted_words(
 
     # The page is touched while the answer is written: it is drawn again, and nothing is asked again.
     page.get_by_text("Documents (2)").click()
-    page.locator(".fn-document", has_text="Bread").click()
+    page.locator(".fn-document", has_text="The harbour").click()
     page.get_by_role("region", name="Source").wait_for()
     page.keyboard.press("Escape")
     page.get_by_text("Documents (2)").click()
