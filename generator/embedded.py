@@ -147,16 +147,14 @@ def _merged(model_dir: Path, adapter: Path | None) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
+    from indexer.llm2vec.merge import merge_adapters
+
     try:
         model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32, local_files_only=True)
-        if adapter is not None:
-            from peft import PeftModel
-
-            model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload(safe_merge=True)
     except (OSError, ValueError, RuntimeError) as error:
         raise ModelError(
-            f"Cannot load the embedded reader from {model_dir} with {adapter}: {error}",
+            f"Cannot load the embedded reader from {model_dir}: {error}",
             "Run `footnote doctor`; deleting the models folder makes Footnote convert the weights again.",
         ) from error
     model.config.is_causal = True
-    return model
+    return merge_adapters(model, [adapter] if adapter else [])

@@ -60,17 +60,35 @@ def _read(model: Any, readings: Sequence[Reading], pad: int) -> _Prefix:
 
 
 def _continue(model: Any, prefix: _Prefix, rows: Sequence[int], tokens: Tensor) -> Tensor:
-    """Hidden states (N, L, D) after each of the tokens (N, L), read on from the prefix of each row."""
+    """Hidden states (N, L, D) after each of the tokens (N, L), read on from the prefix of each row.
+
+    All runs of one passage lie side by side in one row, blind to each other, so that the keys and values of the passage
+    are there once (tree attention: Miao et al. 2023, arXiv:2305.09781).
+    """
     from transformers import DynamicCache
 
-    chosen = torch.tensor(rows)
+    passages = sorted(set(rows))
+    members = [[n for n, row in enumerate(rows) if row == passage] for passage in passages]
+    length, width = tokens.shape[1], max(map(len, members))
+    order = torch.tensor([[*group, *group[:1] * (width - len(group))] for group in members])  # (P, W), padded
+    chosen = torch.tensor(passages)
     past = DynamicCache()
     for index, (keys, values) in enumerate(prefix.layers):
         past.update(keys[chosen], values[chosen], index)
-    mask = torch.cat([prefix.mask[chosen], torch.ones_like(tokens)], dim=1)
-    positions = prefix.mask[chosen].sum(1, keepdim=True) + torch.arange(tokens.shape[1])
-    out = model.model(input_ids=tokens, attention_mask=mask, position_ids=positions, past_key_values=past)
-    return out.last_hidden_state  # type: ignore[no-any-return]
+    seen = prefix.mask[chosen].bool()  # (P, T)
+    own = torch.kron(torch.eye(width), torch.ones(length, length).tril()).bool()  # (W * L, W * L): each run sees itself
+    mask = torch.cat([seen[:, None, :].expand(-1, len(own), -1), own.expand(len(passages), -1, -1)], dim=2)
+    out = model.model(
+        input_ids=tokens[order].flatten(1),
+        attention_mask=mask[:, None],
+        position_ids=seen.sum(1, keepdim=True) + torch.arange(length).repeat(width),
+        past_key_values=past,
+    )
+    packed: Tensor = out.last_hidden_state.unflatten(1, (width, length))  # (P, W, L, D)
+    hidden = packed.new_empty(len(rows), length, packed.shape[-1])
+    for group, states in zip(members, packed, strict=True):
+        hidden[group] = states[: len(group)]
+    return hidden
 
 
 def _starts(

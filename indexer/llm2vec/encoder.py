@@ -12,7 +12,8 @@ import numpy as np
 
 from indexer.encoder import Vectors
 from indexer.errors import ModelError
-from indexer.llm2vec.loading import DType, load_bidirectional, merge_adapters, pick_device, pick_dtype
+from indexer.llm2vec.loading import DType, load_bidirectional, pick_device, pick_dtype
+from indexer.llm2vec.merge import merge_adapters
 from indexer.llm2vec.pooling import POOLINGS, Pooling, pool
 from indexer.llm2vec.tokens import TokenizedText, count_tokens, load_tokenizer, tokenize
 from indexer.llm2vec.weights import weights_hash

@@ -1,6 +1,6 @@
 """From folders of weights to a bidirectional model in memory."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -35,33 +35,6 @@ def load_bidirectional(model_dir: Path, *, attention_dropout: float = 0.0) -> An
     # The whole switch of LLM2Vec in transformers 5. It must be set here: from_pretrained would drop it.
     model.config.is_causal = False
     model.config.use_cache = False
-    return model.eval()
-
-
-def merge_adapters(model: Any, adapters: Sequence[Path]) -> Any:
-    """Fold PEFT adapters into the fp32 weights, one after the other, and give the plain model back.
-
-    Raises:
-        ModelError: a folder is no adapter or does not fit this model.
-    """
-    if not adapters:
-        return model
-    from peft import PeftModel
-
-    for adapter in adapters:
-        if not (adapter / "adapter_config.json").is_file():
-            raise ModelError(
-                f"{adapter} is no adapter: it has no adapter_config.json.", "Name a PEFT adapter's folder."
-            )
-        try:
-            model = PeftModel.from_pretrained(model, adapter).merge_and_unload(safe_merge=True)
-        except (OSError, ValueError, RuntimeError) as error:
-            raise ModelError(
-                f"The adapter in {adapter} does not fit the model: {error}",
-                "Name an adapter that was trained on this model.",
-            ) from error
-    # PEFT rebuilds the model around the same config; an adapter's own settings must not switch attention back.
-    model.config.is_causal = False
     return model.eval()
 
 

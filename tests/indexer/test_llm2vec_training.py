@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from indexer.errors import ConfigError, DatasetError
-from indexer.llm2vec.loading import load_bidirectional, merge_adapters
+from indexer.llm2vec.loading import load_bidirectional
+from indexer.llm2vec.merge import merge_adapters
 from indexer.llm2vec.training import contrastive
 from indexer.llm2vec.training.lean import LowRankLinear, RootMeanSquareNorm
 from indexer.llm2vec.training.lora import add_lora, lora_parameters, save_adapter

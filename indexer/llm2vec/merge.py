@@ -1,0 +1,102 @@
+"""Folds adapters into the weights they were trained beside, so that serving costs no more than the base model."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from indexer.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+
+_CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+_PREFIX, _DOWN, _UP = "base_model.model.", ".lora_A.weight", ".lora_B.weight"
+# What a config may say without making the merged weights anything but W + alpha / r * B A.
+_PLAIN = {"auto_mapping", "base_model_name_or_path", "exclude_modules", "inference_mode", "init_lora_weights"}
+_PLAIN |= {"layers_pattern", "layers_to_transform", "lora_alpha", "lora_dropout", "megatron_core", "peft_type"}
+_PLAIN |= {"peft_version", "qalora_group_size", "r", "revision", "target_modules", "task_type"}
+
+
+def merge_adapters(model: Any, adapters: Sequence[Path]) -> Any:
+    """Fold PEFT adapters into the fp32 weights, one after the other, and give the plain model back.
+
+    Plain LoRA (Hu et al. 2021, arXiv:2106.09685) is added here: importing PEFT takes longer than all the rest of a
+    search. Every other kind of adapter goes through PEFT.
+
+    Raises:
+        ModelError: a folder is no adapter, does not fit this model, or would leave it with numbers that are none.
+    """
+    is_causal = model.config.is_causal
+    for adapter in adapters:
+        config = _read_config(adapter)
+        try:
+            model = _add(model, adapter, config) if _is_plain(adapter, config) else _merge_with_peft(model, adapter)
+        except (OSError, ValueError, RuntimeError, LookupError, AttributeError) as error:
+            raise ModelError(
+                f"The adapter in {adapter} does not fit the model: {error}",
+                "Name an adapter that was trained on this model.",
+            ) from error
+    # PEFT rebuilds the model around the same config; an adapter's own settings must not switch attention back.
+    model.config.is_causal = is_causal
+    return model.eval()
+
+
+def _read_config(adapter: Path) -> Mapping[str, Any]:
+    try:
+        config = json.loads((adapter / _CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"{adapter} is no adapter: {_CONFIG} cannot be read ({error}).", "Name a PEFT adapter's folder."
+        ) from error
+    if not isinstance(config, dict):
+        raise ModelError(f"{adapter} is no adapter: {_CONFIG} is no object.", "Name a PEFT adapter's folder.")
+    return config
+
+
+def _is_plain(adapter: Path, config: Mapping[str, Any]) -> bool:
+    return (
+        config.get("peft_type") == "LORA"
+        and config.get("init_lora_weights") in (True, False, "gaussian")  # others start from changed base weights
+        and all(
+            not value or value == "none" for key, value in config.items() if key not in _PLAIN | {"init_lora_weights"}
+        )
+        and (adapter / _WEIGHTS).is_file()
+    )
+
+
+def _add(model: Any, adapter: Path, config: Mapping[str, Any]) -> Any:
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        weights = load_file(adapter / _WEIGHTS)
+    except SafetensorError as error:
+        raise ValueError(f"{_WEIGHTS} is damaged: {error}") from error
+    scale = float(config["lora_alpha"]) / int(config["r"])
+    names = {name.removesuffix(_DOWN) for name in weights if name.endswith(_DOWN)}
+    unknown = set(weights) - {name + end for name in names for end in (_DOWN, _UP)}
+    if unknown or not names:
+        raise ValueError(f"{_WEIGHTS} holds {', '.join(sorted(unknown)[:3]) or 'nothing'}, which is no LoRA weight")
+    with torch.no_grad():
+        for name in sorted(names):
+            weight = model.get_parameter(name.removeprefix(_PREFIX) + ".weight")
+            change = _product(name, weights[name + _UP], weights[name + _DOWN])
+            # Not in place: the weights are pages of their file, and changing those copies them one by one.
+            weight.data = weight.add(change, alpha=scale)
+    return model
+
+
+def _product(name: str, up: "torch.Tensor", down: "torch.Tensor") -> "torch.Tensor":
+    """B A of one module, (out, in)."""
+    change = up.float() @ down.float()
+    if not change.isfinite().all():
+        raise ValueError(f"{name} holds numbers that are none (NaN or infinite)")
+    return change
+
+
+def _merge_with_peft(model: Any, adapter: Path) -> Any:
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(model, adapter).merge_and_unload(safe_merge=True)
