@@ -13,7 +13,7 @@ import numpy as np
 from indexer.encoder import Vectors
 from indexer.errors import ModelError
 from indexer.llm2vec.loading import DType, load_bidirectional, pick_device, pick_dtype
-from indexer.llm2vec.merge import merge_adapters
+from indexer.llm2vec.merge import kept_layers, merge_adapters
 from indexer.llm2vec.pooling import POOLINGS, Pooling, pool
 from indexer.llm2vec.tokens import TokenizedText, count_tokens, load_tokenizer, tokenize
 from indexer.llm2vec.weights import weights_hash
@@ -130,10 +130,13 @@ def load_encoder(
         raise ModelError(f"There is no pooling {pooling!r}.", f"Set encoder.pooling to one of {', '.join(POOLINGS)}.")
     tokenizer = load_tokenizer(model_dir)
     adapters = [adapter] if adapter else []
-    model = merge_adapters(load_bidirectional(model_dir), adapters)
+    layers = kept_layers(adapters)
+    model = merge_adapters(load_bidirectional(model_dir, layers=layers), adapters)
     place = pick_device(device)
     model = model.to(device=place, dtype=pick_dtype(dtype, place)).requires_grad_(False)
     weights = "+".join([weights_hash(model_dir), *(_adapter_hash(folder) for folder in adapters)])
+    if layers is not None:
+        weights += f"/{layers}"
     return LLM2VecEncoder(
         model, tokenizer, EncoderSettings(pooling, query_instruction, max_tokens, batch_tokens), weights
     )

@@ -14,20 +14,23 @@ DType = Literal["auto", "float32", "bfloat16"]
 DTYPES: tuple[DType, ...] = ("auto", "float32", "bfloat16")
 
 
-def load_bidirectional(model_dir: Path, *, attention_dropout: float = 0.0) -> Any:
+def load_bidirectional(model_dir: Path, *, layers: int | None = None, attention_dropout: float = 0.0) -> Any:
     """Load a decoder without its language-model head, in fp32, every token attending to every other.
 
+    `layers` keeps that many from the bottom, final norm included: an encoder needs fewer than a generator.
+
     Raises:
-        ModelError: the folder is no model, or of a kind transformers does not know.
+        ModelError: the folder is no model, of a kind transformers does not know, or has fewer layers.
     """
     import torch
-    from transformers import AutoModel
+    from transformers import AutoConfig, AutoModel
 
     try:
         with quiet_transformers():
-            model = AutoModel.from_pretrained(
-                model_dir, dtype=torch.float32, local_files_only=True, attention_dropout=attention_dropout
-            )
+            config = AutoConfig.from_pretrained(model_dir, local_files_only=True, attention_dropout=attention_dropout)
+            if layers is not None:
+                _keep_layers(config, layers, model_dir)
+            model = AutoModel.from_pretrained(model_dir, config=config, dtype=torch.float32, local_files_only=True)
     except (OSError, ValueError) as error:
         raise ModelError(
             f"Cannot load the model in {model_dir}: {error}", "Name a folder that transformers loads."
@@ -36,6 +39,17 @@ def load_bidirectional(model_dir: Path, *, attention_dropout: float = 0.0) -> An
     model.config.is_causal = False
     model.config.use_cache = False
     return model.eval()
+
+
+def _keep_layers(config: Any, layers: int, model_dir: Path) -> None:
+    if not 1 <= layers <= config.num_hidden_layers:
+        raise ModelError(
+            f"{model_dir} has {config.num_hidden_layers} layers and cannot keep {layers}.",
+            "Name an adapter that was trained on this model.",
+        )
+    config.num_hidden_layers = layers
+    if getattr(config, "layer_types", None):  # which layers slide a window, one entry each
+        config.layer_types = config.layer_types[:layers]
 
 
 def pick_device(device: str) -> "torch.device":

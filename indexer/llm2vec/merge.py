@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import torch
 
 _CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+ENCODER_CONFIG = "llm2vec_config.json"  # beside an adapter: what an encoder must know and PEFT does not
 _PREFIX, _DOWN, _UP = "base_model.model.", ".lora_A.weight", ".lora_B.weight"
 # What a config may say without making the merged weights anything but W + alpha / r * B A.
 _PLAIN = {"auto_mapping", "base_model_name_or_path", "exclude_modules", "inference_mode", "init_lora_weights"}
@@ -29,7 +30,7 @@ def merge_adapters(model: Any, adapters: Sequence[Path]) -> Any:
     """
     is_causal = model.config.is_causal
     for adapter in adapters:
-        config = _read_config(adapter)
+        config = _read_object(adapter, _CONFIG)
         try:
             model = _add(model, adapter, config) if _is_plain(adapter, config) else _merge_with_peft(model, adapter)
         except (OSError, ValueError, RuntimeError, LookupError, AttributeError) as error:
@@ -42,15 +43,42 @@ def merge_adapters(model: Any, adapters: Sequence[Path]) -> Any:
     return model.eval()
 
 
-def _read_config(adapter: Path) -> Mapping[str, Any]:
+def kept_layers(adapters: Sequence[Path]) -> int | None:
+    """How many layers of the base model the adapters were trained on; None for all.
+
+    Raises:
+        ModelError: an adapter's llm2vec_config.json cannot be read, or two adapters disagree.
+    """
+    wanted = {}
+    for adapter in adapters:
+        if not (adapter / ENCODER_CONFIG).is_file():
+            continue
+        layers = _read_object(adapter, ENCODER_CONFIG).get("layers")
+        if layers is not None:
+            wanted[adapter] = layers
+    if len(set(wanted.values())) > 1 or not all(type(layers) is int for layers in wanted.values()):
+        told = ", ".join(f"{adapter} keeps {layers!r}" for adapter, layers in wanted.items())
+        raise ModelError(
+            f"The adapters do not say how many layers to keep: {told}.", "Name adapters that belong together."
+        )
+    return next(iter(wanted.values()), None)
+
+
+def write_encoder_config(adapter: Path, layers: int | None) -> None:
+    """Leave beside an adapter what `kept_layers` reads; nothing when it was trained on all layers."""
+    if layers is not None:
+        (adapter / ENCODER_CONFIG).write_text(json.dumps({"layers": layers}) + "\n", encoding="utf-8")
+
+
+def _read_object(adapter: Path, file: str) -> Mapping[str, Any]:
     try:
-        config = json.loads((adapter / _CONFIG).read_text(encoding="utf-8"))
+        config = json.loads((adapter / file).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelError(
-            f"{adapter} is no adapter: {_CONFIG} cannot be read ({error}).", "Name a PEFT adapter's folder."
+            f"{adapter} is no adapter: {file} cannot be read ({error}).", "Name a PEFT adapter's folder."
         ) from error
     if not isinstance(config, dict):
-        raise ModelError(f"{adapter} is no adapter: {_CONFIG} is no object.", "Name a PEFT adapter's folder.")
+        raise ModelError(f"{adapter} is no adapter: {file} is no object.", "Name a PEFT adapter's folder.")
     return config
 
 

@@ -16,9 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from indexer.errors import ConfigError, DatasetError
+from indexer.errors import ConfigError, DatasetError, ModelError
+from indexer.llm2vec.encoder import load_encoder
 from indexer.llm2vec.loading import load_bidirectional
 from indexer.llm2vec.merge import merge_adapters
+from indexer.llm2vec.tokens import load_tokenizer
 from indexer.llm2vec.training import contrastive
 from indexer.llm2vec.training.lean import LowRankLinear, RootMeanSquareNorm
 from indexer.llm2vec.training.lora import add_lora, lora_parameters, save_adapter
@@ -158,6 +160,19 @@ def test_a_run_leaves_a_stock_adapter_a_card_and_a_log(settings: ContrastiveSett
     merged = merge_adapters(base, [settings.out])
     assert merged.config.is_causal is False
     assert not torch.equal(merged.layers[0].mlp.up_proj.weight, before)
+
+
+def test_an_adapter_of_the_lower_layers_is_served_on_them(settings: ContrastiveSettings) -> None:
+    contrastive.train_contrastive(replace(settings, layers=1))
+    served = load_encoder(settings.model_dir, settings.out, dtype="float32")
+    shorter = merge_adapters(load_bidirectional(settings.model_dir, layers=1), [settings.out])
+    assert len(shorter.layers) == 1
+    ids = torch.tensor([load_tokenizer(settings.model_dir).encode("a lighthouse").ids])
+    with torch.no_grad():
+        expected = torch.nn.functional.normalize(shorter(input_ids=ids).last_hidden_state[0].mean(dim=0), dim=0)
+    assert served.encode(["a lighthouse"])[0] @ expected.numpy() >= 0.9999
+    with pytest.raises(ModelError, match="cannot keep 3"):
+        load_bidirectional(settings.model_dir, layers=3)
 
 
 def test_a_killed_run_goes_on_to_the_same_weights(

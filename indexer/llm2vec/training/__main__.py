@@ -43,6 +43,9 @@ def _settings() -> ContrastiveSettings:
         ("batch-pairs", int),
         ("neighbourhoods", int),
         ("max-tokens", int),
+        ("layers", int),
+        ("rank", int),
+        ("alpha", int),
     ):
         parser.add_argument(f"--{name}", type=kind, default=argparse.SUPPRESS)
     for name in ("learning-rate", "distill-weight", "temperature"):

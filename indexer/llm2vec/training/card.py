@@ -41,14 +41,16 @@ def _card(facts: dict[str, Any]) -> str:
     sources = "\n".join(f"| {name} | {count} |" for name, count in facts["data"]["pairs"].items())
     results = "\n".join(f"| {name} | {value} |" for name, value in figures.items())
     teacher = f", with the similarities of {facts['teacher']} distilled (KL)" if facts["teacher"] else ""
+    kept = f"the first {settings['layers']} layers" if settings["layers"] else "all layers"
     return f"""---
 base_model: {facts["base"]}
 library_name: peft
 ---
 # An LLM2Vec adapter for {facts["base"]}
 
-LoRA of rank {settings["rank"]} on all seven projections. Load the base with `config.is_causal = False`, add this
-adapter with PEFT, and take the mean over the text's own tokens. Trained contrastively on pairs{teacher};
+LoRA of rank {settings["rank"]} on all seven projections of {kept}. Load these layers of the base with
+`config.is_causal = False`, add this adapter with PEFT, and take the mean over the text's own tokens. Trained
+contrastively on pairs{teacher};
 seed {settings["seed"]}.
 
     {facts["command"]}

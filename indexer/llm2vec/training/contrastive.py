@@ -18,6 +18,7 @@ from indexer.encoder import Vectors
 from indexer.errors import ConfigError
 from indexer.llm2vec.encoder import batches_by_length, pad_right
 from indexer.llm2vec.loading import load_bidirectional, pick_device, pick_dtype
+from indexer.llm2vec.merge import write_encoder_config
 from indexer.llm2vec.pooling import pool
 from indexer.llm2vec.tokens import load_tokenizer, tokenize
 from indexer.llm2vec.training.card import write_card
@@ -87,6 +88,7 @@ def _train(settings: ContrastiveSettings, command: str) -> dict[str, float]:
     order = islice(_plan(pairs, teacher, settings), position.step, None)
     position = _run(student, teacher, optimizer, order, position, settings)
     save_adapter(student.model, settings.out)
+    write_encoder_config(settings.out, settings.layers)
     figures = {"steps": position.step, "elapsed_s": round(position.elapsed_s, 1)}
     figures |= dev_figures(student, dev, pairs, settings.seed)
     _log(settings.out, figures)
@@ -96,7 +98,9 @@ def _train(settings: ContrastiveSettings, command: str) -> dict[str, float]:
 
 def _new_student(settings: ContrastiveSettings) -> Student:
     device = pick_device("auto")
-    model = load_bidirectional(settings.model_dir).to(device=device, dtype=pick_dtype("auto", device))
+    model = load_bidirectional(settings.model_dir, layers=settings.layers).to(
+        device=device, dtype=pick_dtype("auto", device)
+    )
     if device.type == "cpu":
         model.set_attn_implementation("eager")  # the fused backward pass is the slower one on short texts
     model = add_lora(model, rank=settings.rank, alpha=settings.alpha, base_name=settings.base_name).train()

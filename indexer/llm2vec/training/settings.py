@@ -21,6 +21,7 @@ class ContrastiveSettings:
     neighbourhoods: int = 4  # a batch is this many groups of similar anchors: harder negatives than chance
     max_tokens: int = 112
     micro_tokens: int = 2048  # padded tokens a forward pass takes at once; no effect on the loss
+    layers: int | None = None  # keep this many layers of the base, from the bottom; None keeps all
     rank: int = 16
     alpha: int = 32
     learning_rate: float = 5e-4
