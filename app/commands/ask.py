@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from generator.pipeline import Done, Pipeline, Stage, Token
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
@@ -16,6 +15,7 @@ from app.door import emit, plain
 from app.settings import Settings
 from app.wiring import build_pipeline, open_collection
 from generator.answer import Answer, Citation
+from generator.pipeline import Done, Pipeline, Stage, Token
 
 
 def run_ask(settings: Settings, name: str, question: str, as_json: bool) -> None:
