@@ -1,7 +1,6 @@
 """`python -m indexer.llm2vec.training contrastive ...`: one run from the shell."""
 
 import argparse
-import importlib.util
 import logging
 import shlex
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 from indexer.errors import FootnoteError
 from indexer.llm2vec.training.contrastive import train_contrastive
 from indexer.llm2vec.training.settings import ContrastiveSettings
+from indexer.llm2vec.training.teacher import teacher_dir
 from indexer.llm2vec.weights import base_model_dir
 
 
@@ -37,11 +37,15 @@ def _settings() -> ContrastiveSettings:
     )
     parser.add_argument("--cap", action="append", default=[], metavar="SOURCE=PAIRS", help="most pairs of a source")
     parser.add_argument("--budget-s", type=float, default=None)
+    parser.add_argument("--from", dest="start", type=Path, default=None, help="an adapter to go on from")
+    parser.add_argument("--grad-cache", action="store_true", help="memory of one micro-batch, a third more time")
     for name, kind in (
         ("seed", int),
         ("max-steps", int),
         ("batch-pairs", int),
         ("neighbourhoods", int),
+        ("hard-negatives", int),
+        ("dev-every-steps", int),
         ("max-tokens", int),
         ("layers", int),
         ("rank", int),
@@ -59,16 +63,11 @@ def _settings() -> ContrastiveSettings:
     return ContrastiveSettings(
         model_dir=model_dir,
         base_name=model_dir.name.removesuffix("-fp32"),
-        teacher_dir=_teacher_dir(teacher) if teacher else None,
+        teacher_dir=teacher_dir(teacher) if teacher else None,
         teacher_name=teacher or "",
         caps=caps,
         **values,
     )
-
-
-def _teacher_dir(name: str) -> Path:
-    spec = importlib.util.find_spec(name) if name.isidentifier() else None
-    return Path(spec.origin).parent / "model" if spec and spec.origin else Path(name)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ def save_checkpoint(folder: Path, model: Any, optimizer: torch.optim.Optimizer, 
         "optimizer": optimizer.state_dict(),
         "rng": torch.get_rng_state(),
     }
+    if torch.cuda.is_available():
+        state["cuda_rng"] = torch.cuda.get_rng_state()
     scratch = folder / f"{FILE}.part"
     torch.save(state, scratch)
     scratch.replace(folder / FILE)
@@ -44,4 +46,6 @@ def load_checkpoint(folder: Path, model: Any, optimizer: torch.optim.Optimizer) 
             parameter.copy_(state["parameters"][name])
     optimizer.load_state_dict(state["optimizer"])
     torch.set_rng_state(state["rng"])
+    if "cuda_rng" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda_rng"])
     return Position(state["step"], state["elapsed_s"])

@@ -1,5 +1,6 @@
 """LoRA (Hu et al., 2021) on every projection of the decoder: PEFT's parameters and files, a leaner forward."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from types import MethodType
@@ -8,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from indexer.errors import ModelError
 from indexer.llm2vec.training.lean import LowRankLinear, RootMeanSquareNorm
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -58,3 +60,43 @@ def save_adapter(model: Any, folder: Path) -> None:
     model.peft_config["default"].inference_mode = False
     save_file(state, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     (folder / "adapter_model.safetensors").chmod(0o644)  # safetensors writes for the owner alone
+
+
+def adapter_shape(folder: Path) -> tuple[int, int]:
+    """Rank and alpha of a plain LoRA adapter, as `save_adapter` writes it.
+
+    Raises:
+        ModelError: the folder holds no such adapter.
+    """
+    remedy = "Name a folder that `footnote train` made."
+    try:
+        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        shape = int(config["r"]), int(config["lora_alpha"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{folder} holds no adapter to go on from: {error!r}", remedy) from error
+    if config.get("peft_type") != "LORA" or any(config.get(key) for key in ("use_rslora", "use_dora", "rank_pattern")):
+        raise ModelError(f"The adapter in {folder} is no plain LoRA and cannot go on learning.", remedy)
+    return shape
+
+
+def load_adapter(model: Any, folder: Path) -> None:
+    """Give the learning parameters the values of an adapter of the same shape.
+
+    Raises:
+        ModelError: the adapter's weights are missing or damaged, or belong to another model.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    remedy = "Name an adapter that was trained on this model."
+    try:
+        weights = load_file(folder / "adapter_model.safetensors")
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"Cannot read the adapter in {folder}: {error}", remedy) from error
+    learned = {name.replace(".default.", "."): parameter for name, parameter in lora_parameters(model)}
+    shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
+    if shapes != {name: tuple(parameter.shape) for name, parameter in learned.items()}:
+        raise ModelError(f"The adapter in {folder} does not fit the model.", remedy)
+    with torch.no_grad():
+        for name, parameter in learned.items():
+            parameter.copy_(weights[name])

@@ -1,18 +1,22 @@
 """The contrastive objective and the distillation of a teacher's similarities."""
 
+from collections import defaultdict
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 
-def info_nce(anchors: Tensor, positives: Tensor, usable: Tensor, temperature: float) -> Tensor:
-    """Mean cross-entropy of finding the own positive among the batch (van den Oord et al., 2018).
+def info_nce(anchors: Tensor, candidates: Tensor, usable: Tensor, temperature: float) -> Tensor:
+    """Mean cross-entropy of finding the own positive among all candidates (van den Oord et al., 2018).
 
-    `anchors`, `positives` (B, D) are unit rows; `usable` (B, B) is false where a positive of another pair
-    must not count as a negative. The own positive always counts.
+    `anchors` (B, D) and `candidates` (C, D) are unit rows, and candidate i < B is anchor i's positive; the others
+    are further negatives. `usable` (B, C) is false where a candidate must not count as a negative; the own positive
+    always counts.
     """
-    scores = anchors @ positives.t() / temperature
-    own = torch.eye(len(anchors), dtype=torch.bool, device=anchors.device)
+    scores = anchors @ candidates.t() / temperature
+    own = torch.eye(*scores.shape, dtype=torch.bool, device=anchors.device)
     scores = scores.masked_fill(~(usable | own), float("-inf"))
     return functional.cross_entropy(scores, torch.arange(len(anchors), device=anchors.device))
 
@@ -34,18 +38,17 @@ def _log_relations(vectors: Tensor, temperature: float) -> Tensor:
 
 
 def usable_negatives(
-    anchors: list[str], positives: list[str], teacher_scores: Tensor | None, false_negative_share: float
+    anchors: Sequence[str], candidates: Sequence[str], teacher_scores: Tensor | None, false_negative_share: float
 ) -> Tensor:
-    """Say which positives may serve as another pair's negatives: (B, B) booleans.
+    """Say which candidates may serve as an anchor's negatives: (B, C) booleans; candidate i < B is the positive of i.
 
-    Out are positives of an equal anchor, equal positives, and, with a teacher's scores (B, B), those which the
-    teacher puts above a share of the own positive's score (Moreira et al., 2024, NV-Retriever).
+    Out are all positives of an equal anchor, whichever pair brings that text along, and, with a teacher's scores
+    (B, C), what the teacher puts above a share of the own positive's score (Moreira et al., 2024, NV-Retriever).
     """
-    same = [
-        [a == b or p == q for b, q in zip(anchors, positives, strict=True)]
-        for a, p in zip(anchors, positives, strict=True)
-    ]
-    usable = ~torch.tensor(same)
+    answers: defaultdict[str, set[str]] = defaultdict(set)
+    for anchor, positive in zip(anchors, candidates[: len(anchors)], strict=True):
+        answers[anchor].add(positive)
+    usable = torch.tensor([[text not in answers[anchor] for text in candidates] for anchor in anchors])
     if teacher_scores is not None:
         usable &= teacher_scores <= false_negative_share * teacher_scores.diagonal().unsqueeze(1)
     return usable

@@ -1,16 +1,22 @@
 """Anchor/positive pairs: reading, holding out, and batches of one source with similar anchors."""
 
 import gzip
+import hashlib
+import itertools
 import json
+import zlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from indexer.encoder import Vectors
 from indexer.errors import DatasetError
+
+PAIR_REMEDY = 'Each line is {"anchor": ..., "positive": ...}, with "negatives": [...] if there are any.'
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,31 +26,52 @@ class Pair:
     anchor: str
     positive: str
     source: str
+    negatives: tuple[str, ...] = ()  # texts that look right and are wrong
 
 
 def read_pairs(path: Path) -> list[Pair]:
-    """Read {anchor, positive[, source]} lines from JSONL, gzipped if the name ends in .gz.
+    """Read {anchor, positive[, source][, negatives]} lines from JSONL, gzipped if the name ends in .gz.
 
     Raises:
-        DatasetError: the file is missing, a line does not parse, or a text is blank.
+        DatasetError: the file is missing or holds no pair, a line does not parse, or a text is blank.
     """
+    pairs = [_parse(path, number, row) for number, row in read_rows(path)]
+    if not pairs:
+        raise DatasetError(f"{path} holds no pair.", PAIR_REMEDY)
+    return pairs
+
+
+def read_rows(path: Path) -> Iterator[tuple[int, Any]]:
+    """Yield (line number, value) of the lines of a JSONL file that are not blank, gzipped if the name ends in .gz.
+
+    Raises:
+        DatasetError: the file cannot be read or a line is not JSON.
+    """
+    number = 0
     try:
         with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
-            return [_parse(path, number, line) for number, line in enumerate(lines, start=1) if line.strip()]
-    except OSError as error:
-        raise DatasetError(f"Cannot read the pairs in {path}: {error}", "Name a JSONL file of pairs.") from error
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    yield number, json.loads(line)
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path} is not UTF-8: {error}", "Save it as UTF-8.") from error
+    except ValueError as error:
+        raise DatasetError(f"{path}, line {number}: {error}", "Each line is one JSON object.") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise DatasetError(f"Cannot read {path}: {error}", "Name a JSONL file, or JSONL.gz.") from error
 
 
-def _parse(path: Path, number: int, line: str) -> Pair:
+def _parse(path: Path, number: int, row: Any) -> Pair:
     try:
-        row = json.loads(line)
-        pair = Pair(row["anchor"].strip(), row["positive"].strip(), row.get("source", path.stem))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DatasetError(
-            f"{path}, line {number}: {error!r}", 'Each line is {"anchor": ..., "positive": ...}.'
-        ) from error
-    if not pair.anchor or not pair.positive:
-        raise DatasetError(f"{path}, line {number}: a text is blank.", "Leave the pair out.")
+        negatives = row.get("negatives") or []
+        if not isinstance(negatives, list):
+            raise TypeError("negatives are no list")
+        texts = tuple(text.strip() for text in negatives)
+        pair = Pair(row["anchor"].strip(), row["positive"].strip(), str(row.get("source") or path.stem), texts)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DatasetError(f"{path}, line {number}: {error!r}", PAIR_REMEDY) from error
+    if not all((pair.anchor, pair.positive, *pair.negatives)):
+        raise DatasetError(f"{path}, line {number}: a text is blank.", "Leave it out.")
     return pair
 
 
@@ -70,8 +97,20 @@ def hold_out(pairs: Sequence[Pair], count: int, seed: int) -> tuple[list[Pair], 
         if pair.anchor not in seen and pair.positive not in seen:
             dev.append(pair)
             seen |= {pair.anchor, pair.positive}
-    train = [pair for pair in pairs if pair.anchor not in seen and pair.positive not in seen]
+    train = [
+        replace(pair, negatives=tuple(text for text in pair.negatives if text not in seen)) if pair.negatives else pair
+        for pair in pairs
+        if pair.anchor not in seen and pair.positive not in seen
+    ]
     return train, dev
+
+
+def fingerprint(pairs: Iterable[Pair]) -> str:
+    """Hash of the pairs in their order."""
+    digest = hashlib.sha256()
+    for pair in pairs:
+        digest.update(json.dumps(astuple(pair)).encode())
+    return digest.hexdigest()
 
 
 def by_source(pairs: Sequence[Pair]) -> dict[str, list[Pair]]:
@@ -112,6 +151,14 @@ def batches(
             passes[name] = one_pass(len(groups[name]), vectors.get(name), batch_pairs, neighbourhoods, rng)
             rows = next(passes[name])
         yield [groups[name][row] for row in rows]
+
+
+def row_batches(count: int, batch_rows: int, seed: int) -> Iterator[list[int]]:
+    """Give batches of random row numbers without end, each row at most once a pass."""
+    if not count:
+        raise DatasetError("There is nothing to train on.", "Give more text.")
+    for epoch in itertools.count():
+        yield from one_pass(count, None, batch_rows, 0, np.random.default_rng([seed, 2, 0, epoch]))
 
 
 def one_pass(

@@ -1,5 +1,6 @@
 """A sentence-transformers model with mean pooling, loaded with stock classes."""
 
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,12 @@ from indexer.errors import ModelError
 from indexer.llm2vec.encoder import batches_by_length
 from indexer.llm2vec.loading import DType, pick_dtype, quiet_transformers
 from indexer.llm2vec.tokens import load_tokenizer, well_formed
+
+
+def teacher_dir(name: str) -> Path:
+    """Folder of a teacher: that of an installed package's model, or the name itself."""
+    spec = importlib.util.find_spec(name) if name.isidentifier() else None
+    return Path(spec.origin).parent / "model" if spec and spec.origin else Path(name)
 
 
 class Teacher:
