@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from app.commands.train import training
 from app.door import Invocation, opened
 
 app = typer.Typer(
@@ -19,6 +20,7 @@ app = typer.Typer(
 )
 evaluation = typer.Typer(help="Measure the search that is served.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(evaluation, name="eval")
+app.add_typer(training, name="train")
 
 
 class Mode(StrEnum):

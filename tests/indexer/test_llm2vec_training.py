@@ -21,7 +21,7 @@ from indexer.llm2vec.encoder import load_encoder
 from indexer.llm2vec.loading import load_bidirectional
 from indexer.llm2vec.merge import merge_adapters
 from indexer.llm2vec.tokens import load_tokenizer
-from indexer.llm2vec.training import contrastive
+from indexer.llm2vec.training import contrastive, run
 from indexer.llm2vec.training.lean import LowRankLinear, RootMeanSquareNorm
 from indexer.llm2vec.training.lora import add_lora, lora_parameters, save_adapter
 from indexer.llm2vec.training.loss import info_nce, relation_kl, usable_negatives
@@ -180,7 +180,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(
 ) -> None:
     contrastive.train_contrastive(settings)
     settings = replace(settings, out=tmp_path / "killed", checkpoint_every_s=0)
-    real = contrastive.train_step
+    real = run.take_step
     taken = []
 
     def killed(*arguments: object) -> dict[str, float | str]:
@@ -189,10 +189,10 @@ def test_a_killed_run_goes_on_to_the_same_weights(
         taken.append(None)
         return real(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(contrastive, "train_step", killed)
+    monkeypatch.setattr(run, "take_step", killed)
     with pytest.raises(KeyboardInterrupt):
         contrastive.train_contrastive(settings)
-    monkeypatch.setattr(contrastive, "train_step", real)
+    monkeypatch.setattr(run, "take_step", real)
     assert contrastive.train_contrastive(settings)["steps"] == 6
     assert_same_adapter(tmp_path / "run", tmp_path / "killed")
 

@@ -237,7 +237,7 @@ def test_cached_gradients_are_the_plain_ones(tiny_dir: Path, dropout: float) -> 
             for _, parameter in lora_parameters(model):
                 parameter.normal_(std=0.2)
         student = Student(model, load_tokenizer(tiny_dir), max_tokens=64, micro_tokens=80)
-        assert len(student._micro_batches(texts * 2)) > 3
+        assert len(student.micro_batches(texts * 2)) > 3
         losses = student.backward(texts * 2, lambda rows: {"loss": simcse_loss(texts, rows, 0.05)}, cached)
         gradients = {name: parameter.grad for name, parameter in lora_parameters(model)}
         found.append((losses["loss"].item(), gradients, torch.rand(1)))
@@ -247,6 +247,20 @@ def test_cached_gradients_are_the_plain_ones(tiny_dir: Path, dropout: float) -> 
     assert max(gradient.abs().max() for gradient in plain.values()) > 1e-3
     for name, gradient in plain.items():
         torch.testing.assert_close(cached_gradients[name], gradient, rtol=1e-4, atol=1e-5)
+
+
+def test_anchors_are_encoded_as_the_encoder_will_encode_questions(tiny_dir: Path, tmp_path: Path) -> None:
+    from indexer.llm2vec.encoder import load_encoder
+
+    settings = RunSettings(model_dir=tiny_dir, out=tmp_path, max_steps=1, query_instruction="Find it:")
+    student = new_student(replace(settings, pooling="weighted_mean"))
+    served = load_encoder(tiny_dir, None, pooling="weighted_mean", query_instruction="Find it:")
+    with student.evaluating():
+        question, passage = student.encode(["a lighthouse", "a lighthouse"], asking=1)
+    for row, instruction in ((question, "Find it:"), (passage, "")):
+        expected = torch.tensor(served.encode(["a lighthouse"], instruction)[0])
+        assert (row.float().cpu() @ expected).item() > 0.999
+    assert (question @ passage).item() < 0.9999
 
 
 # --- hard negatives
@@ -294,7 +308,7 @@ def test_contrastive_losses_add_the_teachers(tiny_dir: Path, pairs_file: Path, t
     assert isinstance(settings, ContrastiveSettings)
     rows = torch.nn.functional.normalize(torch.randn(5, 4), dim=1)
     usable = torch.ones(2, 3, dtype=torch.bool)
-    losses = contrastive_losses(rows, usable, torch.eye(5), replace(settings, distill_weight=0.5))
+    losses = contrastive_losses(rows, usable, torch.eye(5), [([], ())] * 2, replace(settings, distill_weight=0.5))
     assert losses["loss"].item() == pytest.approx(losses["contrast"].item() + 0.5 * losses["distill"].item())
 
 

@@ -52,6 +52,8 @@ def _card(facts: dict[str, Any]) -> str:
     sources = "\n".join(f"| {name} | {count} |" for name, count in data["sources"].items())
     results = "\n".join(f"| {name} | {value} |" for name, value in facts["figures"].items())
     teacher = f", with the similarities of {facts['teacher']} distilled (KL)" if facts["teacher"] else ""
+    asked = settings["query_instruction"]
+    instruction = f" Questions stand behind the instruction `{asked}`, which pooling leaves out." if asked else ""
     kept = f"the first {settings['layers']} layers" if settings["layers"] else "all layers"
     earlier = "".join(f"{stage['stage']}, then " for stage in facts["earlier"])
     before = "".join(f"    {stage['command']}\n" for stage in facts["earlier"])
@@ -62,7 +64,8 @@ library_name: peft
 # An LLM2Vec adapter for {facts["base"]}
 
 LoRA of rank {settings["rank"]} on all seven projections of {kept}. Load these layers of the base with
-`config.is_causal = False`, add this adapter with PEFT, and take the mean over the text's own tokens.
+`config.is_causal = False`, add this adapter with PEFT, and pool (`{settings["pooling"]}`) over the text's own
+tokens.{instruction}
 
 Stages: {earlier}{facts["stage"]}. The last one is {OBJECTIVES[facts["stage"]]}{teacher}; seed {settings["seed"]}.
 

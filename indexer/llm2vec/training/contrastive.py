@@ -1,16 +1,26 @@
 """The contrastive stage: a bidirectional decoder learns that an anchor and its positive belong together."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from indexer.encoder import Vectors
 from indexer.errors import DatasetError
 from indexer.llm2vec.training.dev import dev_figures
-from indexer.llm2vec.training.loss import info_nce, relation_kl, usable_negatives
-from indexer.llm2vec.training.pairs import Pair, batches, by_source, cap_sources, fingerprint, hold_out, read_pairs
+from indexer.llm2vec.training.loss import info_nce, list_kl, relation_kl, usable_negatives
+from indexer.llm2vec.training.pairs import (
+    Pair,
+    batches,
+    by_source,
+    cap_sources,
+    drop_negatives,
+    fingerprint,
+    hold_out,
+    read_pairs,
+)
 from indexer.llm2vec.training.run import Figures, Report, train
 from indexer.llm2vec.training.settings import ContrastiveSettings
 from indexer.llm2vec.training.student import Losses, Student
@@ -82,10 +92,12 @@ class Contrastive:
         scores = known[:size] @ known[size:].t() if known is not None else None
         usable = usable_negatives(anchors, candidates, scores, self.settings.false_negative_share)
 
-        def losses_of(rows: Tensor) -> Losses:
-            return contrastive_losses(rows, usable, known, self.settings)
+        lists = _lists(batch)
 
-        losses = student.backward(texts, losses_of, self.settings.grad_cache)
+        def losses_of(rows: Tensor) -> Losses:
+            return contrastive_losses(rows, usable, known, lists, self.settings)
+
+        losses = student.backward(texts, losses_of, self.settings.grad_cache, size)
         return {"source": batch[0].source, **{name: round(loss.item(), 4) for name, loss in losses.items()}}
 
     def dev(self, student: Student) -> Figures:
@@ -93,18 +105,43 @@ class Contrastive:
         return dev_figures(student, self.held_out, [pair.positive for pair in self.learned], self.settings.seed)
 
 
-def contrastive_losses(rows: Tensor, usable: Tensor, known: Tensor | None, settings: ContrastiveSettings) -> Losses:
-    """Losses of a batch of `rows` (B + C, D), anchors first, `usable` (B, C), teacher rows `known` (B + C, E)."""
+def contrastive_losses(
+    rows: Tensor,
+    usable: Tensor,
+    known: Tensor | None,
+    lists: Sequence[tuple[list[int], tuple[float, ...]]],
+    settings: ContrastiveSettings,
+) -> Losses:
+    """Losses of a batch of `rows` (B + C, D), anchors first.
+
+    `usable` is (B, C) and `known` (B + C, E) the teacher's unit rows. For anchor i, `lists[i]` names candidates and
+    a cross-encoder's logits for them; it is empty where there are none.
+    """
     size = len(usable)
-    contrast = info_nce(rows[:size], rows[size:], usable.to(rows.device), settings.temperature)
-    if known is None:
-        return {"loss": contrast, "contrast": contrast}
-    distill = relation_kl(rows, known.to(rows.device), settings.distill_temperature)
-    return {"loss": contrast + settings.distill_weight * distill, "contrast": contrast, "distill": distill}
+    anchors, candidates = rows[:size], rows[size:]
+    contrast = info_nce(anchors, candidates, usable.to(rows.device), settings.temperature)
+    losses = {"contrast": contrast}
+    if known is not None:
+        losses["distill"] = relation_kl(rows, known.to(rows.device), settings.distill_temperature)
+    if any(len(places) > 1 for places, _ in lists):
+        losses["ranking"] = list_kl(anchors, candidates, lists, settings.distill_temperature)
+    taught = [loss for name, loss in losses.items() if name != "contrast"]
+    total = contrast + settings.distill_weight * torch.stack(taught).sum() if taught else contrast
+    return {"loss": total, **losses}
+
+
+def _lists(batch: Sequence[Pair]) -> list[tuple[list[int], tuple[float, ...]]]:
+    """Of each pair with scores, which candidates they are for: its positive, then its negatives."""
+    lists = []
+    after = len(batch)
+    for place, pair in enumerate(batch):
+        own = [place, *range(after, after + len(pair.negatives))]
+        lists.append((own, pair.scores) if pair.scores else ([], ()))
+        after += len(pair.negatives)
+    return lists
 
 
 def _draw_negatives(pair: Pair, most: int, rng: np.random.Generator) -> Pair:
     if len(pair.negatives) <= most:
         return pair
-    chosen = sorted(rng.choice(len(pair.negatives), most, replace=False).tolist())
-    return replace(pair, negatives=tuple(pair.negatives[index] for index in chosen))
+    return drop_negatives(pair, sorted(rng.choice(len(pair.negatives), most, replace=False).tolist()))

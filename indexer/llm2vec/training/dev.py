@@ -16,7 +16,7 @@ def dev_figures(student: Student, dev: Sequence[Pair], others: Sequence[str], se
     picks = np.random.default_rng([seed, 3]).permutation(len(others))[: len(dev)]
     pool = [pair.positive for pair in dev] + [others[pick] for pick in picks]
     with student.evaluating():
-        scores = student.encode([pair.anchor for pair in dev]) @ student.encode(pool).t()
+        scores = student.encode([pair.anchor for pair in dev], len(dev)) @ student.encode(pool).t()
     own = scores.diagonal().unsqueeze(1)
     return rank_figures(1 + (scores > own).sum(dim=1))
 

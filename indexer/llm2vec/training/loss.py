@@ -31,6 +31,23 @@ def relation_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     )
 
 
+def list_kl(
+    anchors: Tensor, candidates: Tensor, lists: Sequence[tuple[Sequence[int], Sequence[float]]], temperature: float
+) -> Tensor:
+    """Mean KL divergence of the student's softmax over an anchor's own list of candidates from a cross-encoder's.
+
+    `anchors` (B, D) and `candidates` (C, D) are unit rows; `lists[i]` names rows of `candidates` and their logits.
+    Anchors with fewer than two scored candidates have no order to learn and count for nothing.
+    """
+    losses = []
+    for anchor, (places, logits) in zip(anchors, lists, strict=True):
+        if len(places) > 1:
+            student = functional.log_softmax(candidates[list(places)] @ anchor / temperature, dim=0)
+            teacher = functional.log_softmax(torch.tensor(logits, device=anchor.device), dim=0)
+            losses.append(functional.kl_div(student, teacher, reduction="sum", log_target=True))
+    return torch.stack(losses).mean()
+
+
 def _log_relations(vectors: Tensor, temperature: float) -> Tensor:
     others = ~torch.eye(len(vectors), dtype=torch.bool, device=vectors.device)
     scores = (vectors @ vectors.t() / temperature)[others].view(len(vectors), -1)

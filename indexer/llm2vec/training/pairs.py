@@ -4,17 +4,18 @@ import gzip
 import hashlib
 import itertools
 import json
+import math
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Literal
 
 import numpy as np
 
 from indexer.encoder import Vectors
-from indexer.errors import DatasetError
+from indexer.errors import ConfigError, DatasetError
 
 PAIR_REMEDY = 'Each line is {"anchor": ..., "positive": ...}, with "negatives": [...] if there are any.'
 
@@ -27,10 +28,11 @@ class Pair:
     positive: str
     source: str
     negatives: tuple[str, ...] = ()  # texts that look right and are wrong
+    scores: tuple[float, ...] = ()  # a cross-encoder's logits: the positive's, then one for each negative
 
 
 def read_pairs(path: Path) -> list[Pair]:
-    """Read {anchor, positive[, source][, negatives]} lines from JSONL, gzipped if the name ends in .gz.
+    """Read {anchor, positive[, source][, negatives][, scores]} lines from JSONL, gzipped if the name ends in .gz.
 
     Raises:
         DatasetError: the file is missing or holds no pair, a line does not parse, or a text is blank.
@@ -49,7 +51,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, Any]]:
     """
     number = 0
     try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
+        with _open_text(path, path.suffix == ".gz", "rt") as lines:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
                     yield number, json.loads(line)
@@ -63,16 +65,55 @@ def read_rows(path: Path) -> Iterator[tuple[int, Any]]:
 
 def _parse(path: Path, number: int, row: Any) -> Pair:
     try:
-        negatives = row.get("negatives") or []
-        if not isinstance(negatives, list):
-            raise TypeError("negatives are no list")
-        texts = tuple(text.strip() for text in negatives)
-        pair = Pair(row["anchor"].strip(), row["positive"].strip(), str(row.get("source") or path.stem), texts)
-    except (KeyError, TypeError, AttributeError) as error:
+        negatives, scores = row.get("negatives") or [], row.get("scores") or []
+        if not isinstance(negatives, list) or not isinstance(scores, list):
+            raise TypeError("negatives and scores are lists")
+        if scores and len(scores) != 1 + len(negatives):
+            raise TypeError("scores are the positive's and one for each negative")
+        pair = Pair(
+            row["anchor"].strip(),
+            row["positive"].strip(),
+            str(row.get("source") or path.stem),
+            tuple(text.strip() for text in negatives),
+            tuple(float(score) for score in scores),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DatasetError(f"{path}, line {number}: {error!r}", PAIR_REMEDY) from error
     if not all((pair.anchor, pair.positive, *pair.negatives)):
         raise DatasetError(f"{path}, line {number}: a text is blank.", "Leave it out.")
+    if not all(map(math.isfinite, pair.scores)):
+        raise DatasetError(f"{path}, line {number}: a score is no number.", "Leave the scores out.")
     return pair
+
+
+def write_pairs(path: Path, pairs: Iterable[Pair]) -> None:
+    """Write pairs as `read_pairs` reads them, the whole file or none of it; gzipped if the name ends in .gz.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    scratch = path.with_name(f".{path.name}.part")
+    try:
+        with _open_text(scratch, path.suffix == ".gz", "wt") as stream:
+            for pair in pairs:
+                row = {key: value for key, value in asdict(pair).items() if value}
+                stream.write(json.dumps(row, ensure_ascii=True) + "\n")
+        scratch.replace(path)
+    except OSError as error:
+        scratch.unlink(missing_ok=True)
+        raise ConfigError(
+            f"{path} cannot be written: {error.strerror}.", "Name a file in a folder of yours."
+        ) from error
+
+
+def _open_text(path: Path, gzipped: bool, mode: Literal["rt", "wt"]) -> IO[str]:
+    return gzip.open(path, mode, encoding="utf-8") if gzipped else path.open(mode, encoding="utf-8")
+
+
+def drop_negatives(pair: Pair, keep: Sequence[int]) -> Pair:
+    """Keep the negatives at these places, with their scores."""
+    scores = (pair.scores[0], *(pair.scores[1 + place] for place in keep)) if pair.scores else ()
+    return replace(pair, negatives=tuple(pair.negatives[place] for place in keep), scores=scores)
 
 
 def cap_sources(pairs: Sequence[Pair], caps: Mapping[str, int], seed: int) -> list[Pair]:
@@ -98,7 +139,7 @@ def hold_out(pairs: Sequence[Pair], count: int, seed: int) -> tuple[list[Pair], 
             dev.append(pair)
             seen |= {pair.anchor, pair.positive}
     train = [
-        replace(pair, negatives=tuple(text for text in pair.negatives if text not in seen)) if pair.negatives else pair
+        drop_negatives(pair, [place for place, text in enumerate(pair.negatives) if text not in seen])
         for pair in pairs
         if pair.anchor not in seen and pair.positive not in seen
     ]

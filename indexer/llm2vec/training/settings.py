@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from indexer.llm2vec.pooling import Pooling
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettings:
@@ -15,6 +17,8 @@ class RunSettings:
     seed: int = 0
     max_steps: int | None = None
     budget_s: float | None = None
+    pooling: Pooling = "mean"
+    query_instruction: str = ""  # before anchors, as the encoder will put it before questions; pooling leaves it out
     max_tokens: int = 112
     micro_tokens: int = 2048  # padded tokens a forward pass takes at once; no effect on the loss
     layers: int | None = None  # keep this many layers of the base, from the bottom; None keeps all

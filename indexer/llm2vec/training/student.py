@@ -12,7 +12,7 @@ from torch.nn import functional
 from indexer.errors import ModelError
 from indexer.llm2vec.encoder import batches_by_length, pad_right
 from indexer.llm2vec.loading import load_bidirectional, pick_device, pick_dtype
-from indexer.llm2vec.pooling import pool
+from indexer.llm2vec.pooling import Pooling, pool
 from indexer.llm2vec.tokens import load_tokenizer, tokenize
 from indexer.llm2vec.training.lora import add_lora, load_adapter
 from indexer.llm2vec.training.settings import RunSettings
@@ -31,30 +31,42 @@ class MicroBatch:
 
 
 class Student:
-    """A bidirectional decoder with LoRA; mean pooling."""
+    """A bidirectional decoder with LoRA."""
 
-    def __init__(self, model: Any, tokenizer: Any, max_tokens: int, micro_tokens: int) -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        max_tokens: int,
+        micro_tokens: int,
+        pooling: Pooling = "mean",
+        instruction: str = "",
+    ) -> None:
         self.model = model
-        self.tokenizer = tokenizer
         self.micro_tokens = micro_tokens
+        self._tokenizer = tokenizer
         self._max_tokens = max_tokens
+        self._pooling = pooling
+        self._instruction = instruction
 
-    def encode(self, texts: Sequence[str]) -> Tensor:
-        """Encode to unit rows (len(texts), D) in fp32."""
-        micros = self._micro_batches(texts)
+    def encode(self, texts: Sequence[str], asking: int = 0) -> Tensor:
+        """Encode to unit rows (len(texts), D) in fp32; the first `asking` texts are behind the instruction."""
+        micros = self.micro_batches(texts, asking)
         return _in_order(micros, [self._vectors(micro) for micro in micros])
 
-    def backward(self, texts: Sequence[str], losses_of: Callable[[Tensor], Losses], cached: bool) -> Losses:
+    def backward(
+        self, texts: Sequence[str], losses_of: Callable[[Tensor], Losses], cached: bool, asking: int = 0
+    ) -> Losses:
         """Add the gradients of a loss over all the texts' rows (N, D), and give the losses.
 
         `cached` is gradient caching (Gao et al., 2021, arXiv:2101.06983): the same gradients with the memory of one
         micro-batch, for a second forward pass. Dropout masks of the first pass are drawn again in the second.
         """
         if not cached:
-            losses = losses_of(self.encode(texts))
+            losses = losses_of(self.encode(texts, asking))
             losses["loss"].backward()  # type: ignore[no-untyped-call]
             return losses
-        micros, parts, states = self._micro_batches(texts), [], []
+        micros, parts, states = self.micro_batches(texts, asking), [], []
         for micro in micros:
             states.append(_random_state(self.model.device))
             with torch.no_grad():
@@ -77,8 +89,10 @@ class Student:
         finally:
             self.model.train()
 
-    def _micro_batches(self, texts: Sequence[str]) -> list[MicroBatch]:
-        tokenized = tokenize(self.tokenizer, texts, "", self._max_tokens)
+    def micro_batches(self, texts: Sequence[str], asking: int = 0) -> list[MicroBatch]:
+        """Group texts of similar length, each group small enough for one forward pass."""
+        tokenized = tokenize(self._tokenizer, texts[:asking], self._instruction, self._max_tokens)
+        tokenized += tokenize(self._tokenizer, texts[asking:], "", self._max_tokens)
         lengths = [len(text.ids) for text in tokenized]
         return [
             MicroBatch(rows, *pad_right([tokenized[row] for row in rows], self.model.device))
@@ -87,7 +101,7 @@ class Student:
 
     def _vectors(self, micro: MicroBatch) -> Tensor:
         states = self.model(input_ids=micro.ids, attention_mask=micro.seen).last_hidden_state
-        return functional.normalize(pool(states, micro.own, "mean"), dim=1)
+        return functional.normalize(pool(states, micro.own, self._pooling), dim=1)
 
 
 def new_student(settings: RunSettings) -> Student:
@@ -110,7 +124,14 @@ def new_student(settings: RunSettings) -> Student:
     model = add_lora(model, rank=settings.rank, alpha=settings.alpha, base_name=settings.base_name).train()
     if settings.start:
         load_adapter(model, settings.start)
-    return Student(model, load_tokenizer(settings.model_dir), settings.max_tokens, settings.micro_tokens)
+    return Student(
+        model,
+        load_tokenizer(settings.model_dir),
+        settings.max_tokens,
+        settings.micro_tokens,
+        settings.pooling,
+        settings.query_instruction,
+    )
 
 
 def _in_order(micros: Sequence[MicroBatch], parts: Sequence[Tensor]) -> Tensor:
