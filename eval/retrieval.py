@@ -35,14 +35,13 @@ def evaluate_retrieval(
     *,
     chunking: ChunkSettings | None = None,
     reranker: Reranker | None = None,
-    max_tokens: int | None = None,
     on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
     """Score each mode on a data set's judged questions, and say what was evaluated.
 
     `encoder` may be None when `modes` is bm25 alone: nothing is encoded then. The corpus is indexed once for each
     encoder and chunking, under `home`/eval. With a `reranker` every mode is reranked.
-    `max_tokens` is the encoder's limit: given, the texts beyond it are counted as "truncated".
+    Texts that the encoder cuts are counted as "truncated".
 
     Returns:
         {"dataset", "modes": {mode: {"ndcg@10", "recall@100", "mrr@10", "n", "ci95": {metric: [low, high]}, "p50_ms"}},
@@ -73,7 +72,7 @@ def evaluate_retrieval(
         "modes": results,
         "entries": len(dataset.entries),
         "indexed": len(collection.documents()),
-        "truncated": _truncated(collection, encoder, max_tokens),
+        "truncated": _truncated(collection, encoder),
         "encoder": encoder.fingerprint if encoder else None,
         "chunking": asdict(chunking) if chunking else None,
         "settings": asdict(settings),
@@ -85,7 +84,7 @@ class _EncodedQuestions:
 
     def __init__(self, encoder: Encoder, questions: Sequence[str], on_progress: OnProgress | None) -> None:
         self.fingerprint, self.dim = encoder.fingerprint, encoder.dim
-        self.query_instruction = encoder.query_instruction
+        self.query_instruction, self.max_tokens = encoder.query_instruction, encoder.max_tokens
         self._encoder = encoder
         distinct = list(dict.fromkeys(questions))
         tell = partial(_tell_done, on_progress, len(distinct)) if on_progress else None
@@ -109,12 +108,12 @@ def _tell_done(on_progress: OnProgress, total: int, done: int) -> None:
     on_progress("questions", done, total)
 
 
-def _truncated(collection: Collection, encoder: Encoder | None, max_tokens: int | None) -> int | None:
-    """Number of texts that the encoder cut; None when that is not known."""
-    if encoder is None or max_tokens is None:
+def _truncated(collection: Collection, encoder: Encoder | None) -> int | None:
+    """Number of texts that the encoder cut; None without an encoder."""
+    if encoder is None:
         return None
     texts = [embed_text(title, heading_path, text) for _, title, heading_path, text in collection.texts()]
-    return sum(tokens > max_tokens for tokens in encoder.count_tokens(texts))
+    return sum(tokens > encoder.max_tokens for tokens in encoder.count_tokens(texts))
 
 
 def _check_modes(modes: Sequence[str], encoder: Encoder | None) -> None:

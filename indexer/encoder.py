@@ -21,6 +21,10 @@ class Encoder(Protocol):
         """Length of one vector."""
 
     @property
+    def max_tokens(self) -> int:
+        """Most tokens of a text, as `count_tokens` counts them, that are encoded; the rest is cut."""
+
+    @property
     def query_instruction(self) -> str:
         """Instruction to give with queries; passages are encoded without one."""
 

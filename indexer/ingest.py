@@ -64,6 +64,7 @@ class IngestReport:
     files: tuple[FileOutcome, ...]
     elapsed_s: float
     tokens: int  # encoded; 0 when nothing was new
+    truncated: int = 0  # chunks that were longer than the encoder's limit, with title and headings, and lost their end
 
     def count(self, state: str) -> int:
         """Return how many files ended in a state."""
@@ -101,7 +102,7 @@ def ingest(
         for candidate in candidates:
             run.take(candidate)
         run.flush()
-    return IngestReport(tuple(run.outcomes), time.monotonic() - run.began, run.tokens)
+    return IngestReport(tuple(run.outcomes), time.monotonic() - run.began, run.tokens, run.truncated)
 
 
 def manifest_of(encoder: Encoder, settings: ChunkSettings) -> Manifest:
@@ -140,7 +141,7 @@ class _Run:
         self._waiting: list[_Prepared] = []
         self.on_progress: OnProgress | None = None
         self.outcomes: list[FileOutcome] = []
-        self.tokens = 0
+        self.tokens = self.truncated = 0
         self.began = time.monotonic()
         self._done = self._failed = self._chunks = 0
 
@@ -236,7 +237,9 @@ class _Run:
             share = sum(prepared.row.bytes for prepared in batch) / len(wanted)
             current = batch[0].row.path
             encoded = self._encoder.encode(wanted, "", lambda done: self._tell(current, round(done * share)))
-            self.tokens += sum(self._encoder.count_tokens(wanted))
+            counts = self._encoder.count_tokens(wanted)
+            self.tokens += sum(counts)
+            self.truncated += sum(count > self._encoder.max_tokens for count in counts)
             vectors.update(zip(missing, encoded, strict=True))
             self._bytes_encoded += sum(prepared.row.bytes for prepared in batch)
         return vectors

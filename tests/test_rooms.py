@@ -12,6 +12,7 @@ FILES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 
 MODEL_FILES = (
     "indexer/llm2vec/",
+    "indexer/sentence_transformer.py",
     "retriever/rerank.py",
     "generator/embedded.py",
     "generator/spans.py",

@@ -3,8 +3,10 @@
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -17,22 +19,25 @@ from indexer.errors import ConfigError
 
 
 def run_encode(
-    settings: Settings, source: Path, output: Path, instruction: str, with_adapter: bool, as_json: bool
+    settings: Settings, changed: Mapping[str, Any], source: Path, output: Path, instruction: str, as_json: bool
 ) -> None:
-    """Encode a JSON list of strings to a float32 array of unit rows (n, dim)."""
+    """Encode a JSON list of strings to a float32 array of unit rows (n, dim), with some keys of `encoder` changed."""
     texts = _texts(source)
     if not output.parent.is_dir():
         raise ConfigError(f"There is no folder {output.parent} for --output.", "Create it, or name another file.")
-    encoder = build_encoder(settings, adapter=with_adapter)
+    settings = settings.model_copy(update={"encoder": settings.encoder.model_copy(update=dict(changed))})
+    encoder = build_encoder(settings)
     began = perf_counter()
     with progress() as meter:
         vectors = encoder.encode(texts, instruction, lambda done: meter("encoding", done, len(texts)))
     spent_s = perf_counter() - began
     _write(output, vectors)
+    cut = sum(count > encoder.max_tokens for count in encoder.count_tokens(texts))
     if as_json:
-        shape = {"n": len(texts), "dim": encoder.dim, "output": str(output)}
+        shape = {"n": len(texts), "dim": encoder.dim, "truncated": cut, "output": str(output)}
         return emit({**shape, "encoder": encoder.fingerprint, "seconds": round(spent_s, 3)})
-    return show(f"{len(texts):,} texts, {encoder.dim} dimensions, {spent_s:.1f} s: {output}", wrap=False)
+    told = f" ({cut:,} cut at encoder.max_tokens)" if cut else ""
+    return show(f"{len(texts):,} texts{told}, {encoder.dim} dimensions, {spent_s:.1f} s: {output}", wrap=False)
 
 
 def _texts(source: Path) -> list[str]:

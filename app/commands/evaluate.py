@@ -6,23 +6,34 @@ from pathlib import Path
 from app.display import progress, show, show_table
 from app.door import emit
 from app.settings import Settings
-from app.wiring import build_encoder, retriever_settings
+from app.wiring import build_encoder, build_named_encoder, encoder_name, retriever_settings
 from eval.metrics import RETRIEVAL_METRICS
 from eval.retrieval import evaluate_retrieval
+from indexer.encoder import Encoder
 
 
-def run_retrieval(settings: Settings, dataset: Path, modes: Sequence[str], as_json: bool) -> None:
-    """Evaluate each mode and print the means."""
-    encoder = build_encoder(settings) if any(mode != "bm25" for mode in modes) else None
+def run_retrieval(settings: Settings, dataset: Path, modes: Sequence[str], other: str | None, as_json: bool) -> None:
+    """Evaluate each mode with the configured encoder, or the one named, and print the means."""
+    encoder, name = None, None
+    if any(mode != "bm25" for mode in modes):
+        encoder, name = _encoder(settings, other)
     with progress() as meter:
         report = evaluate_retrieval(
             dataset, modes, encoder, settings.home, retriever_settings(settings), on_progress=meter
         )
+    report["encoder_name"] = name
     if as_json:
         return emit(report)
     rows = [
         (mode, *(f"{scores[metric]:.4f}" for metric in RETRIEVAL_METRICS), scores["n"])
         for mode, scores in report["modes"].items()
     ]
-    show(f"{report['dataset']}: {report['entries']:,} entries")
+    cut = f", {report['truncated']:,} cut at the encoder's limit" if report["truncated"] else ""
+    show(f"{report['dataset']}: {report['entries']:,} entries{cut}" + (f"; encoder {name}" if name else ""))
     return show_table(("mode", *RETRIEVAL_METRICS, "n"), rows)
+
+
+def _encoder(settings: Settings, name: str | None) -> tuple[Encoder, str]:
+    if name is not None:
+        return build_named_encoder(settings, name)
+    return build_encoder(settings), encoder_name(settings.encoder)

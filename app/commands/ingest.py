@@ -65,6 +65,7 @@ def _report_json(settings: Settings, name: str, report: IngestReport) -> dict[st
         "documents": len(collection.documents()),
         "chunks": collection.count(),
         "tokens": report.tokens,
+        "truncated": report.truncated,
         "seconds": round(report.elapsed_s, 3),
     }
 
@@ -76,4 +77,5 @@ def _print(name: str, report: IngestReport) -> None:
             show(f"{file.state}: {file.path}: {file.reason}{remedy}", "red" if remedy else "dim", wrap=False)
     states = ", ".join(f"{report.count(state):,} {state}" for state in _STATES if report.count(state))
     chunks = sum(file.chunks for file in report.files if file.state == "indexed")
-    show(f"Collection '{name}': {states}; {count(chunks, 'new chunk')} in {report.elapsed_s:.1f} s")
+    cut = f", {report.truncated:,} of them cut at encoder.max_tokens" if report.truncated else ""
+    show(f"Collection '{name}': {states}; {count(chunks, 'new chunk')}{cut} in {report.elapsed_s:.1f} s")

@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,9 @@ from indexer.encoder import Vectors
 from indexer.errors import ModelError
 from indexer.llm2vec.loading import DType, load_bidirectional, pick_device, pick_dtype
 from indexer.llm2vec.merge import kept_layers, merge_adapters
-from indexer.llm2vec.pooling import POOLINGS, Pooling, pool
-from indexer.llm2vec.tokens import TokenizedText, count_tokens, load_tokenizer, tokenize
+from indexer.llm2vec.pooling import Pooling, pool
+from indexer.llm2vec.published import frame_of, named_pooling, read_published, stack
+from indexer.llm2vec.tokens import BARE, Frame, TokenizedText, count_tokens, load_tokenizer, tokenize
 from indexer.llm2vec.weights import weights_hash
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 ENCODING_VERSION = "1"  # raise when the same weights and settings begin to give other vectors
 TOKENIZE_AT_ONCE = 2048
+_OLD_NAMES = {"last_token": "eos", "bos_token": "bos"}  # of poolings, in fingerprints
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,9 @@ class EncoderSettings:
     query_instruction: str = ""
     max_tokens: int = 512
     batch_tokens: int = 4096  # padding included; how much work one step takes, without effect on the vectors
+    dim: int | None = None  # keep that many of the leading numbers (Kusupati et al. 2022, arXiv:2205.13147)
+    pool_instruction: bool = False
+    frame: Frame = BARE
 
 
 class LLM2VecEncoder:
@@ -45,8 +50,11 @@ class LLM2VecEncoder:
         self._model = model
         self._tokenizer = tokenizer
         self._settings = settings
-        self._dim = int(model.config.hidden_size)
+        self._dim = settings.dim or int(model.config.hidden_size)
         self._fingerprint = _fingerprint(settings, weights, self._dim)
+        self._around = tokenizer.num_special_tokens_to_add(False)
+        if settings.frame != BARE:
+            self._around += sum(count_tokens(tokenizer, [settings.frame.before, settings.frame.after]))
 
     @property
     def fingerprint(self) -> str:
@@ -63,6 +71,11 @@ class LLM2VecEncoder:
         """Instruction to give with queries; passages are encoded without one."""
         return self._settings.query_instruction
 
+    @property
+    def max_tokens(self) -> int:
+        """Most tokens of a text, as `count_tokens` counts them, that reach the model; the rest is cut."""
+        return self._settings.max_tokens - self._around
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, without special tokens."""
         return count_tokens(self._tokenizer, texts)
@@ -78,7 +91,7 @@ class LLM2VecEncoder:
         Raises:
             ModelError: a text is empty or only whitespace, or the model gives numbers that are not finite.
         """
-        _refuse_blank(texts)
+        check_not_blank(texts)
         vectors = np.empty((len(texts), self._dim), dtype=np.float32)
         tokenized = self._tokenize(texts, instruction)
         done = 0
@@ -87,13 +100,15 @@ class LLM2VecEncoder:
             done += len(rows)
             if on_progress:
                 on_progress(done)
-        return _unit(vectors)
+        return unit_rows(vectors)
 
     def _tokenize(self, texts: Sequence[str], instruction: str) -> list[TokenizedText]:
         tokenized: list[TokenizedText] = []
         for start in range(0, len(texts), TOKENIZE_AT_ONCE):  # bounds what the tokenizer holds beside the ids
             part = texts[start : start + TOKENIZE_AT_ONCE]
-            tokenized += tokenize(self._tokenizer, part, instruction, self._settings.max_tokens)
+            tokenized += tokenize(self._tokenizer, part, instruction, self._settings.max_tokens, self._settings.frame)
+        if self._settings.pool_instruction:
+            tokenized = [replace(text, own=len(text.ids)) for text in tokenized]
         cut = sum(text.truncated for text in tokenized)
         if cut:
             limit = self._settings.max_tokens
@@ -106,40 +121,55 @@ class LLM2VecEncoder:
         ids, seen, own = pad_right(batch, self._model.device)
         with torch.inference_mode():
             states = self._model(input_ids=ids, attention_mask=seen).last_hidden_state  # (B, T, D)
-            pooled: Vectors = pool(states, own, self._settings.pooling).cpu().numpy()
-        return pooled
+            pooled: Vectors = pool(states, own, self._settings.pooling, seen).cpu().numpy()
+        return pooled[:, : self._dim]
 
 
 def load_encoder(
-    model_dir: Path,
-    adapter: Path | None,
+    model: str | Path,
+    adapter: str | Path | Sequence[str | Path] | None,
     *,
-    pooling: Pooling = "mean",
+    pooling: str = "auto",
     query_instruction: str = "",
     max_tokens: int = 512,
+    dim: int | None = None,
     dtype: DType = "auto",
     device: str = "auto",
     batch_tokens: int = 4096,
 ) -> LLM2VecEncoder:
-    """Load a decoder, fold the adapter into it, and make it an encoder.
+    """Load a decoder, fold adapters into it in the order given, and make it an encoder.
+
+    `model` and `adapter` are folders or names on the Hugging Face hub. A `model` that is itself an adapter (as the
+    published MNTP ones are) brings the base that it names. The pooling `auto` is what the adapters' folders say, else
+    mean; what else they say (llm2vec_config.json, chat marks of the base) is followed. `dim` keeps that many leading
+    numbers of each vector, which is made a unit again.
 
     Raises:
         ModelError: a folder is missing or damaged, or a setting names something that does not exist.
     """
-    if pooling not in POOLINGS:
-        raise ModelError(f"There is no pooling {pooling!r}.", f"Set encoder.pooling to one of {', '.join(POOLINGS)}.")
+    adapters = [adapter] if isinstance(adapter, str | Path) else list(adapter or ())
+    model_dir, folders = stack(model, adapters)
+    published = read_published(folders)
+    chosen = (published.pooling or "mean") if pooling == "auto" else named_pooling(pooling)
     tokenizer = load_tokenizer(model_dir)
-    adapters = [adapter] if adapter else []
-    layers = kept_layers(adapters)
-    model = merge_adapters(load_bidirectional(model_dir, layers=layers), adapters)
+    layers = kept_layers(folders)
+    decoder = merge_adapters(load_bidirectional(model_dir, layers=layers), folders)
+    _check_dim(dim, decoder.config.hidden_size)
     place = pick_device(device)
-    model = model.to(device=place, dtype=pick_dtype(dtype, place)).requires_grad_(False)
-    weights = "+".join([weights_hash(model_dir), *(_adapter_hash(folder) for folder in adapters)])
+    decoder = decoder.to(device=place, dtype=pick_dtype(dtype, place)).requires_grad_(False)
+    weights = "+".join([weights_hash(model_dir), *(_adapter_hash(folder) for folder in folders)])
     if layers is not None:
         weights += f"/{layers}"
-    return LLM2VecEncoder(
-        model, tokenizer, EncoderSettings(pooling, query_instruction, max_tokens, batch_tokens), weights
+    frame = frame_of(decoder.config.model_type, published.base_name, chosen)
+    settings = EncoderSettings(
+        chosen, query_instruction, max_tokens, batch_tokens, dim, published.pool_instruction, frame
     )
+    return LLM2VecEncoder(decoder, tokenizer, settings, weights)
+
+
+def _check_dim(dim: int | None, hidden: int) -> None:
+    if dim is not None and not 1 <= dim <= hidden:
+        raise ModelError(f"The model's vectors hold {hidden} numbers, not {dim}.", "Lower encoder.dim.")
 
 
 def batches_by_length(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
@@ -174,13 +204,23 @@ def pad_right(
     return ids.to(device), mask, own.to(device)
 
 
-def _refuse_blank(texts: Sequence[str]) -> None:
+def check_not_blank(texts: Sequence[str]) -> None:
+    """Refuse a text without words by its number.
+
+    Raises:
+        ModelError: a text is empty or only whitespace.
+    """
     for index, text in enumerate(texts):
         if not text.strip():
             raise ModelError(f"Text {index} of {len(texts)} is empty and has no meaning to encode.", "Leave it out.")
 
 
-def _unit(vectors: Vectors) -> Vectors:
+def unit_rows(vectors: Vectors) -> Vectors:
+    """Make each row a unit.
+
+    Raises:
+        ModelError: a number is not finite.
+    """
     if not np.isfinite(vectors).all():
         raise ModelError("The model gave numbers that are not finite.", "Set encoder.dtype to float32.")
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -191,12 +231,17 @@ def _unit(vectors: Vectors) -> Vectors:
 def _fingerprint(settings: EncoderSettings, weights: str, dim: int) -> str:
     facts = {
         "weights": weights,
-        "pooling": settings.pooling,
+        "pooling": _OLD_NAMES.get(settings.pooling, settings.pooling),
         "instruction": settings.query_instruction,
         "max_tokens": settings.max_tokens,
         "dim": dim,
         "version": ENCODING_VERSION,
     }
+    # Named only where they depart from what was once the only way, so that collections built then stay valid.
+    if settings.frame != BARE:
+        facts["frame"] = [settings.frame.before, settings.frame.after]
+    if settings.pool_instruction:
+        facts["pool_instruction"] = True
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 

@@ -18,6 +18,11 @@ def load_bidirectional(model_dir: Path, *, layers: int | None = None, attention_
     """Load a decoder without its language-model head, in fp32, every token attending to every other.
 
     `layers` keeps that many from the bottom, final norm included: an encoder needs fewer than a generator.
+    Code that lies in the folder or is named by its config (auto_map) is never run.
+
+    A sliding window that every layer shares (Mistral 7B v0.1) is taken off: the official llm2vec attends fully there.
+    Where only some layers slide (Gemma 2 and 3, Qwen), it stays, reaching as far forward as back: those layers have
+    never related distant tokens, some with a rotary base for short distances, and the others see everything.
 
     Raises:
         ModelError: the folder is no model, of a kind transformers does not know, or has fewer layers.
@@ -27,11 +32,18 @@ def load_bidirectional(model_dir: Path, *, layers: int | None = None, attention_
 
     try:
         with quiet_transformers():
-            config = AutoConfig.from_pretrained(model_dir, local_files_only=True, attention_dropout=attention_dropout)
+            # Left unsaid, trust_remote_code would ask on the terminal and wait.
+            config = AutoConfig.from_pretrained(
+                model_dir, local_files_only=True, trust_remote_code=False, attention_dropout=attention_dropout
+            )
+            _check_decoder(config, model_dir)
+            _attend_fully(config)
             if layers is not None:
                 _keep_layers(config, layers, model_dir)
-            model = AutoModel.from_pretrained(model_dir, config=config, dtype=torch.float32, local_files_only=True)
-    except (OSError, ValueError) as error:
+            model = AutoModel.from_pretrained(
+                model_dir, config=config, dtype=torch.float32, local_files_only=True, trust_remote_code=False
+            )
+    except (OSError, ValueError, KeyError) as error:
         raise ModelError(
             f"Cannot load the model in {model_dir}: {error}", "Name a folder that transformers loads."
         ) from error
@@ -39,6 +51,23 @@ def load_bidirectional(model_dir: Path, *, layers: int | None = None, attention_
     model.config.is_causal = False
     model.config.use_cache = False
     return model.eval()
+
+
+def _check_decoder(config: Any, model_dir: Path) -> None:
+    if getattr(config, "hidden_size", None) is None or getattr(config, "num_hidden_layers", None) is None:
+        raise ModelError(
+            f"{model_dir} holds a {config.model_type} model, which is no plain text decoder.",
+            "Name a decoder such as Llama, Mistral, Qwen or Gemma; of a multimodal model, its text part.",
+        )
+
+
+def _attend_fully(config: Any) -> None:
+    kinds = getattr(config, "layer_types", None)
+    if kinds is None:
+        if getattr(config, "sliding_window", None) is not None:
+            config.sliding_window = None
+    elif set(kinds) == {"sliding_attention"}:
+        config.layer_types = ["full_attention"] * len(kinds)
 
 
 def _keep_layers(config: Any, layers: int, model_dir: Path) -> None:

@@ -10,7 +10,7 @@ from indexer.errors import ModelError
 if TYPE_CHECKING:
     import torch
 
-_CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+ADAPTER_CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 ENCODER_CONFIG = "llm2vec_config.json"  # beside an adapter: what an encoder must know and PEFT does not
 _PREFIX, _DOWN, _UP = "base_model.model.", ".lora_A.weight", ".lora_B.weight"
 # What a config may say without making the merged weights anything but W + alpha / r * B A.
@@ -30,7 +30,7 @@ def merge_adapters(model: Any, adapters: Sequence[Path]) -> Any:
     """
     is_causal = model.config.is_causal
     for adapter in adapters:
-        config = _read_object(adapter, _CONFIG)
+        config = read_object(adapter, ADAPTER_CONFIG)
         try:
             model = _add(model, adapter, config) if _is_plain(adapter, config) else _merge_with_peft(model, adapter)
         except (OSError, ValueError, RuntimeError, LookupError, AttributeError) as error:
@@ -53,7 +53,7 @@ def kept_layers(adapters: Sequence[Path]) -> int | None:
     for adapter in adapters:
         if not (adapter / ENCODER_CONFIG).is_file():
             continue
-        layers = _read_object(adapter, ENCODER_CONFIG).get("layers")
+        layers = read_object(adapter, ENCODER_CONFIG).get("layers")
         if layers is not None:
             wanted[adapter] = layers
     if len(set(wanted.values())) > 1 or not all(type(layers) is int for layers in wanted.values()):
@@ -70,7 +70,12 @@ def write_encoder_config(adapter: Path, layers: int | None) -> None:
         (adapter / ENCODER_CONFIG).write_text(json.dumps({"layers": layers}) + "\n", encoding="utf-8")
 
 
-def _read_object(adapter: Path, file: str) -> Mapping[str, Any]:
+def read_object(adapter: Path, file: str) -> Mapping[str, Any]:
+    """Read a JSON object that lies in an adapter's folder.
+
+    Raises:
+        ModelError: it is missing or damaged.
+    """
     try:
         config = json.loads((adapter / file).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

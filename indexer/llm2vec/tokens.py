@@ -21,6 +21,21 @@ class TokenizedText:
     truncated: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What stands around every text: a chat template's marks, or the end mark of `eos_token` pooling.
+
+    `before` comes even before the instruction and is not pooled; `after` follows the text, which then loses its
+    trailing white space, and is pooled with it. Both as the official llm2vec does.
+    """
+
+    before: str = ""
+    after: str = ""
+
+
+BARE = Frame()
+
+
 def load_tokenizer(model_dir: Path) -> Tokenizer:
     """Load tokenizer.json with truncation and padding switched off.
 
@@ -58,32 +73,42 @@ def well_formed(texts: Sequence[str]) -> list[str]:
     ]
 
 
-def tokenize(tokenizer: Tokenizer, texts: Sequence[str], instruction: str, max_tokens: int) -> list[TokenizedText]:
-    """Tokenise each text behind the instruction, as the official llm2vec does: joined by one space, cut at the end.
+def tokenize(
+    tokenizer: Tokenizer, texts: Sequence[str], instruction: str, max_tokens: int, frame: Frame = BARE
+) -> list[TokenizedText]:
+    """Tokenise each text behind the instruction, as the official llm2vec does: joined by one space.
+
+    A text that is too long loses its end; what `frame` puts after it stays.
 
     Raises:
-        ModelError: the instruction alone fills `max_tokens`, or a text has no tokens.
+        ModelError: instruction and frame alone fill `max_tokens`, or a text has no tokens.
     """
     texts = well_formed(texts)
+    tail = len(tokenizer.encode(frame.after, add_special_tokens=False)) if frame.after else 0
+    if frame.after:
+        texts = [text.rstrip() + frame.after for text in texts]
     alone = [e.ids for e in tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
-    if instruction or tokenizer.num_special_tokens_to_add(False):
-        lead = f"{well_formed([instruction.strip()])[0]} " if instruction else ""
+    lead = frame.before + (f"{well_formed([instruction.strip()])[0]} " if instruction else "")
+    if lead or tokenizer.num_special_tokens_to_add(False):
         whole = [e.ids for e in tokenizer.encode_batch_fast([lead + text for text in texts], add_special_tokens=True)]
     else:
         whole = alone
-    return [_cut(index, ids, len(own), max_tokens) for index, (ids, own) in enumerate(zip(whole, alone, strict=True))]
+    pairs = zip(whole, alone, strict=True)
+    return [_cut(index, ids, len(own), tail, max_tokens) for index, (ids, own) in enumerate(pairs)]
 
 
-def _cut(index: int, ids: list[int], own: int, max_tokens: int) -> TokenizedText:
+def _cut(index: int, ids: list[int], own: int, tail: int, max_tokens: int) -> TokenizedText:
     # Byte-pair merges across the joining space can make the whole shorter than its parts.
     own = min(own, len(ids))
     lead = len(ids) - own
     if not own:
         raise ModelError(f"Text {index} has no tokens.", "Leave out empty texts.")
-    if lead >= max_tokens:
+    if lead + tail >= max_tokens:
         raise ModelError(
-            f"The instruction takes {lead} tokens and leaves no room for the text in {max_tokens}.",
+            f"The instruction takes {lead + tail} tokens and leaves no room for the text in {max_tokens}.",
             "Shorten encoder.query_instruction or raise encoder.max_tokens.",
         )
-    kept = ids[:max_tokens]
-    return TokenizedText(tuple(kept), len(kept) - lead, len(kept) < len(ids))
+    if len(ids) <= max_tokens:
+        return TokenizedText(tuple(ids), own, False)
+    kept = ids[: max_tokens - tail] + ids[len(ids) - tail :]
+    return TokenizedText(tuple(kept), len(kept) - lead, True)

@@ -22,6 +22,7 @@ class WordEncoder:
     fingerprint: str = "words-1"
     dim: int = 16
     query_instruction: str = ""
+    max_tokens: int = 512
     encoded: list[str] = field(default_factory=list)
 
     def encode(

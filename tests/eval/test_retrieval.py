@@ -48,6 +48,7 @@ class TopicEncoder:
         self.fingerprint = fingerprint
         self.dim = len(TOPICS)
         self.query_instruction = ""
+        self.max_tokens = 512
         self.encoded: list[str] = []
         self.asked: list[tuple[list[str], str]] = []  # with an instruction
 
@@ -168,12 +169,13 @@ def test_an_entry_found_through_several_chunks_counts_once(folder: Path, home: P
 
 
 def test_texts_beyond_the_encoders_limit_are_counted(folder: Path, home: Path) -> None:
-    def truncated(encoder: TopicEncoder | None, max_tokens: int | None) -> object:
-        return evaluate_retrieval(folder, ["bm25"], encoder, home, max_tokens=max_tokens)["truncated"]
+    def truncated(encoder: TopicEncoder | None, max_tokens: int) -> object:
+        if encoder:
+            encoder.max_tokens = max_tokens
+        return evaluate_retrieval(folder, ["bm25"], encoder, home)["truncated"]
 
     assert truncated(TopicEncoder(), 5) == 1  # nine words; the others have five with their title, five and two
     assert truncated(TopicEncoder(), 9) == 0
-    assert truncated(TopicEncoder(), None) is None
     assert truncated(None, 5) is None
 
 

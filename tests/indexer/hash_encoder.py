@@ -22,6 +22,7 @@ class HashEncoder:
 
     def __init__(self, fingerprint: str = "hash-1", dim: int = 32, poison: str = "", pause_s: float = 0.0) -> None:
         self.fingerprint, self.dim, self.query_instruction = fingerprint, dim, ""
+        self.max_tokens = 512
         self.poison, self.pause_s = poison, pause_s
         self.encoded = 0
 

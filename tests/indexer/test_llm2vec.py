@@ -54,14 +54,14 @@ def naive_vector(model_dir: Path, text: str, instruction: str, pooling: str) -> 
         weights = np.arange(1, len(own) + 1)
         vector = (own * weights[:, None]).sum(axis=0) / weights.sum()
     else:
-        vector = own[-1] if pooling == "eos" else states[0].double().numpy()
+        vector = own[-1] if pooling == "last_token" else states[0].double().numpy()
     return vector / np.linalg.norm(vector)
 
 
-@pytest.mark.parametrize("pooling", ["mean", "weighted_mean", "eos", "bos"])
+@pytest.mark.parametrize("pooling", ["mean", "weighted_mean", "last_token", "bos_token"])
 @pytest.mark.parametrize("instruction", ["", INSTRUCTION])
 def test_vectors_equal_a_naive_implementation(model_dir: Path, pooling: str, instruction: str) -> None:
-    encoder = load_encoder(model_dir, None, dtype="float32", max_tokens=128, pooling=pooling)  # type: ignore[arg-type]
+    encoder = load_encoder(model_dir, None, dtype="float32", max_tokens=128, pooling=pooling)
     vectors = encoder.encode(TEXTS, instruction)
     expected = np.stack([naive_vector(model_dir, text, instruction, pooling) for text in TEXTS])
     assert (vectors * expected).sum(axis=1).min() >= 0.99999

@@ -22,8 +22,8 @@ def test_pooling_by_hand() -> None:
     own = torch.tensor([[False, True, True, False], [True, True, True, True]])
     np.testing.assert_allclose(pool(states, own, "mean"), [[2, 4], [3.75, 4]])
     np.testing.assert_allclose(pool(states, own, "weighted_mean")[0], [(1 + 2 * 3) / 3, (2 + 2 * 6) / 3])
-    np.testing.assert_allclose(pool(states, own, "eos"), [[3, 6], [2, 4]])
-    np.testing.assert_allclose(pool(states, own, "bos"), [[9, 9], [1, 0]])
+    np.testing.assert_allclose(pool(states, own, "last_token"), [[3, 6], [2, 4]])
+    np.testing.assert_allclose(pool(states, own, "bos_token"), [[9, 9], [1, 0]])
 
 
 @given(st.lists(st.integers(1, 600), max_size=60), st.integers(1, 2000))

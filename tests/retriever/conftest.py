@@ -23,6 +23,7 @@ class WordEncoder:
         self.fingerprint = fingerprint
         self.dim = DIM
         self.query_instruction = "find"
+        self.max_tokens = 512
         self.calls: list[tuple[tuple[str, ...], str]] = []
 
     def encode(
