@@ -43,7 +43,8 @@ def run_mine(settings: Settings, options: MineOptions, as_json: bool) -> None:
     wanted = MiningSettings(options.negatives, options.candidates, options.margin)
     with progress() as meter:
         corpus, lexical, rows = _material(settings, options, pairs, meter)
-        judge = _judge(options.cross_encoder) if options.cross_encoder else None
+    judge = _judge(options.cross_encoder) if options.cross_encoder else None
+    with progress() as meter:  # anew: the time left goes by the pace of this part alone
         mined = mine(
             pairs, corpus, lexical, rows, wanted, judge, lambda done: meter("looking for negatives", done, len(pairs))
         )

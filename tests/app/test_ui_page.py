@@ -30,7 +30,7 @@ QUOTE = "The lantern stands 41 metres above high water."
 class Encoder:
     """Unit vectors that mean nothing: nothing here searches."""
 
-    fingerprint, dim, query_instruction = "fake", 4, ""
+    fingerprint, dim, max_tokens, query_instruction = "fake", 4, 512, ""
 
     def encode(self, texts: list[str], instruction: str = "", on_progress: object = None) -> Vectors:
         return np.full((len(texts), 4), 0.5, dtype=np.float32)

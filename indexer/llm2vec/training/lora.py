@@ -53,7 +53,8 @@ def save_adapter(model: Any, folder: Path) -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     state = {
-        name: value.detach().to(torch.bfloat16).contiguous() for name, value in get_peft_model_state_dict(model).items()
+        name: value.detach().to(torch.bfloat16).contiguous()
+        for name, value in get_peft_model_state_dict(model, save_embedding_layers=False).items()
     }
     model.peft_config["default"].inference_mode = True
     model.peft_config["default"].save_pretrained(folder)
