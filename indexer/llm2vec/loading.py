@@ -1,6 +1,6 @@
 """From folders of weights to a bidirectional model in memory."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,13 +25,15 @@ def load_bidirectional(model_dir: Path, *, layers: int | None = None, attention_
     never related distant tokens, some with a rotary base for short distances, and the others see everything.
 
     Raises:
-        ModelError: the folder is no model, of a kind transformers does not know, or has fewer layers.
+        ModelError: the folder is no model, of a kind transformers does not know, lacks weights, or has fewer layers.
     """
     import torch
+    from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModel
 
     try:
-        with quiet_transformers():
+        with quiet_transformers(warnings=False):  # a table of weights that an encoder has no use for
             # Left unsaid, trust_remote_code would ask on the terminal and wait.
             config = AutoConfig.from_pretrained(
                 model_dir, local_files_only=True, trust_remote_code=False, attention_dropout=attention_dropout
@@ -40,13 +42,20 @@ def load_bidirectional(model_dir: Path, *, layers: int | None = None, attention_
             _attend_fully(config)
             if layers is not None:
                 _keep_layers(config, layers, model_dir)
-            model = AutoModel.from_pretrained(
-                model_dir, config=config, dtype=torch.float32, local_files_only=True, trust_remote_code=False
+            model, report = AutoModel.from_pretrained(
+                model_dir,
+                config=config,
+                dtype=torch.float32,
+                local_files_only=True,
+                trust_remote_code=False,
+                ignore_mismatched_sizes=True,  # reported below with the missing ones
+                output_loading_info=True,
             )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, StrictDataclassError) as error:
         raise ModelError(
             f"Cannot load the model in {model_dir}: {error}", "Name a folder that transformers loads."
         ) from error
+    _check_weights(report, model_dir)
     # The whole switch of LLM2Vec in transformers 5. It must be set here: from_pretrained would drop it.
     model.config.is_causal = False
     model.config.use_cache = False
@@ -58,6 +67,18 @@ def _check_decoder(config: Any, model_dir: Path) -> None:
         raise ModelError(
             f"{model_dir} holds a {config.model_type} model, which is no plain text decoder.",
             "Name a decoder such as Llama, Mistral, Qwen or Gemma; of a multimodal model, its text part.",
+        )
+
+
+def _check_weights(report: Mapping[str, Any], model_dir: Path) -> None:
+    # Transformers would fill the gaps with random numbers and go on.
+    lost = sorted({*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])})
+    if lost:
+        more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
+        raise ModelError(
+            f"The weights in {model_dir} do not fit its config.json: {', '.join(lost[:3])}{more} are missing or of "
+            "another size.",
+            "Fetch the model's folder again, whole.",
         )
 
 
@@ -109,14 +130,17 @@ def _cpu_has_bfloat16() -> bool:
 
 
 @contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Silence the loader's progress bars, which would mix with the CLI's own output."""
+def quiet_transformers(*, warnings: bool = True) -> Iterator[None]:
+    """Silence the loader's progress bars, which would mix with the CLI's own output; without `warnings` those too."""
     from transformers.utils import logging as transformers_logging
 
-    was_on = transformers_logging.is_progress_bar_enabled()
+    was_on, verbosity = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
     transformers_logging.disable_progress_bar()
+    if not warnings:
+        transformers_logging.set_verbosity_error()
     try:
         yield
     finally:
+        transformers_logging.set_verbosity(verbosity)
         if was_on:
             transformers_logging.enable_progress_bar()

@@ -1,6 +1,7 @@
 """Folds adapters into the weights they were trained beside, so that serving costs no more than the base model."""
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     import torch
 
 ADAPTER_CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+_OLD_WEIGHTS = "adapter_model.bin"  # read by PEFT
 ENCODER_CONFIG = "llm2vec_config.json"  # beside an adapter: what an encoder must know and PEFT does not
 _PREFIX, _DOWN, _UP = "base_model.model.", ".lora_A.weight", ".lora_B.weight"
 # What a config may say without making the merged weights anything but W + alpha / r * B A.
@@ -31,9 +33,11 @@ def merge_adapters(model: Any, adapters: Sequence[Path]) -> Any:
     is_causal = model.config.is_causal
     for adapter in adapters:
         config = read_object(adapter, ADAPTER_CONFIG)
+        if not any((adapter / name).is_file() for name in (_WEIGHTS, _OLD_WEIGHTS)):
+            raise ModelError(f"{adapter} is no adapter: it holds no {_WEIGHTS}.", "Fetch the adapter again, whole.")
         try:
             model = _add(model, adapter, config) if _is_plain(adapter, config) else _merge_with_peft(model, adapter)
-        except (OSError, ValueError, RuntimeError, LookupError, AttributeError) as error:
+        except (OSError, ValueError, TypeError, RuntimeError, LookupError, ArithmeticError, AttributeError) as error:
             raise ModelError(
                 f"The adapter in {adapter} does not fit the model: {error}",
                 "Name an adapter that was trained on this model.",
@@ -132,4 +136,9 @@ def _product(name: str, up: "torch.Tensor", down: "torch.Tensor") -> "torch.Tens
 def _merge_with_peft(model: Any, adapter: Path) -> Any:
     from peft import PeftModel
 
-    return PeftModel.from_pretrained(model, adapter).merge_and_unload(safe_merge=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "Found missing adapter keys")  # and half an adapter is none
+        try:
+            return PeftModel.from_pretrained(model, adapter).merge_and_unload(safe_merge=True)
+        except UserWarning as error:
+            raise ValueError(str(error)) from error

@@ -5,7 +5,6 @@ supervised adapter, each with adapter_config.json, adapter_model.safetensors, an
 names code that is never run here) and an llm2vec_config.json.
 """
 
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from indexer.llm2vec.merge import ADAPTER_CONFIG, ENCODER_CONFIG, read_object
 from indexer.llm2vec.pooling import POOLINGS, SHORT_NAMES, Pooling
 from indexer.llm2vec.tokens import BARE, Frame
 
+MODEL_CONFIG = "config.json"
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _HUB_FILES = ("*.json", "*.safetensors", "*.model", "pytorch_model*.bin", "adapter_model.bin")  # and no *.py
 
@@ -115,18 +115,22 @@ def read_published(adapters: Sequence[Path]) -> Published:
     base_name = ""
     for adapter in adapters:
         if (adapter / ENCODER_CONFIG).is_file():
-            said |= read_object(adapter, ENCODER_CONFIG)
-        base_name = _base_name(adapter) or base_name
-    pooling = named_pooling(str(said["pooling_mode"])) if "pooling_mode" in said else None
+            said |= _read_encoder_config(adapter)
+        if (adapter / MODEL_CONFIG).is_file():
+            base_name = str(read_object(adapter, MODEL_CONFIG).get("_name_or_path") or base_name)
+    pooling = named_pooling(said["pooling_mode"]) if "pooling_mode" in said else None
     return Published(pooling, said.get("skip_instruction") is False, base_name)
 
 
-def _base_name(adapter: Path) -> str:
-    try:
-        config: Mapping[str, Any] = json.loads((adapter / "config.json").read_text(encoding="utf-8"))
-        return str(config.get("_name_or_path", ""))
-    except (OSError, ValueError, AttributeError):
-        return ""
+def _read_encoder_config(adapter: Path) -> Mapping[str, Any]:
+    said = read_object(adapter, ENCODER_CONFIG)
+    name = said.get("pooling_mode", "mean")
+    if SHORT_NAMES.get(str(name), name) not in POOLINGS:
+        raise ModelError(
+            f"{adapter / ENCODER_CONFIG} names a pooling that does not exist: {name!r}.",
+            f"Correct its pooling_mode to one of {', '.join(POOLINGS)}.",
+        )
+    return said
 
 
 def named_pooling(name: str) -> Pooling:

@@ -37,8 +37,8 @@ def make_decoder(folder: Path, family: str, *, start: bool = False, **changed: A
     kind, settings = _settings()[family]
     shape = {"vocab_size": VOCABULARY, "hidden_size": HIDDEN, "intermediate_size": 48, "num_hidden_layers": 2}
     shape |= {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 1024}
-    # Far from uniform attention, so that wrong attention shows.
-    config = getattr(transformers, f"{kind}Config")(**shape, initializer_range=0.2, **settings | changed)
+    # The range makes attention far from uniform, so that wrong attention shows.
+    config = getattr(transformers, f"{kind}Config")(**{**shape, "initializer_range": 0.2, **settings, **changed})
     torch.manual_seed(0)
     class_name = f"{kind.removesuffix('Text')}ForCausalLM"
     getattr(transformers, class_name)(config).save_pretrained(folder)
