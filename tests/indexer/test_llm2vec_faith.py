@@ -129,32 +129,31 @@ def with_code(folder: Path, mark: Path, model_type: str) -> Path:
 
 
 @pytest.fixture
-def nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    def asked(*_: object) -> str:
-        raise AssertionError("the terminal was asked")
+def questions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the terminal was asked; an error in the answer would be swallowed on the way."""
+    asked: list[str] = []
+    monkeypatch.setattr("builtins.input", lambda question="": asked.append(question) or "n")
+    return asked
 
-    monkeypatch.setattr("builtins.input", asked)
 
-
-@pytest.mark.usefixtures("nobody_answers")
-def test_code_in_the_folder_is_never_run_nor_asked_about(tmp_path: Path, decoder: Decoder) -> None:
+def test_code_in_the_folder_is_neither_run_nor_asked_about(
+    tmp_path: Path, decoder: Decoder, questions: list[str]
+) -> None:
     folder = with_code(make_decoder(tmp_path / "model", "llama"), tmp_path / "mark", "llama")
     vectors = load_encoder(folder, None, dtype="float32").encode(TEXTS)
     expected = load_encoder(decoder("llama"), None, dtype="float32").encode(TEXTS)
     np.testing.assert_array_equal(vectors, expected)  # the stock class it is
     assert type(load_bidirectional(folder)).__module__.startswith("transformers.models.llama.")
-    assert not (tmp_path / "mark").exists()
+    assert not (tmp_path / "mark").exists() and questions == []
 
 
-@pytest.mark.usefixtures("nobody_answers")
-def test_a_kind_that_only_its_own_code_knows_is_refused(tmp_path: Path) -> None:
+def test_a_kind_that_only_its_own_code_knows_is_refused(tmp_path: Path, questions: list[str]) -> None:
     folder = with_code(make_decoder(tmp_path / "model", "llama"), tmp_path / "mark", "homemade")
     with pytest.raises(ModelError, match="model"):
         load_encoder(folder, None)
-    assert not (tmp_path / "mark").exists()
+    assert not (tmp_path / "mark").exists() and questions == []
 
 
-@pytest.mark.usefixtures("nobody_answers")
 def test_the_mark_would_be_left(tmp_path: Path) -> None:
     """That the two tests above can fail: with trust, transformers does import the code."""
     from transformers import AutoConfig
