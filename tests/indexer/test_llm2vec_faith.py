@@ -113,7 +113,9 @@ def test_a_window_of_some_layers_reaches_as_far_forward_as_back(decoder: Decoder
 CODE = """
 from pathlib import Path
 Path({mark!r}).write_text("imported")
-from transformers import LlamaConfig as Config, LlamaModel as Model
+from transformers import LlamaConfig, LlamaModel
+class Config(LlamaConfig): pass  # a class of its own: transformers marks the one it takes from here
+class Model(LlamaModel): pass
 """
 
 
