@@ -57,8 +57,8 @@ class EncoderSection(Section):
     device: str = "auto"
     """auto (a GPU if there is one), cpu, cuda or cuda:1."""
 
-    batch_tokens: int = Field(default=4096, ge=64)
-    """Tokens of one batch: more fills a GPU better and takes more memory."""
+    batch_tokens: int = Field(default=0, ge=0)
+    """Tokens of one batch: more fills a GPU better and takes more memory; 0 chooses by the device."""
 
 
 class RetrieverSection(Section):

@@ -150,7 +150,9 @@ def _merged(model_dir: Path, adapter: Path | None) -> Any:
     from indexer.llm2vec.merge import merge_adapters
 
     try:
-        model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32, local_files_only=True)
+        model = AutoModelForCausalLM.from_pretrained(
+            model_dir, dtype=torch.float32, local_files_only=True, trust_remote_code=False
+        )
     except (OSError, ValueError, RuntimeError) as error:
         raise ModelError(
             f"Cannot load the embedded reader from {model_dir}: {error}",

@@ -12,7 +12,8 @@ import numpy as np
 
 from indexer.encoder import Vectors
 from indexer.errors import ModelError
-from indexer.llm2vec.encoder import batches_by_length, check_not_blank, unit_rows
+from indexer.llm2vec.batches import batches_by_length, pick_batch_tokens
+from indexer.llm2vec.encoder import check_not_blank, unit_rows
 from indexer.llm2vec.loading import DType, pick_device, pick_dtype, quiet_transformers
 from indexer.llm2vec.tokens import count_tokens, load_tokenizer, well_formed
 from indexer.llm2vec.weights import weights_hash
@@ -36,9 +37,7 @@ class SentenceTransformer:
 
     query_instruction = ""
 
-    def __init__(
-        self, folder: Path, *, dtype: DType = "float32", device: str = "auto", batch_tokens: int = 4096
-    ) -> None:
+    def __init__(self, folder: Path, *, dtype: DType = "float32", device: str = "auto", batch_tokens: int = 0) -> None:
         self.name = _model_name(folder)
         self._hash = weights_hash(folder)
         self._pooling = _pooling_of(folder)
@@ -49,7 +48,7 @@ class SentenceTransformer:
         self._tokenizer: Tokenizer = load_tokenizer(folder)
         self._counter = load_tokenizer(folder)
         self._tokenizer.enable_truncation(self._limit)
-        self._batch_tokens = batch_tokens
+        self._batch_tokens = batch_tokens or pick_batch_tokens(self._device)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -43,9 +43,7 @@ GradCache = Annotated[
     bool, typer.Option("--grad-cache", help="Large batches in little memory, for a third more time a step.")
 ]
 Temperature = Annotated[float | None, typer.Option(min=0.001, help="Of the softmax.", show_default="by stage")]
-Teacher = Annotated[
-    str | None, typer.Option(metavar="DIR|PACKAGE", help="A sentence-transformers model with mean pooling.")
-]
+Teacher = Annotated[str | None, typer.Option(metavar="DIR|PACKAGE", help="A sentence-transformers model.")]
 
 
 @training.command()

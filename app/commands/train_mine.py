@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
+from app.commands.train_run import teacher_folder
 from app.display import Meter, progress, show
 from app.door import emit
 from app.settings import Settings
@@ -15,8 +16,8 @@ from indexer.errors import DatasetError
 from indexer.llm2vec.training.mine import Judge, MiningSettings, Rows, Search, mine
 from indexer.llm2vec.training.pairs import Pair, read_pairs, write_pairs
 from indexer.llm2vec.training.postings import Postings
-from indexer.llm2vec.training.teacher import Teacher, teacher_dir
 from indexer.llm2vec.training.texts import distinct
+from indexer.sentence_transformer import SentenceTransformer
 from indexer.store.text import embed_text
 
 Encode = Callable[[Sequence[str], bool], Vectors]  # texts, and whether they are what is searched with
@@ -90,8 +91,8 @@ def _search(collection: Collection, keys: Sequence[int]) -> Search:
 
 def _encode(settings: Settings, teacher: str | None, meter: Meter) -> Encode:
     if teacher:
-        model = Teacher(teacher_dir(teacher))
-        return lambda texts, asks: model.encode(texts).numpy()
+        model = SentenceTransformer(teacher_folder(teacher), dtype="auto")
+        return lambda texts, asks: model.encode(texts)
     encoder = build_encoder(settings)
 
     def encode(texts: Sequence[str], asks: bool) -> Vectors:

@@ -21,9 +21,9 @@ from indexer.llm2vec.training.pairs import cap_sources, read_pairs
 from indexer.llm2vec.training.run import Progress, Report
 from indexer.llm2vec.training.settings import ContrastiveSettings, MntpSettings, RunSettings, SimcseSettings
 from indexer.llm2vec.training.simcse import train_simcse
-from indexer.llm2vec.training.teacher import teacher_dir
 from indexer.llm2vec.training.texts import Texts, distinct, read_documents, read_texts
 from indexer.llm2vec.weights import BASE_MODEL
+from indexer.sentence_transformer import find_sentence_transformer
 from indexer.store.text import embed_text
 
 PASSES, LEAST_STEPS, MOST_STEPS = 3, 10, 1000  # a thousand steps a stage is what was published
@@ -118,7 +118,7 @@ def run_contrastive(
         temperature=options.temperature,
         hard_negatives=options.hard_negatives,
         distill_weight=options.distill_weight,
-        teacher_dir=teacher_dir(options.teacher) if options.teacher else None,
+        teacher_dir=teacher_folder(options.teacher) if options.teacher else None,
         teacher_name=Path(options.teacher).name if options.teacher else None,
     )
     run = ContrastiveSettings(**_shared(settings, common, "default"), **own, pairs=options.pairs, caps=caps)
@@ -127,6 +127,17 @@ def run_contrastive(
     with progress() as meter:
         figures = _training(lambda report: train_contrastive(run, _command(context), report), meter, run.max_steps)
     _tell("contrastive", common.out, figures, (), as_json)
+
+
+def teacher_folder(name: str) -> Path:
+    """Find a sentence-transformers model by its folder or by the installed package that holds it."""
+    folder = find_sentence_transformer(name)
+    if folder is None:
+        raise ConfigError(
+            f"There is no sentence-transformers model {name}.",
+            "Name its folder, or install the package that holds it into .venv first.",
+        )
+    return folder
 
 
 def _ended(run: Run, common: Common, count: int, batch: int) -> Run:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,8 @@ import numpy as np
 
 from indexer.encoder import Vectors
 from indexer.errors import ModelError
+from indexer.llm2vec.batches import batches_by_length, pad_right, pick_batch_tokens
+from indexer.llm2vec.fused import fuse
 from indexer.llm2vec.loading import DType, load_bidirectional, pick_device, pick_dtype
 from indexer.llm2vec.merge import kept_layers, merge_adapters
 from indexer.llm2vec.pooling import Pooling, pool
@@ -27,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 ENCODING_VERSION = "1"  # raise when the same weights and settings begin to give other vectors
 TOKENIZE_AT_ONCE = 2048
+Forward = Callable[["torch.Tensor", "torch.Tensor | None"], "torch.Tensor"]  # ids and mask (B, T) to states (B, T, D)
 _OLD_NAMES = {"last_token": "eos", "bos_token": "bos"}  # of poolings, in fingerprints
 
 
@@ -37,17 +41,28 @@ class EncoderSettings:
     pooling: Pooling = "mean"
     query_instruction: str = ""
     max_tokens: int = 512
-    batch_tokens: int = 4096  # padding included; how much work one step takes, without effect on the vectors
+    batch_tokens: int = 1024  # padding included; how much work one step takes, without effect on the vectors
     dim: int | None = None  # keep that many of the leading numbers (Kusupati et al. 2022, arXiv:2205.13147)
     pool_instruction: bool = False
     frame: Frame = BARE
 
 
 class LLM2VecEncoder:
-    """An Encoder over a bidirectional decoder. Immutable after construction, so threads may share it."""
+    """An Encoder over a bidirectional decoder. Immutable after construction, so threads may share it.
 
-    def __init__(self, model: Any, tokenizer: "Tokenizer", settings: EncoderSettings, weights: str) -> None:
-        self._model = model
+    `model` is that decoder, in fp32, as `load_bidirectional` gives it; it computes in `dtype` afterwards.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: "Tokenizer",
+        settings: EncoderSettings,
+        weights: str,
+        dtype: "torch.dtype | None" = None,
+    ) -> None:
+        self._device = model.device
+        self._states = _forward(model, dtype or model.dtype)
         self._tokenizer = tokenizer
         self._settings = settings
         self._dim = settings.dim or int(model.config.hidden_size)
@@ -93,34 +108,45 @@ class LLM2VecEncoder:
         """
         check_not_blank(texts)
         vectors = np.empty((len(texts), self._dim), dtype=np.float32)
-        tokenized = self._tokenize(texts, instruction)
-        done = 0
-        for rows in batches_by_length([len(text.ids) for text in tokenized], self._settings.batch_tokens):
-            vectors[rows] = self._encode_batch([tokenized[row] for row in rows])
-            done += len(rows)
-            if on_progress:
-                on_progress(done)
-        return unit_rows(vectors)
-
-    def _tokenize(self, texts: Sequence[str], instruction: str) -> list[TokenizedText]:
-        tokenized: list[TokenizedText] = []
-        for start in range(0, len(texts), TOKENIZE_AT_ONCE):  # bounds what the tokenizer holds beside the ids
-            part = texts[start : start + TOKENIZE_AT_ONCE]
-            tokenized += tokenize(self._tokenizer, part, instruction, self._settings.max_tokens, self._settings.frame)
-        if self._settings.pool_instruction:
-            tokenized = [replace(text, own=len(text.ids)) for text in tokenized]
-        cut = sum(text.truncated for text in tokenized)
+        start = done = cut = 0
+        for tokenized in self._tokenize_ahead(texts, instruction):
+            for rows in batches_by_length([len(text.ids) for text in tokenized], self._settings.batch_tokens):
+                vectors[[start + row for row in rows]] = self._encode_batch([tokenized[row] for row in rows])
+                done += len(rows)
+                if on_progress:
+                    on_progress(done)
+            cut += sum(text.truncated for text in tokenized)
+            start += len(tokenized)
         if cut:
             limit = self._settings.max_tokens
             logger.warning("%d of %d texts are longer than %d tokens and were cut", cut, len(texts), limit)
+        return unit_rows(vectors)
+
+    def _tokenize_ahead(self, texts: Sequence[str], instruction: str) -> Iterator[list[TokenizedText]]:
+        """Tokenise some thousands of texts at a time, the next of them while the model is at work on these."""
+        with ThreadPoolExecutor(1, thread_name_prefix="tokenize") as worker:
+            ready: Future[list[TokenizedText]] | None = None
+            for start in range(0, len(texts), TOKENIZE_AT_ONCE):
+                coming = worker.submit(self._tokenize, texts[start : start + TOKENIZE_AT_ONCE], instruction)
+                if ready is not None:
+                    yield ready.result()
+                ready = coming
+            if ready is not None:
+                yield ready.result()
+
+    def _tokenize(self, texts: Sequence[str], instruction: str) -> list[TokenizedText]:
+        settings = self._settings
+        tokenized = tokenize(self._tokenizer, texts, instruction, settings.max_tokens, settings.frame)
+        if settings.pool_instruction:
+            return [replace(text, own=len(text.ids)) for text in tokenized]
         return tokenized
 
     def _encode_batch(self, batch: Sequence[TokenizedText]) -> Vectors:
         import torch
 
-        ids, seen, own = pad_right(batch, self._model.device)
+        ids, seen, own = pad_right(batch, self._device)
         with torch.inference_mode():
-            states = self._model(input_ids=ids, attention_mask=seen).last_hidden_state  # (B, T, D)
+            states = self._states(ids, seen)
             pooled: Vectors = pool(states, own, self._settings.pooling, seen).cpu().numpy()
         return pooled[:, : self._dim]
 
@@ -135,14 +161,14 @@ def load_encoder(
     dim: int | None = None,
     dtype: DType = "auto",
     device: str = "auto",
-    batch_tokens: int = 4096,
+    batch_tokens: int = 0,
 ) -> LLM2VecEncoder:
     """Load a decoder, fold adapters into it in the order given, and make it an encoder.
 
     `model` and `adapter` are folders or names on the Hugging Face hub. A `model` that is itself an adapter (as the
     published MNTP ones are) brings the base that it names. The pooling `auto` is what the adapters' folders say, else
     mean; what else they say (llm2vec_config.json, chat marks of the base) is followed. `dim` keeps that many leading
-    numbers of each vector, which is made a unit again.
+    numbers of each vector, which is made a unit again. `batch_tokens` of 0 chooses what suits the device.
 
     Raises:
         ModelError: a folder is missing or damaged, or a setting names something that does not exist.
@@ -156,52 +182,35 @@ def load_encoder(
     decoder = merge_adapters(load_bidirectional(model_dir, layers=layers), folders)
     _check_dim(dim, decoder.config.hidden_size)
     place = pick_device(device)
-    decoder = decoder.to(device=place, dtype=pick_dtype(dtype, place)).requires_grad_(False)
+    decoder = decoder.to(place).requires_grad_(False)
     weights = "+".join([weights_hash(model_dir), *(_adapter_hash(folder) for folder in folders)])
     if layers is not None:
         weights += f"/{layers}"
     frame = frame_of(decoder.config.model_type, published.base_name, chosen)
     settings = EncoderSettings(
-        chosen, query_instruction, max_tokens, batch_tokens, dim, published.pool_instruction, frame
+        chosen,
+        query_instruction,
+        max_tokens,
+        batch_tokens or pick_batch_tokens(place),
+        dim,
+        published.pool_instruction,
+        frame,
     )
-    return LLM2VecEncoder(decoder, tokenizer, settings, weights)
+    return LLM2VecEncoder(decoder, tokenizer, settings, weights, pick_dtype(dtype, place))
+
+
+def _forward(model: Any, dtype: "torch.dtype") -> Forward:
+    """The fused pass on a processor where the model allows it, else the stock one."""
+    fused = fuse(model, dtype) if model.device.type == "cpu" else None
+    if fused is not None:
+        return fused
+    model = model.to(dtype)
+    return lambda ids, seen: model(input_ids=ids, attention_mask=seen).last_hidden_state
 
 
 def _check_dim(dim: int | None, hidden: int) -> None:
     if dim is not None and not 1 <= dim <= hidden:
         raise ModelError(f"The model's vectors hold {hidden} numbers, not {dim}.", "Lower encoder.dim.")
-
-
-def batches_by_length(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Group row numbers, longest first, so that rows times longest row stays within `batch_tokens`.
-
-    Neighbours in length share a batch, so little is padded; the longest first shows a lack of memory at once.
-    """
-    order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
-    start = 0
-    while start < len(order):
-        size = max(1, batch_tokens // max(1, lengths[order[start]]))
-        yield order[start : start + size]
-        start += size
-
-
-def pad_right(
-    batch: Sequence[TokenizedText], device: "torch.device"
-) -> tuple["torch.Tensor", "torch.Tensor | None", "torch.Tensor"]:
-    """Pad to one length: ids (B, T), which positions attention sees or None for all, which belong to the text."""
-    import torch
-
-    length = max(len(text.ids) for text in batch)
-    ids = torch.zeros((len(batch), length), dtype=torch.long)
-    seen = torch.zeros((len(batch), length), dtype=torch.bool)
-    own = torch.zeros((len(batch), length), dtype=torch.bool)
-    for row, text in enumerate(batch):
-        ids[row, : len(text.ids)] = torch.tensor(text.ids)
-        seen[row, : len(text.ids)] = True
-        own[row, len(text.ids) - text.own : len(text.ids)] = True
-    # Without a mask, attention takes its faster path.
-    mask = None if bool(seen.all()) else seen.to(device)
-    return ids.to(device), mask, own.to(device)
 
 
 def check_not_blank(texts: Sequence[str]) -> None:

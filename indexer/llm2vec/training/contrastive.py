@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from indexer.encoder import Vectors
+from indexer.encoder import Encoder, Vectors
 from indexer.errors import DatasetError
 from indexer.llm2vec.training.dev import dev_figures
 from indexer.llm2vec.training.loss import info_nce, list_kl, relation_kl, usable_negatives
@@ -24,7 +24,7 @@ from indexer.llm2vec.training.pairs import (
 from indexer.llm2vec.training.run import Figures, Report, train
 from indexer.llm2vec.training.settings import ContrastiveSettings
 from indexer.llm2vec.training.student import Losses, Student
-from indexer.llm2vec.training.teacher import Teacher
+from indexer.sentence_transformer import SentenceTransformer
 
 
 def train_contrastive(settings: ContrastiveSettings, command: str = "", report: Report | None = None) -> Figures:
@@ -39,7 +39,7 @@ def _prepare(settings: ContrastiveSettings) -> "Contrastive":
         raise DatasetError(
             f"{settings.pairs} has too few pairs to contrast: {len(given)}, and no source with two.", "Give more pairs."
         )
-    teacher = Teacher(settings.teacher_dir) if settings.teacher_dir else None
+    teacher = SentenceTransformer(settings.teacher_dir, dtype="auto") if settings.teacher_dir else None
     return Contrastive(settings, tuple(given), tuple(pairs), tuple(dev), teacher)
 
 
@@ -51,7 +51,7 @@ class Contrastive:
     given: tuple[Pair, ...]
     learned: tuple[Pair, ...]
     held_out: tuple[Pair, ...]
-    teacher: Teacher | None
+    teacher: Encoder | None
     name: str = "contrastive"
 
     def data(self) -> Figures:
@@ -70,7 +70,7 @@ class Contrastive:
         vectors: dict[str, Vectors] = {}
         if self.teacher:
             anchors = {name: [pair.anchor for pair in group] for name, group in groups.items()}
-            vectors = {name: self.teacher.encode(texts).numpy() for name, texts in anchors.items()}
+            vectors = {name: self.teacher.encode(texts) for name, texts in anchors.items()}
         settings = self.settings
         plan = batches(
             groups,
@@ -88,7 +88,7 @@ class Contrastive:
         anchors = [pair.anchor for pair in batch]
         candidates = [pair.positive for pair in batch] + [text for pair in batch for text in pair.negatives]
         texts, size = anchors + candidates, len(batch)
-        known = self.teacher.encode(texts) if self.teacher else None
+        known = torch.from_numpy(self.teacher.encode(texts)) if self.teacher else None
         scores = known[:size] @ known[size:].t() if known is not None else None
         usable = usable_negatives(anchors, candidates, scores, self.settings.false_negative_share)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from indexer.errors import DatasetError, ModelError
-from indexer.llm2vec.encoder import batches_by_length, pad_right
+from indexer.llm2vec.batches import batches_by_length, pad_right
 from indexer.llm2vec.tokens import TokenizedText, load_tokenizer
 from indexer.llm2vec.training.masking import NO_TARGET, Masked, Masking, Tokens, cut, mask, mask_id
 from indexer.llm2vec.training.pairs import row_batches
@@ -67,7 +67,7 @@ def load_head(model_dir: Path) -> Head:
     from safetensors import safe_open
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(model_dir, local_files_only=True)
+    config = AutoConfig.from_pretrained(model_dir, local_files_only=True, trust_remote_code=False)
     cap = getattr(config, "final_logit_softcapping", None)
     if config.tie_word_embeddings:
         return Head(None, cap)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from indexer.errors import ModelError
-from indexer.llm2vec.encoder import batches_by_length, pad_right
+from indexer.llm2vec.batches import batches_by_length, pad_right
 from indexer.llm2vec.loading import load_bidirectional, pick_device, pick_dtype
 from indexer.llm2vec.pooling import Pooling, pool
 from indexer.llm2vec.tokens import load_tokenizer, tokenize
