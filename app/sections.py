@@ -73,7 +73,7 @@ class RetrieverSection(Section):
     fusion: Literal["convex", "rrf"] = "convex"
     """How bm25 and dense are joined: by weighted scores, or by ranks alone."""
 
-    dense_weight: float = Field(default=0.3, ge=0, le=1)
+    dense_weight: float = Field(default=0.25, ge=0, le=1)
     """Share of the dense score in the convex fusion; the rest is bm25's."""
 
     rrf_k: float = Field(default=60, gt=0)

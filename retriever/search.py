@@ -26,7 +26,7 @@ class RetrieverSettings:
     """How to search. The default of `dense_weight` was measured: see docs/decisions.md."""
 
     fusion: Literal["convex", "rrf"] = "convex"
-    dense_weight: float = 0.3  # of the convex combination, 0..1
+    dense_weight: float = 0.25  # of the convex combination, 0..1
     rrf_k: float = 60
     candidates: int = 100  # how many each of the two retrievers gives to the fusion
     rerank_candidates: int = 30  # how many the reranker reads
