@@ -21,6 +21,7 @@ FIRST_TOKENS = 4  # distinct first tokens tried in each of them
 STARTS = 6  # start positions scored to the end in each of them
 FIRST_LOOK = 10  # tokens after which most starts are out of the race
 WINDOW = 32  # the longest span, in tokens
+LOGITS_AT_ONCE = 64  # positions; each costs a row as long as the vocabulary
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,15 +162,20 @@ def _walk(
     width = max(len(run) for run in runs)
     tokens = torch.tensor([[*run, *([end] * (width - len(run)))] for run in runs])  # (N, L)
     hidden = _continue(model, prefix, rows, tokens)  # (N, L, D)
-    log_p: list[list[float]] = []
-    log_end: list[list[float]] = []
-    for n, run in enumerate(runs):  # one by one: N times L times V numbers would be hundreds of megabytes
-        logs = model.lm_head(hidden[n, : len(run)]).float().log_softmax(-1)  # (l, V)
-        own = logs[torch.arange(len(run) - 1), tokens[n, 1 : len(run)]].cumsum(0).tolist()
-        first = float(prefix.log_first[rows[n], run[0]])
-        log_p.append([first, *(first + more for more in own)])
-        log_end.append(logs[:, end].tolist())
-    return log_p, log_end
+    lengths = [len(run) for run in runs]
+    flat = torch.cat([hidden[n, :length] for n, length in enumerate(lengths)])  # (S, D)
+    following = torch.tensor([token for run in runs for token in (*run[1:], end)])  # (S,)
+    own, ends = [], []
+    # In parts: all S times V numbers would be hundreds of megabytes, and each part reads the whole head.
+    for states, after in zip(torch.split(flat, LOGITS_AT_ONCE), torch.split(following, LOGITS_AT_ONCE), strict=True):
+        logs = model.lm_head(states).float().log_softmax(-1)  # (s, V)
+        own.append(logs.gather(1, after[:, None])[:, 0])
+        ends.append(logs[:, end])
+    log_p = []
+    for n, steps in enumerate(torch.split(torch.cat(own), lengths)):
+        first = float(prefix.log_first[rows[n], runs[n][0]])
+        log_p.append([first, *(first + more for more in steps[:-1].cumsum(0).tolist())])
+    return log_p, [part.tolist() for part in torch.split(torch.cat(ends), lengths)]
 
 
 def _best_end(reading: Reading, row: int, start: int, log_p: Sequence[float], log_end: Sequence[float]) -> Span | None:

@@ -4,12 +4,9 @@ import json
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from indexer.errors import ModelError
-
-if TYPE_CHECKING:
-    import torch
 
 ADAPTER_CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _OLD_WEIGHTS = "adapter_model.bin"  # read by PEFT
@@ -119,18 +116,12 @@ def _add(model: Any, adapter: Path, config: Mapping[str, Any]) -> Any:
     with torch.no_grad():
         for name in sorted(names):
             weight = model.get_parameter(name.removeprefix(_PREFIX) + ".weight")
-            change = _product(name, weights[name + _UP], weights[name + _DOWN])
+            up, down = weights[name + _UP].float(), weights[name + _DOWN].float()  # (out, r), (r, in)
+            if not (up.isfinite().all() and down.isfinite().all()):
+                raise ValueError(f"{name} holds numbers that are none (NaN or infinite)")
             # Not in place: the weights are pages of their file, and changing those copies them one by one.
-            weight.data = weight.add(change, alpha=scale)
+            weight.data = torch.addmm(weight, up, down, alpha=scale)
     return model
-
-
-def _product(name: str, up: "torch.Tensor", down: "torch.Tensor") -> "torch.Tensor":
-    """B A of one module, (out, in)."""
-    change = up.float() @ down.float()
-    if not change.isfinite().all():
-        raise ValueError(f"{name} holds numbers that are none (NaN or infinite)")
-    return change
 
 
 def _merge_with_peft(model: Any, adapter: Path) -> Any:
