@@ -1,4 +1,4 @@
-"""`footnote train`: what each command takes. What it does is in train_run.py and mine.py, imported when it runs."""
+"""`footnote train`: what each command takes. What it does is in train_run.py and train_mine.py, imported on use."""
 
 from pathlib import Path
 from typing import Annotated

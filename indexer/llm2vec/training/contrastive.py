@@ -1,7 +1,7 @@
 """The contrastive stage: a bidirectional decoder learns that an anchor and its positive belong together."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 import torch
@@ -61,7 +61,7 @@ class Contrastive:
             "unit": "pairs",
             "sources": {name: len(group) for name, group in by_source(self.given).items()},
             "with_negatives": sum(bool(pair.negatives) for pair in self.given),
-            "sha256": fingerprint(self.given),
+            "sha256": fingerprint(map(astuple, self.given)),
         }
 
     def order(self) -> Iterator[list[Pair]]:

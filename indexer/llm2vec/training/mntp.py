@@ -13,11 +13,11 @@ from indexer.errors import DatasetError, ModelError
 from indexer.llm2vec.batches import batches_by_length, pad_right
 from indexer.llm2vec.tokens import TokenizedText, load_tokenizer
 from indexer.llm2vec.training.masking import NO_TARGET, Masked, Masking, Tokens, cut, mask, mask_id
-from indexer.llm2vec.training.pairs import row_batches
+from indexer.llm2vec.training.pairs import fingerprint, row_batches
 from indexer.llm2vec.training.run import Figures, Report, train
 from indexer.llm2vec.training.settings import MntpSettings
 from indexer.llm2vec.training.student import Student
-from indexer.llm2vec.training.texts import Texts, fingerprint
+from indexer.llm2vec.training.texts import Texts
 
 
 def train_mntp(settings: MntpSettings, data: Texts, command: str = "", report: Report | None = None) -> Figures:

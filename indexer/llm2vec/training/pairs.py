@@ -8,7 +8,7 @@ import math
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -146,11 +146,11 @@ def hold_out(pairs: Sequence[Pair], count: int, seed: int) -> tuple[list[Pair], 
     return train, dev
 
 
-def fingerprint(pairs: Iterable[Pair]) -> str:
-    """Hash of the pairs in their order."""
+def fingerprint(rows: Iterable[Any]) -> str:
+    """Hash of texts, or of pairs as tuples, in their order."""
     digest = hashlib.sha256()
-    for pair in pairs:
-        digest.update(json.dumps(astuple(pair)).encode())
+    for row in rows:
+        digest.update(json.dumps(row).encode())
     return digest.hexdigest()
 
 

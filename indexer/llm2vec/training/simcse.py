@@ -10,11 +10,11 @@ from torch import Tensor
 from indexer.errors import DatasetError
 from indexer.llm2vec.training.dev import dev_figures
 from indexer.llm2vec.training.loss import info_nce, usable_negatives
-from indexer.llm2vec.training.pairs import Pair, read_pairs, row_batches
+from indexer.llm2vec.training.pairs import Pair, fingerprint, read_pairs, row_batches
 from indexer.llm2vec.training.run import Figures, Report, train
 from indexer.llm2vec.training.settings import SimcseSettings
 from indexer.llm2vec.training.student import Losses, Student
-from indexer.llm2vec.training.texts import Texts, fingerprint
+from indexer.llm2vec.training.texts import Texts
 
 LEAST_WORDS = 8  # a held-out text is found by its other half, and a half of less says nothing
 

@@ -1,7 +1,5 @@
 """Texts to train on without any labels: from files, or from a JSONL of texts or pairs."""
 
-import hashlib
-import json
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -87,11 +85,3 @@ def _texts_of(path: Path, number: int, row: Any) -> list[str]:
 def distinct(texts: Iterable[str]) -> tuple[str, ...]:
     """Each text once, in order of first appearance; blank ones are none."""
     return tuple(dict.fromkeys(text for text in texts if text.strip()))
-
-
-def fingerprint(texts: Sequence[str]) -> str:
-    """Hash of the texts in their order."""
-    digest = hashlib.sha256()
-    for text in texts:
-        digest.update(json.dumps(text).encode())
-    return digest.hexdigest()
