@@ -115,6 +115,9 @@ def contrastive(
     cap: Annotated[list[str] | None, typer.Option(metavar="SOURCE=N", help="Most pairs of a source.")] = None,
     hard_negatives: Annotated[int | None, typer.Option(min=0, help="Of a pair's, a step.", show_default="1")] = None,
     distill_weight: Annotated[float | None, typer.Option(min=0, help="Of the teacher.", show_default="1")] = None,
+    neighbourhoods: Annotated[
+        int | None, typer.Option(min=1, help="Groups of similar anchors a step: 1 is the hardest.", show_default="4")
+    ] = None,
     start: Start = None,
     steps: Steps = None,
     minutes: Minutes = None,
@@ -135,7 +138,9 @@ def contrastive(
         from app.commands.train_run import PairOptions, common_options, run_contrastive
 
         common = common_options(context.params)
-        options = PairOptions(pairs, teacher, tuple(cap or ()), hard_negatives, distill_weight, temperature, grad_cache)
+        options = PairOptions(
+            pairs, teacher, tuple(cap or ()), hard_negatives, distill_weight, neighbourhoods, temperature, grad_cache
+        )
         run_contrastive(settings, common, options, context, as_json)
 
 

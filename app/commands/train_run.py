@@ -68,6 +68,7 @@ class PairOptions:
     caps: tuple[str, ...]
     hard_negatives: int | None
     distill_weight: float | None
+    neighbourhoods: int | None
     temperature: float | None
     grad_cache: bool
 
@@ -118,6 +119,7 @@ def run_contrastive(
         temperature=options.temperature,
         hard_negatives=options.hard_negatives,
         distill_weight=options.distill_weight,
+        neighbourhoods=options.neighbourhoods,
         teacher_dir=teacher_folder(options.teacher) if options.teacher else None,
         teacher_name=Path(options.teacher).name if options.teacher else None,
     )
