@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from app.commands.evaluation import evaluation
+from app.commands.options import Json, Mode, Name
 from app.commands.train import training
 from app.door import Invocation, opened
 
@@ -18,17 +20,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-evaluation = typer.Typer(help="Measure the search that is served.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(evaluation, name="eval")
 app.add_typer(training, name="train")
-
-
-class Mode(StrEnum):
-    """How to search."""
-
-    bm25 = "bm25"
-    dense = "dense"
-    hybrid = "hybrid"
 
 
 class Pooling(StrEnum):
@@ -43,8 +36,6 @@ class Pooling(StrEnum):
     bos = "bos"
 
 
-Name = Annotated[str, typer.Option("--collection", "-c", metavar="NAME", help="Which collection.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
 Context = typer.Context
 
 
@@ -203,33 +194,6 @@ def encode(
         changes = {"pooling": pooling and pooling.value, "dim": dim, "adapter": "none" if no_adapter else None}
         changed = {key: value for key, value in changes.items() if value is not None}
         run_encode(settings, changed, source, output, instruction, as_json)
-
-
-@evaluation.command("retrieval")
-def evaluate_retrieval(
-    context: Context,
-    dataset: Annotated[Path, typer.Option("--dataset", metavar="DIR", help="corpus.jsonl, queries.jsonl, qrels.tsv")],
-    modes: Annotated[str, typer.Option(metavar="MODE,...", help="Any of bm25, dense, hybrid.")] = "bm25,dense,hybrid",
-    encoder: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="A sentence-transformers folder or package, or an LLM2Vec adapter.",
-            show_default="the configured one",
-        ),
-    ] = None,
-    collection: Annotated[str, typer.Option("--collection", "-c", hidden=True)] = "default",
-    as_json: Json = False,
-) -> None:
-    """Measure nDCG@10, recall@100 and MRR@10 on a data set."""
-    names = [name.strip() for name in modes.split(",") if name.strip()]
-    wrong = [name for name in names if name not in Mode.__members__]
-    if wrong or not names:
-        raise typer.BadParameter(f"{wrong[0] if wrong else modes!r} is none of {', '.join(Mode)}", param_hint="--modes")
-    with opened(context, as_json) as settings:
-        from app.commands.evaluate import run_retrieval
-
-        run_retrieval(settings, dataset, names, encoder, as_json)
 
 
 @app.command()

@@ -48,7 +48,7 @@ def opened(context: typer.Context, as_json: bool = False) -> Iterator["Settings"
         if invocation.debug:
             traceback.print_exc()
         raise refused(error.message, error.remedy, as_json) from None
-    except typer.Exit:
+    except (typer.Exit, typer.BadParameter):
         raise
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from generator.prompt import Turn
 from indexer.errors import DatasetError
 
 CORPUS, QUERIES, QRELS = "corpus.jsonl", "queries.jsonl", "qrels.tsv"
@@ -35,18 +36,19 @@ class Case:
     relevant: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))  # corpus id -> grade
     answers: tuple[str, ...] = ()
     answerable: bool = True
-    turns: tuple[str, ...] = ()  # the questions before this one in the same conversation
+    turns: tuple[Turn, ...] = ()  # what came before in the same conversation; an unknown answer is empty
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A whole data set in memory. `sha256` is of the corpus alone: it names the index built from it."""
+    """A whole data set in memory. `corpus_sha256` names the index built from it, `sha256` is of all three files."""
 
     name: str
     folder: Path
     entries: tuple[Entry, ...]
     cases: tuple[Case, ...]
     corpus_sha256: str
+    sha256: str = ""
 
     @property
     def judged(self) -> tuple[Case, ...]:
@@ -68,9 +70,14 @@ def load_dataset(folder: Path) -> Dataset:
     cases = tuple(
         Case(c.id, c.question, MappingProxyType(grades.get(c.id, {})), c.answers, c.answerable, c.turns) for c in asked
     )
-    with corpus.open("rb") as stream:
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-    return Dataset(folder.resolve().name, folder, entries, cases, sha256)
+    hashes = [_sha256(folder / name) for name in (CORPUS, QUERIES, QRELS)]
+    whole = hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+    return Dataset(folder.resolve().name, folder, entries, cases, hashes[0], whole)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _entries(path: Path) -> Iterator[Entry]:
@@ -94,7 +101,7 @@ def _cases(path: Path) -> Iterator[Case]:
             question,
             answers=_strings(path, line, row, "answers"),
             answerable=answerable,
-            turns=_strings(path, line, row, "turns"),
+            turns=_turns(path, line, row),
         )
 
 
@@ -103,6 +110,23 @@ def _strings(path: Path, line: int, row: Mapping[str, Any], name: str) -> tuple[
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
         raise _malformed(path, line, f"{name} must be a list of strings")
     return tuple(values)
+
+
+def _turns(path: Path, line: int, row: Mapping[str, Any]) -> tuple[Turn, ...]:
+    turns = row.get("turns") or []
+    if not isinstance(turns, list):
+        raise _malformed(path, line, "turns must be a list")
+    told = []
+    for turn in turns:
+        question, answer = (turn, "") if isinstance(turn, str) else _asked(turn)
+        if not isinstance(question, str) or not question.strip() or not isinstance(answer, str):
+            raise _malformed(path, line, 'a turn must be a question or {"question", "answer"}')
+        told.append((question, answer))
+    return tuple(told)
+
+
+def _asked(turn: Any) -> tuple[Any, Any]:
+    return (turn.get("question"), turn.get("answer", "")) if isinstance(turn, dict) else (None, None)
 
 
 def _unique_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

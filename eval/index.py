@@ -19,6 +19,7 @@ from indexer.store.text import embed_text
 OnProgress = Callable[[str, int, int], None]  # "index", "questions" or the mode; done, total
 _ENTRIES_A_STEP = 64  # encoded together, then committed: what a kill can cost
 _WHOLE = "whole entries"
+_LONG_SHARE = 0.1  # of a data set's entries: more of them longer than two chunks, and they are documents
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,14 @@ def index_corpus(
             if on_progress:
                 on_progress("index", len(documents) - len(missing) + at + len(step), len(documents))
     return collection
+
+
+def chunking_for(dataset: Dataset, encoder: Encoder | None, served: ChunkSettings) -> ChunkSettings | None:
+    """None, for entries that are passages already, or the served chunking where many are whole documents."""
+    coder: Encoder = encoder or NoEncoder()
+    lengths = coder.count_tokens([entry.text for entry in dataset.entries])
+    long = sum(tokens > 2 * served.max_tokens for tokens in lengths)
+    return served if long > _LONG_SHARE * len(lengths) else None
 
 
 def _document(entry: Entry) -> Document | None:

@@ -1,6 +1,7 @@
 """How well the served retriever finds what is relevant."""
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -13,7 +14,9 @@ import numpy as np
 from eval.dataset import Case, Dataset, load_dataset
 from eval.index import OnProgress, index_corpus
 from eval.metrics import RETRIEVAL_METRICS, score_rankings
+from eval.run import Record, RunWriter, runs_folder, writing
 from eval.statistics import bootstrap_interval
+from generator.followup import self_contained
 from indexer.chunk import ChunkSettings
 from indexer.collection import Collection
 from indexer.encoder import Encoder, Vectors
@@ -23,6 +26,7 @@ from retriever.rerank import Reranker
 from retriever.search import MODES, Mode, Retriever, RetrieverSettings
 
 DEPTH = 100  # documents ranked for each question: recall@100 needs no more
+_RECORDS_A_COMMIT = 32  # what a kill costs
 _CHUNKS_A_DOCUMENT = 5  # so many chunks are fetched for each of them when the corpus is chunked
 
 
@@ -41,11 +45,13 @@ def evaluate_retrieval(
 
     `encoder` may be None when `modes` is bm25 alone: nothing is encoded then. The corpus is indexed once for each
     encoder and chunking, under `home`/eval. With a `reranker` every mode is reranked.
-    Texts that the encoder cuts are counted as "truncated".
+    Texts that the encoder cuts are counted as "truncated". Every ranking is stored in a run as it is made; after a
+    kill, the same call ranks what is missing.
 
     Returns:
-        {"dataset", "modes": {mode: {"ndcg@10", "recall@100", "mrr@10", "n", "ci95": {metric: [low, high]}, "p50_ms"}},
-        "entries", "indexed", "truncated", "encoder", "chunking", "settings"}
+        {"run", "dataset",
+        "modes": {mode: {"ndcg@10", "recall@100", "mrr@10", "n", "ci95": {metric: [low, high]}, "p50_ms"}}, "entries",
+        "indexed", "truncated", "encoder", "chunking", "settings"}
 
     Raises:
         ConfigError: a mode is unknown or needs an encoder that was not given.
@@ -55,27 +61,31 @@ def evaluate_retrieval(
     dataset = load_dataset(dataset_dir)
     settings = settings or RetrieverSettings()
     collection = index_corpus(dataset, home, encoder, chunking, on_progress)
-    if encoder is not None and any(mode != "bm25" for mode in modes):
-        questions = _EncodedQuestions(encoder, [case.question for case in dataset.judged], on_progress)
-        retriever = Retriever(collection, questions, settings, reranker)
-    else:
-        retriever = Retriever(collection, None, settings, reranker)
-    k = DEPTH * _CHUNKS_A_DOCUMENT if chunking else DEPTH
-    results = {}
-    for mode in modes:
-        rankings, latencies_ms = _rank(
-            retriever, dataset.judged, cast(Mode, mode), k, reranker is not None, on_progress
-        )
-        results[mode] = _summary(dataset, rankings) | {"p50_ms": round(median(latencies_ms), 2)}
+    identity = {
+        "kind": "retrieval",
+        "dataset": dataset.name,
+        "dataset_sha256": dataset.sha256,
+        "modes": list(modes),
+        "encoder": encoder.fingerprint if encoder else None,
+        "chunking": asdict(chunking) if chunking else None,
+        "settings": asdict(settings),
+        "reranked": reranker is not None,
+    }
+    with writing(runs_folder(home), identity, {}, dataset.judged) as run:
+        _rank_missing(run, collection, dataset, modes, encoder, settings, reranker, chunking, on_progress)
+        rankings = _rankings(run)
+        scores = {mode: _scores(dataset, rankings[mode]) for mode in modes}
+        latencies_ms = {mode: [r.timings_ms["search"] for r in run.records() if r.variant == mode] for mode in modes}
+        run.finish(scores)
+    results = {mode: _summary(scores[mode]) | {"p50_ms": round(median(latencies_ms[mode]), 2)} for mode in modes}
     return {
+        "run": run.path.stem,
         "dataset": dataset.name,
         "modes": results,
         "entries": len(dataset.entries),
         "indexed": len(collection.documents()),
         "truncated": _truncated(collection, encoder),
-        "encoder": encoder.fingerprint if encoder else None,
-        "chunking": asdict(chunking) if chunking else None,
-        "settings": asdict(settings),
+        **{name: identity[name] for name in ("encoder", "chunking", "settings")},
     }
 
 
@@ -126,26 +136,72 @@ def _check_modes(modes: Sequence[str], encoder: Encoder | None) -> None:
         raise ConfigError("No search mode was given to evaluate", f"Choose from: {', '.join(MODES)}.")
 
 
-def _rank(
-    retriever: Retriever, cases: Sequence[Case], mode: Mode, k: int, rerank: bool, on_progress: OnProgress | None
-) -> tuple[dict[str, list[str]], list[float]]:
-    """Entry ids for each question, best first, and how long each search took beside encoding the question."""
-    rankings: dict[str, list[str]] = {}
-    latencies_ms = []
-    for done, case in enumerate(cases, start=1):
-        timings_ms: dict[str, float] = {}
-        hits = retriever.search(case.question, k, mode, rerank, timings_ms)
-        latencies_ms.append(sum(spent for stage, spent in timings_ms.items() if stage != "encode"))
-        rankings[case.id] = list(dict.fromkeys(hit.source for hit in hits))[:DEPTH]
-        if on_progress:
-            on_progress(mode, done, len(cases))
-    return rankings, latencies_ms
+def _rank_missing(
+    run: RunWriter,
+    collection: Collection,
+    dataset: Dataset,
+    modes: Sequence[str],
+    encoder: Encoder | None,
+    settings: RetrieverSettings,
+    reranker: Reranker | None,
+    chunking: ChunkSettings | None,
+    on_progress: OnProgress | None,
+) -> None:
+    """Rank what the run does not hold yet."""
+    done = run.done()
+    todo = {
+        mode: [(place, case) for place, case in enumerate(dataset.judged) if (mode, case.id) not in done]
+        for mode in modes
+    }
+    asked = [searched_for(case) for mode, cases in todo.items() if mode != "bm25" for _, case in cases]
+    questions = _EncodedQuestions(encoder, asked, on_progress) if encoder is not None and asked else None
+    retriever = Retriever(collection, questions, settings, reranker)
+    k = DEPTH * _CHUNKS_A_DOCUMENT if chunking else DEPTH
+    for mode, cases in todo.items():
+        ranked: list[Record] = []
+        for place, case in cases:
+            ranked.append(_rank(retriever, case, place, cast(Mode, mode), k, reranker is not None))
+            if len(ranked) == _RECORDS_A_COMMIT:
+                run.add(*ranked)
+                ranked = []
+            if on_progress:
+                on_progress(mode, place + 1, len(dataset.judged))
+        run.add(*ranked)
 
 
-def _summary(dataset: Dataset, rankings: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    scores = score_rankings({case.id: case.relevant for case in dataset.judged}, rankings)
+def searched_for(case: Case) -> str:
+    """The question; one that follows others is made self-contained by rule first, as it is when no server writes."""
+    return self_contained(case.question, case.turns)
+
+
+def _rank(retriever: Retriever, case: Case, place: int, mode: Mode, k: int, rerank: bool) -> Record:
+    """Rank entries for one question, best first; the time is without encoding the question."""
+    timings_ms: dict[str, float] = {}
+    hits = retriever.search(searched_for(case), k, mode, rerank, timings_ms)
+    spent_ms = sum(spent for stage, spent in timings_ms.items() if stage != "encode")
+    best: dict[str, float] = {}
+    for hit in hits:
+        best.setdefault(hit.source, round(hit.score, 6))
+    ranking = [[source, score] for source, score in best.items()][:DEPTH]
+    return Record(case.id, place, mode, {"ranking": ranking}, timings_ms={"search": round(spent_ms, 3)})
+
+
+def _rankings(run: RunWriter) -> dict[str, dict[str, list[str]]]:
+    """mode -> case id -> entry ids, best first."""
+    rankings: dict[str, dict[str, list[str]]] = defaultdict(dict)
+    for record in run.records():
+        assert record.outcome is not None  # a search that fails ends the command
+        rankings[record.variant][record.case_id] = [source for source, _ in record.outcome["ranking"]]
+    return rankings
+
+
+def _scores(dataset: Dataset, rankings: Mapping[str, Sequence[str]]) -> Mapping[str, Mapping[str, float]]:
+    return score_rankings({case.id: case.relevant for case in dataset.judged}, rankings)
+
+
+def _summary(scores: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
     values = {metric: list(scores[metric].values()) for metric in RETRIEVAL_METRICS}
     means: dict[str, Any] = {metric: round(fmean(values[metric]), 6) for metric in RETRIEVAL_METRICS}
     intervals = {metric: [round(end, 4) for end in bootstrap_interval(values[metric])] for metric in RETRIEVAL_METRICS}
     assert all(math.isfinite(mean) for mean in means.values())
-    return means | {"n": len(dataset.judged), "ci95": intervals}
+    return means | {"n": len(values["ndcg@10"]), "ci95": intervals}

@@ -73,6 +73,17 @@ def without_markers(text: str) -> str:
     return _take_out(text)[0].strip()
 
 
+def footnoted_sentences(text: str) -> tuple[tuple[str, frozenset[int]], ...]:
+    """Each sentence of an answer without its markers, and the numbers of the footnotes that it carries."""
+    plain, marks = _take_out(text)
+    sentences = split_sentences(plain)
+    carried: dict[tuple[int, int], set[int]] = {span: set() for span in sentences}
+    for mark in marks:
+        if sentences:
+            carried[_closed(sentences, mark.at)].update(mark.numbers)
+    return tuple((plain[low:high], frozenset(numbers)) for (low, high), numbers in carried.items())
+
+
 def _take_out(text: str) -> tuple[str, list[_Mark]]:
     pieces: list[str] = []
     marks: list[_Mark] = []
@@ -97,10 +108,14 @@ def _numbers(listed: str) -> tuple[int, ...]:
 
 
 def _claim(plain: str, sentences: Sequence[tuple[int, int]], at: int) -> str:
+    low, high = _closed(sentences, at) if sentences else (0, 0)
+    return plain[low:high]
+
+
+def _closed(sentences: Sequence[tuple[int, int]], at: int) -> tuple[int, int]:
     """The sentence that a marker closes: the one it stands in, or behind."""
     before = [span for span in sentences if span[0] < at]
-    low, high = before[-1] if before else (sentences[0] if sentences else (0, 0))
-    return plain[low:high]
+    return before[-1] if before else sentences[0]
 
 
 def _support(claim: str, hits: Sequence[Hit], number: int, question: str) -> Support:

@@ -83,9 +83,10 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The finished answer. Always the last event."""
+    """The finished answer, and the prompt it was written from, if there was one. Always the last event."""
 
     answer: Answer
+    prompt: Prompt | None = None
 
 
 Event = Stage | Found | Token | Done
@@ -232,7 +233,7 @@ class Pipeline:
             " ".join(f"{stage}_ms={took}" for stage, took in run.timings_ms.items()),
         )
         logger.debug("query id=%s %r", run.id, answer.query)
-        return Done(replace(answer, timings_ms=MappingProxyType(run.timings_ms), model=self._model.name))
+        return Done(replace(answer, timings_ms=MappingProxyType(run.timings_ms), model=self._model.name), prompt)
 
 
 def _abstained(query: str, hits: tuple[Hit, ...]) -> Answer:

@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 
+from app.commands.options import Json
 from app.door import opened
 
 training = typer.Typer(
     help="Train the encoder on your own texts and pairs.", no_args_is_help=True, rich_markup_mode=None
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="The adapter; an unfinished run there goes on.")]
 Name = Annotated[str | None, typer.Option("--collection", "-c", metavar="NAME", help="The texts of a collection.")]
 Paths = Annotated[

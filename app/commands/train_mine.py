@@ -11,7 +11,7 @@ from app.door import emit
 from app.settings import Settings
 from app.wiring import build_encoder, open_collection
 from indexer.collection import Collection
-from indexer.encoder import Vectors
+from indexer.encoder import Encoder, Vectors
 from indexer.errors import DatasetError
 from indexer.llm2vec.training.mine import Judge, MiningSettings, Rows, Search, mine
 from indexer.llm2vec.training.pairs import Pair, read_pairs, write_pairs
@@ -66,10 +66,12 @@ def _material(
     """The corpus, its lexical search, and unit rows of everything."""
     encode = _encode(settings, options.teacher, meter)
     anchors = encode([pair.anchor for pair in pairs], True)
-    positives = encode([pair.positive for pair in pairs], False)
     if options.collection is None:
         corpus = list(distinct(text for pair in pairs for text in (pair.positive, *pair.negatives)))
-        return corpus, Postings(corpus).search, Rows(anchors, positives, encode(corpus, False))
+        rows, places = encode(corpus, False), {text: place for place, text in enumerate(corpus)}
+        positives = rows[[places[pair.positive] for pair in pairs]]
+        return corpus, Postings(corpus).search, Rows(anchors, positives, rows)
+    positives = encode([pair.positive for pair in pairs], False)
     collection = open_collection(settings, options.collection)
     texts = {key: embed_text(title, headings, text) for key, title, headings, text in collection.texts()}
     if not texts:
@@ -90,10 +92,9 @@ def _search(collection: Collection, keys: Sequence[int]) -> Search:
 
 
 def _encode(settings: Settings, teacher: str | None, meter: Meter) -> Encode:
-    if teacher:
-        model = SentenceTransformer(teacher_folder(teacher), dtype="auto")
-        return lambda texts, asks: model.encode(texts)
-    encoder = build_encoder(settings)
+    encoder: Encoder = (
+        SentenceTransformer(teacher_folder(teacher), dtype="auto") if teacher else build_encoder(settings)
+    )
 
     def encode(texts: Sequence[str], asks: bool) -> Vectors:
         instruction = encoder.query_instruction if asks else ""

@@ -41,7 +41,7 @@ def test_loads_and_joins(folder: Path) -> None:
     ]
     first, second = dataset.cases
     assert (first.question, dict(first.relevant)) == ("what is first?", {"d1": 2, "d2": 0})
-    assert (first.answers, first.answerable, first.turns) == (("first text",), True, ("hello?",))
+    assert (first.answers, first.answerable, first.turns) == (("first text",), True, (("hello?", ""),))
     assert (second.relevant, second.answers, second.answerable) == ({}, (), False)
     assert dataset.judged == (first,)
 

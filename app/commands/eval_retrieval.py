@@ -3,17 +3,26 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import typer
+
+from app.commands.eval_gate import Gate
 from app.display import progress, show, show_table
 from app.door import emit
 from app.settings import Settings
 from app.wiring import build_encoder, build_named_encoder, encoder_name, retriever_settings
 from eval.metrics import RETRIEVAL_METRICS
 from eval.retrieval import evaluate_retrieval
+from eval.run import load_run
 from indexer.encoder import Encoder
 
 
-def run_retrieval(settings: Settings, dataset: Path, modes: Sequence[str], other: str | None, as_json: bool) -> None:
-    """Evaluate each mode with the configured encoder, or the one named, and print the means."""
+def run_retrieval(
+    settings: Settings, dataset: Path, modes: Sequence[str], other: str | None, gate: Gate, as_json: bool
+) -> None:
+    """Evaluate each mode with the configured encoder, or the one named, and print the means.
+
+    Exit with 1 if the gate does not hold.
+    """
     encoder, name = None, None
     if any(mode != "bm25" for mode in modes):
         encoder, name = _encoder(settings, other)
@@ -23,14 +32,18 @@ def run_retrieval(settings: Settings, dataset: Path, modes: Sequence[str], other
         )
     report["encoder_name"] = name
     if as_json:
-        return emit(report)
-    rows = [
-        (mode, *(f"{scores[metric]:.4f}" for metric in RETRIEVAL_METRICS), scores["n"])
-        for mode, scores in report["modes"].items()
-    ]
-    cut = f", {report['truncated']:,} cut at the encoder's limit" if report["truncated"] else ""
-    show(f"{report['dataset']}: {report['entries']:,} entries{cut}" + (f"; encoder {name}" if name else ""))
-    return show_table(("mode", *RETRIEVAL_METRICS, "n"), rows)
+        emit(report)
+    else:
+        rows = [
+            (mode, *(f"{scores[metric]:.4f}" for metric in RETRIEVAL_METRICS), scores["n"])
+            for mode, scores in report["modes"].items()
+        ]
+        cut = f", {report['truncated']:,} cut at the encoder's limit" if report["truncated"] else ""
+        show(f"{report['dataset']}: {report['entries']:,} entries{cut}" + (f"; encoder {name}" if name else ""))
+        show_table(("mode", *RETRIEVAL_METRICS, "n"), rows)
+        show(f"Run: {report['run']}")
+    if gate.close(load_run(settings.home, report["run"])):
+        raise typer.Exit(1)
 
 
 def _encoder(settings: Settings, name: str | None) -> tuple[Encoder, str]:

@@ -1,0 +1,104 @@
+"""`eval answers`: the served pipeline, asked a data set's questions."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from app.commands.eval_gate import Gate
+from app.display import count, progress, show, show_table
+from app.door import emit
+from app.settings import Settings
+from app.wiring import (
+    build_chat_model,
+    build_encoder,
+    build_reranker,
+    chunk_settings,
+    encoder_name,
+    pipeline_settings,
+    retriever_settings,
+    uses_server,
+)
+from eval.answers import evaluate_answers
+from eval.dataset import load_dataset
+from eval.index import chunking_for, index_corpus
+from eval.summary import summarise
+from generator.pipeline import Pipeline
+from retriever.search import Retriever
+
+CONCURRENT_WITH_SERVER = 16
+
+
+def run_answers(
+    settings: Settings,
+    folder: Path,
+    limit: int | None,
+    seed: int,
+    concurrency: int | None,
+    gate: Gate,
+    as_json: bool,
+) -> None:
+    """Answer and score the questions, and print the means; exit with 1 if a case failed or the gate does not hold."""
+    dataset = load_dataset(folder)
+    with progress() as meter:
+        encoder = build_encoder(settings) if settings.retriever.mode != "bm25" else None
+        chunking = chunking_for(dataset, encoder, chunk_settings(settings))
+        collection = index_corpus(dataset, settings.home, encoder, chunking, meter)
+        reranker = build_reranker(settings) if settings.retriever.rerank else None
+        retriever = Retriever(collection, encoder, retriever_settings(settings), reranker)
+        model = build_chat_model(settings)
+        pipeline = Pipeline(retriever, model, collection, pipeline_settings(settings))
+        identity: dict[str, Any] = {
+            "model": model.name,
+            "encoder": encoder.fingerprint if encoder else None,
+            "encoder_name": encoder_name(settings.encoder) if encoder else None,
+            "chunking": asdict(chunking) if chunking else None,
+            "settings": _told(settings),
+        }
+        run = evaluate_answers(
+            pipeline,
+            dataset,
+            settings.home,
+            identity,
+            limit=limit,
+            seed=seed,
+            concurrency=concurrency or (CONCURRENT_WITH_SERVER if uses_server(settings) else 1),
+            on_progress=meter,
+        )
+    summary = summarise(run)
+    metrics, stages = summary["variants"].get("", {}), summary["latency_ms"].get("", {})
+    if as_json:
+        facts = {name: run.facts[name] for name in ("model", "encoder_name", "chunking", "settings", "versions")}
+        emit(
+            {
+                **{name: summary[name] for name in ("run", "dataset", "cases", "errors")},
+                "metrics": metrics,
+                "latency_ms": stages,
+                **facts,
+            }
+        )
+    else:
+        show(f"{run.id}: {count(summary['cases'], 'question')}, answered by {model.name}")
+        show_metrics(metrics)
+    if gate.close(run):
+        raise typer.Exit(1)
+
+
+def show_metrics(metrics: dict[str, Any]) -> None:
+    """Print means with their intervals and coverage."""
+    rows = [
+        (name, f"{m['mean']:.3f}", f"{m['ci95'][0]:.3f} to {m['ci95'][1]:.3f}", f"{m['n']} of {m['of']}", m["method"])
+        for name, m in metrics.items()
+    ]
+    show_table(("metric", "mean", "95% interval", "cases", "method"), rows)
+
+
+def _told(settings: Settings) -> dict[str, Any]:
+    """Every setting that can change an answer; no key, and no place on this disk."""
+    generator = settings.generator.model_dump(mode="json", exclude={"api_key"})
+    return {
+        "retriever": asdict(retriever_settings(settings)),
+        "pipeline": asdict(pipeline_settings(settings)),
+        "generator": generator,
+    }

@@ -1,0 +1,138 @@
+"""`footnote eval`: what each command takes. What it does is in eval_*.py, imported on use."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.commands.options import Json, Mode
+from app.door import opened
+
+evaluation = typer.Typer(
+    help="Measure the search and the answers that are served.", no_args_is_help=True, rich_markup_mode=None
+)
+
+Dataset = Annotated[Path, typer.Option("--dataset", metavar="DIR", help="corpus.jsonl, queries.jsonl, qrels.tsv")]
+Hidden = Annotated[str, typer.Option("--collection", "-c", hidden=True)]
+FailBelow = Annotated[
+    list[str] | None, typer.Option(metavar="METRIC=VALUE", help="Exit with 1 when a mean is below; MODE.METRIC too.")
+]
+NoWorseThan = Annotated[
+    str | None, typer.Option(metavar="RUN", help="Exit with 1 when a metric is significantly worse than in that run.")
+]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's name, its beginning or end, its file, or last.")]
+
+
+@evaluation.command()
+def retrieval(
+    context: typer.Context,
+    dataset: Dataset,
+    modes: Annotated[str, typer.Option(metavar="MODE,...", help="Any of bm25, dense, hybrid.")] = "bm25,dense,hybrid",
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="A sentence-transformers folder or package, or an LLM2Vec adapter.",
+            show_default="the configured one",
+        ),
+    ] = None,
+    fail_below: FailBelow = None,
+    no_worse_than: NoWorseThan = None,
+    collection: Hidden = "default",
+    as_json: Json = False,
+) -> None:
+    """Measure nDCG@10, recall@100 and MRR@10 on a data set."""
+    names = [name.strip() for name in modes.split(",") if name.strip()]
+    wrong = [name for name in names if name not in Mode.__members__]
+    if wrong or not names:
+        raise typer.BadParameter(f"{wrong[0] if wrong else modes!r} is none of {', '.join(Mode)}", param_hint="--modes")
+    with opened(context, as_json) as settings:
+        from app.commands.eval_gate import Gate
+        from app.commands.eval_retrieval import run_retrieval
+
+        gate = Gate.read(settings, fail_below or (), no_worse_than)
+        run_retrieval(settings, dataset, names, encoder, gate, as_json)
+
+
+@evaluation.command()
+def answers(
+    context: typer.Context,
+    dataset: Dataset,
+    limit: Annotated[int | None, typer.Option(min=1, help="So many questions, drawn under --seed.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Decides which questions.")] = 0,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, max=512, help="Questions at a time.", show_default="1, 16 with a server")
+    ] = None,
+    fail_below: FailBelow = None,
+    no_worse_than: NoWorseThan = None,
+    collection: Hidden = "default",
+    as_json: Json = False,
+) -> None:
+    """Answer a data set's questions as they would be answered to a user, and score the answers.
+
+    A run that was killed goes on when the same command is given again.
+    """
+    with opened(context, as_json) as settings:
+        from app.commands.eval_answers import run_answers
+        from app.commands.eval_gate import Gate
+
+        gate = Gate.read(settings, fail_below or (), no_worse_than)
+        run_answers(settings, dataset, limit, seed, concurrency, gate, as_json)
+
+
+@evaluation.command()
+def runs(context: typer.Context, collection: Hidden = "default", as_json: Json = False) -> None:
+    """List the runs."""
+    with opened(context, as_json) as settings:
+        from app.commands.eval_runs import list_all
+
+        list_all(settings, as_json)
+
+
+@evaluation.command()
+def compare(
+    context: typer.Context,
+    run_a: RunName,
+    run_b: RunName,
+    variant_a: Annotated[str | None, typer.Option("--mode-a", metavar="MODE", help="Of run A.")] = None,
+    variant_b: Annotated[str | None, typer.Option("--mode-b", metavar="MODE", help="Of run B.")] = None,
+    collection: Hidden = "default",
+    as_json: Json = False,
+) -> None:
+    """Say which metrics differ between two runs by more than chance, and which cases moved most."""
+    with opened(context, as_json) as settings:
+        from app.commands.eval_runs import run_compare
+
+        run_compare(settings, run_a, run_b, variant_a, variant_b, as_json)
+
+
+@evaluation.command()
+def report(
+    context: typer.Context,
+    run: RunName,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.html|FILE.md", help="Gets the report.", show_default="RUN.html here")
+    ] = None,
+    collection: Hidden = "default",
+    as_json: Json = False,
+) -> None:
+    """Write one self-contained page about a run."""
+    with opened(context, as_json) as settings:
+        from app.commands.eval_runs import write_report
+
+        write_report(settings, run, out, as_json)
+
+
+@evaluation.command()
+def export(
+    context: typer.Context,
+    run: RunName,
+    out: Annotated[Path, typer.Option(metavar="FILE.jsonl|FILE.csv", help="One line a case; without times.")],
+    collection: Hidden = "default",
+    as_json: Json = False,
+) -> None:
+    """Write every case of a run with its outcome and scores."""
+    with opened(context, as_json) as settings:
+        from app.commands.eval_runs import export_run
+
+        export_run(settings, run, out, as_json)

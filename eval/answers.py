@@ -1,0 +1,193 @@
+"""Ask a data set's questions of the served pipeline, and keep everything that comes back."""
+
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+from eval.answer_metrics import score_answer
+from eval.dataset import Case, Dataset
+from eval.run import Record, Run, RunWriter, Scores, load_run, runs_folder, writing
+from generator.answer import Answer, Citation
+from generator.pipeline import Done, Event
+from generator.prompt import Turn
+from indexer.document import Chunk
+from indexer.errors import FootnoteError
+from retriever.hit import Hit, Part
+
+OnProgress = Callable[[str, int, int], None]
+
+
+class Answers(Protocol):
+    """What an evaluation needs of a Pipeline."""
+
+    def ask(self, question: str, history: Sequence[Turn] = ()) -> Iterator[Event]:
+        """Answer one question."""
+
+
+def evaluate_answers(
+    pipeline: Answers,
+    dataset: Dataset,
+    home: Path,
+    identity: Mapping[str, Any],
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    concurrency: int = 1,
+    on_progress: OnProgress | None = None,
+) -> Run:
+    """Answer a data set's questions, or `limit` of them drawn under the seed, and score the answers.
+
+    `identity` says what the pipeline is made of. After a kill, the same call goes on with the cases that are missing.
+
+    Raises:
+        ConfigError: the same evaluation is running in another process.
+    """
+    cases = drawn(dataset.cases, limit, seed)
+    whole = {
+        "kind": "answers",
+        "dataset": dataset.name,
+        "dataset_sha256": dataset.sha256,
+        "limit": limit,
+        "seed": seed if limit else None,
+        **identity,
+    }
+    with writing(runs_folder(home), whole, {"concurrency": concurrency}, cases) as run:
+        answer_cases(pipeline, cases, run, concurrency=concurrency, on_progress=on_progress)
+        run.finish(score_answers(cases, run.records()))
+    return load_run(home, run.path.stem)
+
+
+def drawn(cases: Sequence[Case], limit: int | None, seed: int) -> Sequence[Case]:
+    """All cases, or `limit` of them at random under the seed, in their order."""
+    if limit is None or limit >= len(cases):
+        return cases
+    return [cases[place] for place in sorted(random.Random(seed).sample(range(len(cases)), limit))]
+
+
+def answer_cases(
+    pipeline: Answers,
+    cases: Sequence[Case],
+    run: RunWriter,
+    *,
+    concurrency: int = 1,
+    on_progress: OnProgress | None = None,
+) -> None:
+    """Answer the cases that the run does not hold yet, at most `concurrency` at a time, and record each as it ends.
+
+    A case that fails is recorded with the error's type and message; the others go on.
+    """
+    done = {case_id for _, case_id in run.done()}
+    todo = [(place, case) for place, case in enumerate(cases) if case.id not in done]
+    waiting = iter(todo)
+    finished = len(cases) - len(todo)
+    with ThreadPoolExecutor(concurrency, thread_name_prefix="case") as workers:
+        running: set[Future[Record]] = set()
+        try:
+            while True:
+                for place, case in waiting:  # only as many as can run: an interrupt loses no more than those
+                    running.add(workers.submit(answer_case, pipeline, case, place))
+                    if len(running) >= concurrency:
+                        break
+                if not running:
+                    return
+                ready, running = wait(running, return_when=FIRST_COMPLETED)
+                run.add(*(future.result() for future in ready))
+                finished += len(ready)
+                if on_progress:
+                    on_progress("questions", finished, len(cases))
+        except BaseException:
+            for future in running:
+                future.cancel()
+            raise
+
+
+def answer_case(pipeline: Answers, case: Case, place: int) -> Record:
+    """Answer one case after the turns before it, which are asked themselves where their answers are not known.
+
+    Only what Footnote itself calls an error becomes a record; anything else is a defect, and ends the run.
+    """
+    try:
+        history: list[Turn] = []
+        for question, answer in case.turns:
+            history.append((question, answer or _ask(pipeline, question, history).answer.text))
+        done = _ask(pipeline, case.question, history)
+    except FootnoteError as error:
+        return Record(case.id, place, error=type(error).__name__.rstrip("_"), message=error.message)
+    outcome = as_outcome(done.answer) | {"prompt": _prompt(done)}
+    return Record(case.id, place, outcome=outcome, timings_ms=dict(done.answer.timings_ms))
+
+
+def score_answers(cases: Sequence[Case], records: Sequence[Record]) -> Scores:
+    """Every metric of every answered case."""
+    by_id = {case.id: case for case in cases}
+    metrics: dict[str, dict[str, float]] = {}
+    for record in records:
+        if record.outcome is None or record.case_id not in by_id:
+            continue
+        for name, value in score_answer(by_id[record.case_id], as_answer(record.outcome)).items():
+            metrics.setdefault(name, {})[record.case_id] = round(value, 6)
+    return {"": metrics}
+
+
+def as_outcome(answer: Answer) -> dict[str, Any]:
+    """An answer as JSON, without its times."""
+    return {
+        "answer": answer.text,
+        "abstained": answer.abstained,
+        "query": answer.query,
+        "model": answer.model,
+        "dropped_markers": answer.dropped_markers,
+        "citations": [asdict(citation) for citation in answer.citations],
+        "hits": [_hit(hit) for hit in answer.hits],
+    }
+
+
+def as_answer(outcome: Mapping[str, Any]) -> Answer:
+    """The answer that `as_outcome` wrote down."""
+    hits = [
+        Hit(
+            chunk=Chunk(**{**hit["chunk"], "heading_path": tuple(hit["chunk"]["heading_path"])}),
+            parts={name: Part(**part) for name, part in hit["parts"].items()},
+            **{name: hit[name] for name in ("source", "title", "score", "rank", "stage")},
+        )
+        for hit in outcome["hits"]
+    ]
+    return Answer(
+        text=outcome["answer"],
+        citations=tuple(Citation(**citation) for citation in outcome["citations"]),
+        hits=tuple(hits),
+        abstained=outcome["abstained"],
+        query=outcome["query"],
+        model=outcome["model"],
+        dropped_markers=outcome["dropped_markers"],
+    )
+
+
+def _hit(hit: Hit) -> dict[str, Any]:
+    return {
+        "source": hit.source,
+        "title": hit.title,
+        "score": hit.score,
+        "rank": hit.rank,
+        "stage": hit.stage,
+        "chunk": asdict(hit.chunk),
+        "parts": {name: asdict(part) for name, part in hit.parts.items()},
+    }
+
+
+def _prompt(done: Done) -> dict[str, Any] | None:
+    prompt = done.prompt
+    if prompt is None:
+        return None
+    messages = [asdict(message) for message in prompt.messages]
+    return {"version": prompt.version, "tokens_at_most": prompt.token_count, "messages": messages}
+
+
+def _ask(pipeline: Answers, question: str, history: Sequence[Turn]) -> Done:
+    for event in pipeline.ask(question, tuple(history)):
+        if isinstance(event, Done):
+            return event
+    raise AssertionError("ask() ends with Done")

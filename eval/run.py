@@ -1,0 +1,289 @@
+"""An evaluation run on disk: one SQLite file that gets every outcome as it happens.
+
+A run is named by what decides its outcomes (data, settings, models), so that the command that was killed finds its
+unfinished run again and goes on with the cases that are missing or failed.
+"""
+
+import hashlib
+import json
+import platform
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from eval.dataset import Case
+from indexer.errors import ConfigError, DatasetError
+
+LAYOUT = 1
+_SCHEMA = """
+CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE asked (
+    case_id TEXT PRIMARY KEY, position INTEGER NOT NULL, question TEXT NOT NULL, facts TEXT NOT NULL
+) STRICT;
+CREATE TABLE record (
+    variant TEXT NOT NULL, position INTEGER NOT NULL, case_id TEXT NOT NULL,
+    outcome TEXT, error TEXT, message TEXT, timings_ms TEXT NOT NULL,
+    PRIMARY KEY (variant, case_id)
+) STRICT;
+CREATE TABLE score (
+    variant TEXT NOT NULL, metric TEXT NOT NULL, case_id TEXT NOT NULL, value REAL NOT NULL,
+    PRIMARY KEY (variant, metric, case_id)
+) STRICT;
+"""
+_PACKAGES = ("footnote", "torch", "transformers", "faiss-cpu", "faiss-gpu", "tantivy", "openai", "ir_measures", "numpy")
+Scores = Mapping[str, Mapping[str, Mapping[str, float]]]  # variant -> metric -> case id -> value
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What became of one case: an outcome, or an error's type and message. Times are kept apart: they never repeat."""
+
+    case_id: str
+    position: int  # of the case in the data set
+    variant: str = ""  # the search mode of a retrieval run
+    outcome: Mapping[str, Any] | None = None
+    error: str = ""
+    message: str = ""
+    timings_ms: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run as it was stored. `facts` hold id, kind, dataset, settings, versions, begun, finished and the like."""
+
+    path: Path
+    facts: Mapping[str, Any]
+    cases: Mapping[str, Case]  # as they were asked, in the data set's order
+    records: tuple[Record, ...]
+    scores: Scores
+
+    @property
+    def id(self) -> str:
+        """The run's name."""
+        return str(self.facts["id"])
+
+
+class RunWriter:
+    """An unfinished run that takes records."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path, resumed: bool) -> None:
+        self._connection = connection
+        self.path = path
+        self.resumed = resumed
+
+    def done(self) -> set[tuple[str, str]]:
+        """(variant, case id) of what has an outcome; what failed is to be tried again."""
+        rows = self._connection.execute("SELECT variant, case_id FROM record WHERE error IS NULL")
+        return {(variant, case) for variant, case in rows}
+
+    def add(self, *records: Record) -> None:
+        """Record outcomes in one transaction."""
+        rows = [
+            (
+                r.variant,
+                r.position,
+                r.case_id,
+                _json(r.outcome),
+                r.error or None,
+                r.message or None,
+                _json(r.timings_ms),
+            )
+            for r in records
+        ]
+        with self._connection:
+            self._connection.executemany("INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def records(self) -> tuple[Record, ...]:
+        """Everything recorded, in the data set's order."""
+        return _records(self._connection)
+
+    def finish(self, scores: Scores) -> None:
+        """Store the scores, and close the run for good unless a case failed."""
+        rows = [
+            (variant, metric, case, value)
+            for variant, metrics in scores.items()
+            for metric, values in metrics.items()
+            for case, value in values.items()
+        ]
+        with self._connection:
+            self._connection.execute("DELETE FROM score")
+            self._connection.executemany("INSERT INTO score VALUES (?, ?, ?, ?)", rows)
+            if not self._connection.execute("SELECT 1 FROM record WHERE error IS NOT NULL").fetchone():
+                self._connection.execute("INSERT INTO fact VALUES ('finished', ?)", (_json(_now()),))
+
+
+def runs_folder(home: Path) -> Path:
+    """Where runs are kept."""
+    return home / "eval" / "runs"
+
+
+@contextmanager
+def writing(
+    folder: Path, identity: Mapping[str, Any], facts: Mapping[str, Any], cases: Sequence[Case]
+) -> Iterator[RunWriter]:
+    """Go on with the unfinished run of this `identity`, or begin one.
+
+    `identity` is everything that decides the outcomes; `facts` are stored beside it for whoever reads the run, and so
+    are the `cases`: a run can be read without its data set.
+
+    Raises:
+        ConfigError: another process is writing the same run.
+    """
+    key = hashlib.sha256(_json(identity).encode()).hexdigest()[:12]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / f".{key}.lock", timeout=0):
+            path = next((path for path in sorted(folder.glob(f"*-{key}.db")) if not _finished(path)), None)
+            resumed = path is not None
+            if path is None:
+                path = _free(folder, f"{identity['kind']}-{identity['dataset']}-{key}")
+                _begin(path, {"id": path.stem, "layout": LAYOUT, **identity, **facts, **_circumstances()}, cases)
+            connection = sqlite3.connect(path)
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = NORMAL")
+                yield RunWriter(connection, path, resumed)
+            finally:
+                connection.execute("PRAGMA journal_mode = DELETE")  # one file, which may be copied as it is
+                connection.close()
+    except Timeout as error:
+        raise ConfigError(
+            "The same evaluation is running in another process.", "Wait for it; this command then shows its result."
+        ) from error
+
+
+def list_runs(home: Path) -> list[str]:
+    """Names of all runs, oldest first."""
+    return sorted(path.stem for path in runs_folder(home).glob("*.db"))
+
+
+def load_run(home: Path, name: str) -> Run:
+    """Read a run by its file, by its name, or by what its name alone begins or ends with; "last" is the newest.
+
+    Raises:
+        DatasetError: there is none, there are several, or the file is no run of this version.
+    """
+    path = _find(home, name)
+    try:
+        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+        try:
+            facts = {row[0]: json.loads(row[1]) for row in connection.execute("SELECT name, value FROM fact")}
+            if facts.get("layout") != LAYOUT:
+                raise DatasetError(f"{path} was written by another version of Footnote.", "Run the evaluation again.")
+            scores: dict[str, dict[str, dict[str, float]]] = {}
+            ordered = (
+                "SELECT variant, metric, score.case_id, value FROM score JOIN record USING (variant, case_id)"
+                " ORDER BY position"
+            )
+            for variant, metric, case, value in connection.execute(ordered):
+                scores.setdefault(variant, {}).setdefault(metric, {})[case] = value
+            return Run(path, MappingProxyType(facts), _cases(connection), _records(connection), scores)
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise DatasetError(f"{path} is no evaluation run: {error}", "Name a file under HOME/eval/runs.") from error
+
+
+def _find(home: Path, name: str) -> Path:
+    if name.endswith(".db") and Path(name).is_file():
+        return Path(name)
+    names = list_runs(home)
+    remedy = f"`footnote eval runs` lists them: {', '.join(names[-3:])}." if names else "Run `footnote eval` first."
+    if name == "last" and names:
+        return runs_folder(home) / f"{names[-1]}.db"
+    found = [known for known in names if known == name] or [
+        known for known in names if name and (known.startswith(name) or known.endswith(name))
+    ]
+    if len(found) != 1:
+        what = f"{len(found)} runs are called {name}" if found else f"There is no run {name}"
+        raise DatasetError(f"{what}.", remedy)
+    return runs_folder(home) / f"{found[0]}.db"
+
+
+def _begin(path: Path, facts: Mapping[str, Any], cases: Sequence[Case]) -> None:
+    scratch = path.with_suffix(".part")
+    scratch.unlink(missing_ok=True)
+    connection = sqlite3.connect(scratch)
+    try:
+        with connection:
+            connection.executescript(_SCHEMA)
+            connection.executemany("INSERT INTO fact VALUES (?, ?)", [(name, _json(v)) for name, v in facts.items()])
+            rows = [(case.id, place, case.question, _json(_case_facts(case))) for place, case in enumerate(cases)]
+            connection.executemany("INSERT INTO asked VALUES (?, ?, ?, ?)", rows)
+    finally:
+        connection.close()
+    scratch.replace(path)
+
+
+def _finished(path: Path) -> bool:
+    connection = sqlite3.connect(path)
+    try:
+        return connection.execute("SELECT 1 FROM fact WHERE name = 'finished'").fetchone() is not None
+    except sqlite3.Error:
+        return True  # not ours to go on with
+    finally:
+        connection.close()
+
+
+def _records(connection: sqlite3.Connection) -> tuple[Record, ...]:
+    columns = "case_id, position, variant, outcome, error, message, timings_ms"
+    rows = connection.execute(f"SELECT {columns} FROM record ORDER BY variant, position")
+    return tuple(
+        Record(case, place, variant, json.loads(outcome), error or "", message or "", json.loads(timings))
+        for case, place, variant, outcome, error, message, timings in rows
+    )
+
+
+def _case_facts(case: Case) -> dict[str, Any]:
+    return {
+        "relevant": dict(case.relevant),
+        "answers": case.answers,
+        "answerable": case.answerable,
+        "turns": case.turns,
+    }
+
+
+def _cases(connection: sqlite3.Connection) -> dict[str, Case]:
+    cases = {}
+    for id_, question, text in connection.execute("SELECT case_id, question, facts FROM asked ORDER BY position"):
+        facts = json.loads(text)
+        relevant = MappingProxyType(facts["relevant"])
+        answers, turns = tuple(facts["answers"]), tuple((asked, said) for asked, said in facts["turns"])
+        cases[id_] = Case(id_, question, relevant, answers, facts["answerable"], turns)
+    return cases
+
+
+def _circumstances() -> dict[str, Any]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return {"begun": _now(), "versions": {"python": platform.python_version(), **found}}
+
+
+def _json(value: Any) -> str:
+    if isinstance(value, Mapping):
+        value = dict(value)
+    return json.dumps(value, ensure_ascii=True, sort_keys=True, allow_nan=False)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _free(folder: Path, name: str) -> Path:
+    """A new file's name, which begins with the time to the millisecond: names sort by age."""
+    while True:
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S%f")[:-3]
+        if not (path := folder / f"{stamp}-{name}.db").exists():
+            return path

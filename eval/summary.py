@@ -1,0 +1,87 @@
+"""What a run says: means with intervals and coverage, errors, and times."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from eval.answer_metrics import ANSWER_METRICS
+from eval.metrics import RETRIEVAL_METRICS
+from eval.run import Record, Run
+from eval.statistics import bootstrap_interval
+
+STAGES = ("rewrite", "search", "select", "prompt", "generate", "first_token", "cite", "total")
+RETRIEVAL_MEANINGS = {
+    "ndcg@10": "relevant entries stand high among the first ten",
+    "recall@100": "of relevant entries: among the first hundred",
+    "mrr@10": "one over the rank of the first relevant entry",
+}
+METRIC_ORDER = (*RETRIEVAL_METRICS, *ANSWER_METRICS)
+
+
+def summarise(run: Run) -> dict[str, Any]:
+    """The run as one document.
+
+    Returns:
+        {"run", "kind", "dataset", "cases", "errors": {type: number},
+        "variants": {variant: {metric: {"mean", "ci95": [low, high], "n", "of", "method", "meaning"}}},
+        "latency_ms": {variant: {stage: {"p50", "p95"}}}}. Of the `of` cases that were tried, `n` have the metric; the
+        others failed, or it says nothing about them.
+    """
+    variants = sorted({record.variant for record in run.records})
+    return {
+        "run": run.id,
+        "kind": run.facts["kind"],
+        "dataset": run.facts["dataset"],
+        "finished": run.facts.get("finished"),
+        "cases": len({record.case_id for record in run.records}),
+        "errors": errors_by_type(run.records),
+        "variants": {
+            variant: metric_figures(run.scores.get(variant, {}), sum(r.variant == variant for r in run.records))
+            for variant in variants
+        },
+        "latency_ms": {variant: latencies(r for r in run.records if r.variant == variant) for variant in variants},
+    }
+
+
+def metric_figures(scores: Mapping[str, Mapping[str, float]], tried: int) -> dict[str, Any]:
+    """Mean, interval and coverage of each metric; one that applies to no case is left out, never NaN."""
+    named = [name for name in METRIC_ORDER if scores.get(name)]
+    return {
+        name: {
+            "mean": round(fmean(values := list(scores[name].values())), 6),
+            "ci95": [round(end, 4) for end in bootstrap_interval(values)],
+            "n": len(values),
+            "of": tried,
+            **told_of(name),
+        }
+        for name in [*named, *sorted(set(scores) - set(METRIC_ORDER))]
+    }
+
+
+def told_of(metric: str) -> dict[str, str]:
+    """How a metric is computed (by rules, by an alignment, by whoever judges), and what it means."""
+    if metric in ANSWER_METRICS:
+        return {"method": ANSWER_METRICS[metric].method, "meaning": ANSWER_METRICS[metric].meaning}
+    return {"method": "ir_measures", "meaning": RETRIEVAL_MEANINGS.get(metric, "")}
+
+
+def errors_by_type(records: Iterable[Record]) -> dict[str, int]:
+    """How many records failed, by the error's type."""
+    return dict(sorted(Counter(record.error for record in records if record.error).items()))
+
+
+def latencies(records: Iterable[Record]) -> dict[str, dict[str, float]]:
+    """Median and 95th percentile of each stage's time."""
+    times: dict[str, list[float]] = {}
+    for record in records:
+        for stage, spent in record.timings_ms.items():
+            times.setdefault(stage, []).append(spent)
+    ordered = sorted(times, key=lambda stage: (STAGES.index(stage) if stage in STAGES else len(STAGES), stage))
+    return {stage: {"p50": _percentile(times[stage], 50), "p95": _percentile(times[stage], 95)} for stage in ordered}
+
+
+def _percentile(values: Sequence[float], share: float) -> float:
+    return round(float(np.percentile(values, share)), 2)

@@ -1,0 +1,208 @@
+"""`footnote eval`: shapes, gates, exit codes, and what bad input gets."""
+
+import csv
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from generator.prompt import Prompt
+from indexer.errors import ModelError
+
+Footnote = Callable[..., Any]
+TEXTS = {
+    "tower": "The tower is 34 metres tall. It was first lit in 1842.",
+    "ferry": "The ferry leaves at nine. A ticket costs four crowns.",
+    "bees": "The bees of the school swarm in May.",
+}
+ASKED = [
+    ("q1", "How tall is the tower?", "The tower is 34 metres tall", "tower"),
+    ("q2", "When does the ferry leave?", "at nine", "ferry"),
+    ("q3", "Who keeps the goats?", None, None),
+]
+
+
+class FirstSentence:
+    """Says the first sentence of the first passage; fails where it is told to."""
+
+    name = "first-sentence"
+    context_tokens = 4096
+    follows_instructions = False
+
+    def __init__(self) -> None:
+        self.down_for = ""
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [len(text.split()) for text in texts]
+
+    def stream(self, prompt: Prompt, max_tokens: int = 512) -> Iterator[str]:
+        if self.down_for and self.down_for in prompt.question:
+            raise ModelError("The model server is down.", "Start it.")
+        if "goats" in prompt.question:
+            yield "The documents do not say."
+        else:
+            yield prompt.hits[0].chunk.text.split(". ")[0].rstrip(".") + ". [1]"
+
+
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch) -> FirstSentence:
+    chat = FirstSentence()
+    monkeypatch.setattr("app.wiring._embedded", lambda models_dir: chat)
+    return chat
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    folder = tmp_path / "island"
+    folder.mkdir()
+    rows = [{"_id": id_, "title": "", "text": text} for id_, text in TEXTS.items()]
+    (folder / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    queries = [
+        {"_id": id_, "text": text, "answers": [known] if known else [], "answerable": known is not None}
+        for id_, text, known, _ in ASKED
+    ]
+    (folder / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in queries))
+    (folder / "qrels.tsv").write_text("".join(f"{id_}\t{entry}\t1\n" for id_, _, _, entry in ASKED if entry))
+    return folder
+
+
+@pytest.fixture
+def answers(footnote: Footnote, model: FirstSentence, dataset: Path) -> Callable[..., Any]:
+    return lambda *more: footnote("eval", "answers", "--dataset", dataset, *more)
+
+
+def test_answers_have_the_promised_shape(answers: Callable[..., Any]) -> None:
+    result = answers("--json")
+    assert result.code == 0
+    report = result.json
+    assert (report["dataset"], report["cases"], report["errors"], report["model"]) == (
+        "island",
+        3,
+        {},
+        "first-sentence",
+    )
+    em = report["metrics"]["em"]
+    assert (em["mean"], em["n"], em["of"], em["method"]) == (pytest.approx(2 / 3), 3, 3, "rules")
+    assert report["metrics"]["citation_precision"]["mean"] == 1.0
+    assert report["metrics"]["abstention_recall"] | {"meaning": ""} == {
+        "mean": 1.0, "ci95": [1.0, 1.0], "n": 1, "of": 3, "method": "rules", "meaning": "",
+    }  # fmt: skip
+    assert set(report["latency_ms"]["search"]) == {"p50", "p95"}
+    assert "api_key" not in json.dumps(report)
+
+
+def test_answers_are_a_table_for_people(answers: Callable[..., Any]) -> None:
+    result = answers()
+    assert result.code == 0
+    assert "3 questions, answered by first-sentence" in result.stdout
+    assert "1 of 3" in result.stdout
+
+
+def test_a_limit_draws_the_same_questions_again(answers: Callable[..., Any]) -> None:
+    first, second = answers("--limit", "2", "--json").json, answers("--limit", "2", "--json").json
+    assert first["cases"] == second["cases"] == 2
+    assert first["metrics"] == second["metrics"]
+    assert first["run"] != second["run"]
+
+
+def test_a_failed_case_fails_the_command_and_only_it_is_tried_again(
+    answers: Callable[..., Any], model: FirstSentence
+) -> None:
+    model.down_for = "ferry"
+    failed = answers("--json")
+    assert failed.code == 1
+    assert failed.json["errors"] == {"ModelError": 1}
+    assert "1 of 3 cases failed; the first, q2: The model server is down." in failed.stderr
+    assert failed.json["metrics"]["em"]["n"] == 2
+    model.down_for = ""
+    again = answers("--json")
+    assert (again.code, again.json["errors"], again.json["run"]) == (0, {}, failed.json["run"])
+
+
+@pytest.mark.parametrize(("floor", "code"), [("em=0.6", 0), ("em=0.7", 1), (".em=0.7", 1), ("ndcg@10=0.1", 1)])
+def test_a_floor_gates(answers: Callable[..., Any], floor: str, code: int) -> None:
+    assert answers("--fail-below", floor).code == code
+
+
+@pytest.mark.parametrize("floor", ["em", "em=high", "beauty=0.5", "=1"])
+def test_a_floor_that_is_none_is_a_usage_mistake(answers: Callable[..., Any], floor: str) -> None:
+    result = answers("--fail-below", floor)
+    assert result.code == 2
+    assert "--fail-below" in result.stderr
+
+
+def test_a_mode_that_was_not_evaluated_does_not_pass(footnote: Footnote, dataset: Path) -> None:
+    run = ("eval", "retrieval", "--dataset", dataset, "--modes", "bm25")
+    assert footnote(*run, "--fail-below", "bm25.ndcg@10=0.9").code == 0
+    result = footnote(*run, "--fail-below", "dense.ndcg@10=0.9")
+    assert result.code == 1
+    assert "dense was not evaluated" in result.stderr
+
+
+def test_a_run_that_is_significantly_worse_does_not_pass(
+    footnote: Footnote, model: FirstSentence, dataset: Path
+) -> None:
+    texts = [{"_id": f"q{n}", "text": f"How tall is the tower number {n}?", "answers": ["x"]} for n in range(30)]
+    (dataset / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in texts))
+    (dataset / "qrels.tsv").write_text("".join(f"q{n}\ttower\t1\n" for n in range(30)))
+    run = ("eval", "answers", "--dataset", dataset)
+    good = footnote(*run, "--json").json["run"]
+    assert footnote(*run, "--no-worse-than", good).code == 0
+    model.name = "worse"
+    model.stream = lambda prompt, max_tokens=512: iter(["The documents do not say."])  # type: ignore[method-assign]
+    result = footnote(*run, "--no-worse-than", good)
+    assert result.code == 1
+    assert "answered is worse than in" in result.stderr
+
+
+def test_a_baseline_that_is_not_there_is_told_at_once(answers: Callable[..., Any]) -> None:
+    result = answers("--no-worse-than", "nothing")
+    assert result.code == 1
+    assert "There is no run nothing." in result.stderr
+
+
+def test_runs_are_listed_compared_reported_and_exported(
+    footnote: Footnote, answers: Callable[..., Any], tmp_path: Path
+) -> None:
+    assert "no runs yet" in footnote("eval", "runs").stdout
+    first, second = answers("--json").json["run"], answers("--limit", "2", "--json").json["run"]
+    listed = footnote("eval", "runs", "--json").json["runs"]
+    assert [run["run"] for run in listed] == [first, second]
+    compared = footnote("eval", "compare", first, second, "--json").json
+    assert compared["comparisons"][0]["metrics"]["em"]["n"] == 2
+    table = footnote("eval", "compare", first, second).stdout
+    assert "p (Holm)" in table
+    page = tmp_path / "page.html"
+    assert footnote("eval", "report", first, "--out", page, "--json").json["report"] == str(page)
+    assert "<svg" in page.read_text()
+    assert footnote("eval", "report", first).code == 0
+    assert (tmp_path / f"{first}.html").is_file()
+    lines, table_file = tmp_path / "run.jsonl", tmp_path / "run.csv"
+    assert footnote("eval", "export", first, "--out", lines).code == 0
+    rows = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert [row["case"] for row in rows] == ["q1", "q2", "q3"]
+    assert rows[0]["scores"]["em"] == 1.0
+    assert "timings_ms" not in lines.read_text()
+    assert footnote("eval", "export", first, "--out", table_file).code == 0
+    (head, *body) = csv.reader(table_file.open(newline=""))
+    assert head[:5] == ["case", "variant", "answer", "abstained", "error"]
+    assert len(body) == 3
+
+
+def test_a_place_that_cannot_be_written(footnote: Footnote, answers: Callable[..., Any], tmp_path: Path) -> None:
+    run = answers("--json").json["run"]
+    for command, name in (("report", "x.html"), ("export", "x.jsonl"), ("export", "x.csv")):
+        result = footnote("eval", command, run, "--out", tmp_path / "nowhere" / name)
+        assert result.code == 1
+        assert "cannot be written" in result.stderr
+        assert footnote("eval", command, run, "--out", tmp_path / "x.pdf").code == 2
+
+
+def test_long_documents_are_cut_as_they_are_served(footnote: Footnote, model: FirstSentence, dataset: Path) -> None:
+    long = " ".join(f"Sheep number {n} grazes on the hill." for n in range(600))
+    rows = [{"_id": id_, "title": "", "text": f"{text} {long}"} for id_, text in TEXTS.items()]
+    (dataset / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    report = footnote("eval", "answers", "--dataset", dataset, "--json").json
+    assert report["chunking"]["max_tokens"] > 0
