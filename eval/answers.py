@@ -9,8 +9,10 @@ from typing import Any, Protocol
 
 from eval.answer_metrics import score_answer
 from eval.dataset import Case, Dataset
+from eval.judge import GRADES
 from eval.run import Record, Run, RunWriter, Scores, load_run, runs_folder, writing
 from generator.answer import Answer, Citation
+from generator.citations import without_markers
 from generator.pipeline import Done, Event
 from generator.prompt import Turn
 from indexer.document import Chunk
@@ -18,6 +20,7 @@ from indexer.errors import FootnoteError
 from retriever.hit import Hit, Part
 
 OnProgress = Callable[[str, int, int], None]
+JUDGED = "judged"  # the metric that a grader gives
 
 
 class Answers(Protocol):
@@ -25,6 +28,17 @@ class Answers(Protocol):
 
     def ask(self, question: str, history: Sequence[Turn] = ()) -> Iterator[Event]:
         """Answer one question."""
+
+
+class Grader(Protocol):
+    """What an evaluation needs of a PointwiseJudge."""
+
+    @property
+    def name(self) -> str:
+        """Model and prompt."""
+
+    def grade(self, question: str, reference: str, answer: str) -> dict[str, Any]:
+        """{"grade": from 1 to 5, "explanation"}."""
 
 
 def evaluate_answers(
@@ -36,11 +50,13 @@ def evaluate_answers(
     limit: int | None = None,
     seed: int = 0,
     concurrency: int = 1,
+    grader: Grader | None = None,
     on_progress: OnProgress | None = None,
 ) -> Run:
     """Answer a data set's questions, or `limit` of them drawn under the seed, and score the answers.
 
-    `identity` says what the pipeline is made of. After a kill, the same call goes on with the cases that are missing.
+    `identity` says what the pipeline is made of. A `grader` grades every answer for which a reference is known. After
+    a kill, the same call goes on with the cases that are missing.
 
     Raises:
         ConfigError: the same evaluation is running in another process.
@@ -52,10 +68,11 @@ def evaluate_answers(
         "dataset_sha256": dataset.sha256,
         "limit": limit,
         "seed": seed if limit else None,
+        "judge": grader.name if grader else None,
         **identity,
     }
     with writing(runs_folder(home), whole, {"concurrency": concurrency}, cases) as run:
-        answer_cases(pipeline, cases, run, concurrency=concurrency, on_progress=on_progress)
+        answer_cases(pipeline, cases, run, concurrency=concurrency, grader=grader, on_progress=on_progress)
         run.finish(score_answers(cases, run.records()))
     return load_run(home, run.path.stem)
 
@@ -73,6 +90,7 @@ def answer_cases(
     run: RunWriter,
     *,
     concurrency: int = 1,
+    grader: Grader | None = None,
     on_progress: OnProgress | None = None,
 ) -> None:
     """Answer the cases that the run does not hold yet, at most `concurrency` at a time, and record each as it ends.
@@ -88,7 +106,7 @@ def answer_cases(
         try:
             while True:
                 for place, case in waiting:  # only as many as can run: an interrupt loses no more than those
-                    running.add(workers.submit(answer_case, pipeline, case, place))
+                    running.add(workers.submit(answer_case, pipeline, case, place, grader))
                     if len(running) >= concurrency:
                         break
                 if not running:
@@ -104,7 +122,7 @@ def answer_cases(
             raise
 
 
-def answer_case(pipeline: Answers, case: Case, place: int) -> Record:
+def answer_case(pipeline: Answers, case: Case, place: int, grader: Grader | None = None) -> Record:
     """Answer one case after the turns before it, which are asked themselves where their answers are not known.
 
     Only what Footnote itself calls an error becomes a record; anything else is a defect, and ends the run.
@@ -114,9 +132,12 @@ def answer_case(pipeline: Answers, case: Case, place: int) -> Record:
         for question, answer in case.turns:
             history.append((question, answer or _ask(pipeline, question, history).answer.text))
         done = _ask(pipeline, case.question, history)
+        outcome = as_outcome(done.answer) | {"prompt": _prompt(done)}
+        if grader and case.answers and not done.answer.abstained:
+            words, known = without_markers(done.answer.text), " / ".join(case.answers)
+            outcome["judgement"] = grader.grade(case.question, known, words)
     except FootnoteError as error:
         return Record(case.id, place, error=type(error).__name__.rstrip("_"), message=error.message)
-    outcome = as_outcome(done.answer) | {"prompt": _prompt(done)}
     return Record(case.id, place, outcome=outcome, timings_ms=dict(done.answer.timings_ms))
 
 
@@ -129,6 +150,8 @@ def score_answers(cases: Sequence[Case], records: Sequence[Record]) -> Scores:
             continue
         for name, value in score_answer(by_id[record.case_id], as_answer(record.outcome)).items():
             metrics.setdefault(name, {})[record.case_id] = round(value, 6)
+        if "judgement" in record.outcome:
+            metrics.setdefault(JUDGED, {})[record.case_id] = _as_share(record.outcome["judgement"]["grade"])
     return {"": metrics}
 
 
@@ -164,6 +187,10 @@ def as_answer(outcome: Mapping[str, Any]) -> Answer:
         model=outcome["model"],
         dropped_markers=outcome["dropped_markers"],
     )
+
+
+def _as_share(grade: float) -> float:
+    return round((grade - GRADES[0]) / (GRADES[-1] - GRADES[0]), 6)
 
 
 def _hit(hit: Hit) -> dict[str, Any]:

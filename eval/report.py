@@ -7,10 +7,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from eval.agreement import TRUSTED_KAPPA
 from eval.answer_metrics import confidence
 from eval.answers import as_answer
 from eval.charts import curves, histograms, intervals, stage_times
 from eval.dataset import Case
+from eval.judging import measured_kappa
 from eval.run import Record, Run
 from eval.slices import Slice, find_slices
 from eval.summary import summarise
@@ -19,7 +21,11 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 WORST = 10
-MAIN = {"retrieval": "ndcg@10", "answers": "f1"}  # the metric that slices and worst cases go by
+MAIN = {
+    "retrieval": "ndcg@10",
+    "answers": "f1",
+    "judge-agreement": "agreement",
+}  # the metric that slices and worst cases go by
 _FALLBACK = "support"  # for answers without any known ones
 _BINS = 5
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -101,7 +107,27 @@ def _told(run: Run, *, plotted: bool) -> dict[str, Any]:
     failed = [record for record in run.records if record.error]
     ranked = plotted and run.facts["kind"] == "retrieval"
     shared = [_recall_plot(run, [part.variant for part in parts])] if ranked else []
-    return {"run": run, "summary": summary, "parts": parts, "failed": failed, "shared": shared}
+    return {
+        "run": run,
+        "summary": summary,
+        "parts": parts,
+        "failed": failed,
+        "shared": shared,
+        "warning": judge_warning(run),
+    }
+
+
+def judge_warning(run: Run) -> str:
+    """What to know about the judge that a run used; empty when it used none, or a good one."""
+    judge = run.facts.get("judge")
+    if not judge:
+        return ""
+    kappa = measured_kappa(run.path.parents[2], judge)
+    if kappa is None:
+        return f"The judge {judge} was never measured against people: `footnote eval judge-agreement` does it."
+    if kappa < TRUSTED_KAPPA:
+        return f"The judge {judge} agrees little with people (kappa {kappa:.2f}): do not build on its grades."
+    return ""
 
 
 def _part(run: Run, summary: Mapping[str, Any], variant: str, plotted: bool) -> Part:
@@ -126,7 +152,7 @@ def _plots(run: Run, summary: Mapping[str, Any], variant: str, main: str, record
         plots.append(Plot(f"{main} by kind of question", "", intervals(parts)))
     if run.facts["kind"] == "retrieval":
         plots += _hit_plots(run, variant)
-    else:
+    elif run.facts["kind"] == "answers":
         plots += _answer_plots(run, variant, main, records)
     times = {stage: (t["p50"], t["p95"]) for stage, t in summary["latency_ms"].get(variant, {}).items()}
     return [*plots, Plot("Time a stage", "", stage_times(times))] if times else plots

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from eval.answer_metrics import ANSWER_METRICS
+from eval.answers import JUDGED
 from eval.metrics import RETRIEVAL_METRICS
 from eval.run import Record, Run
 from eval.statistics import bootstrap_interval
@@ -18,7 +19,7 @@ RETRIEVAL_MEANINGS = {
     "recall@100": "of relevant entries: among the first hundred",
     "mrr@10": "one over the rank of the first relevant entry",
 }
-METRIC_ORDER = (*RETRIEVAL_METRICS, *ANSWER_METRICS)
+METRIC_ORDER = (*RETRIEVAL_METRICS, *ANSWER_METRICS, JUDGED, "agreement")
 
 
 def summarise(run: Run) -> dict[str, Any]:
@@ -39,14 +40,18 @@ def summarise(run: Run) -> dict[str, Any]:
         "cases": len({record.case_id for record in run.records}),
         "errors": errors_by_type(run.records),
         "variants": {
-            variant: metric_figures(run.scores.get(variant, {}), sum(r.variant == variant for r in run.records))
+            variant: metric_figures(
+                run.scores.get(variant, {}),
+                sum(r.variant == variant for r in run.records),
+                run.facts.get("judge") or "",
+            )
             for variant in variants
         },
         "latency_ms": {variant: latencies(r for r in run.records if r.variant == variant) for variant in variants},
     }
 
 
-def metric_figures(scores: Mapping[str, Mapping[str, float]], tried: int) -> dict[str, Any]:
+def metric_figures(scores: Mapping[str, Mapping[str, float]], tried: int, judge: str = "") -> dict[str, Any]:
     """Mean, interval and coverage of each metric; one that applies to no case is left out, never NaN."""
     named = [name for name in METRIC_ORDER if scores.get(name)]
     return {
@@ -55,16 +60,20 @@ def metric_figures(scores: Mapping[str, Mapping[str, float]], tried: int) -> dic
             "ci95": [round(end, 4) for end in bootstrap_interval(values)],
             "n": len(values),
             "of": tried,
-            **told_of(name),
+            **told_of(name, judge),
         }
         for name in [*named, *sorted(set(scores) - set(METRIC_ORDER))]
     }
 
 
-def told_of(metric: str) -> dict[str, str]:
+def told_of(metric: str, judge: str = "") -> dict[str, str]:
     """How a metric is computed (by rules, by an alignment, by whoever judges), and what it means."""
     if metric in ANSWER_METRICS:
         return {"method": ANSWER_METRICS[metric].method, "meaning": ANSWER_METRICS[metric].meaning}
+    if metric == JUDGED:
+        return {"method": f"judge: {judge}", "meaning": "the judge's grade, from 0 to 1, of answers with a reference"}
+    if metric == "agreement":
+        return {"method": "people's labels", "meaning": "the judge prefers what people prefer"}
     return {"method": "ir_measures", "meaning": RETRIEVAL_MEANINGS.get(metric, "")}
 
 

@@ -1,14 +1,15 @@
 """A chat model behind any OpenAI-compatible server: vLLM first, and whatever else speaks the protocol."""
 
+import json
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
-from generator.prompt import Prompt
+from generator.prompt import Message, Prompt
 from indexer.errors import ModelError
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _CACHED_COUNTS = 4096
+_ALTERNATIVES = 20  # to each token: the most that the protocol allows
 _BYTES_PER_TOKEN = 2.5  # fewer than any common tokenizer needs for prose or code, so counts come out too high
 # The client library would tell the server about this machine.
 _SILENT = (
@@ -30,6 +32,14 @@ _SILENT = (
     "Retry-Count",
     "Read-Timeout",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A JSON object that a model wrote, and its tokens: the text of each, and log-probabilities of what it might be."""
+
+    value: Mapping[str, Any]
+    tokens: tuple[tuple[str, Mapping[str, float]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +114,37 @@ class ServerModel:
             )
         if reason == "length":
             logger.info("The answer was cut at %d tokens", max_tokens)
+
+    def complete(self, messages: Sequence[Message], schema: Mapping[str, Any], max_tokens: int = 512) -> Completion:
+        """Write one JSON object that fits a JSON schema, with each token's alternatives.
+
+        Raises:
+            ModelError: as `stream` does; also when the object was cut at `max_tokens`.
+        """
+        with self._errors():
+            answered = self._client.chat.completions.create(
+                model=self.name,
+                messages=cast(Any, [{"role": m.role, "content": m.content} for m in messages]),
+                max_tokens=max_tokens,
+                temperature=self._settings.temperature,
+                seed=0,
+                response_format=cast(Any, {"type": "json_schema", "json_schema": {"name": "out", "schema": schema}}),
+                logprobs=True,
+                top_logprobs=_ALTERNATIVES,
+            )
+            choice = answered.choices[0]
+            text, tokens = choice.message.content, choice.logprobs.content if choice.logprobs else None
+            if choice.finish_reason == "length":
+                raise ModelError(
+                    f"{self.name} wrote more than {max_tokens} tokens.", "Allow more, or take a larger model."
+                )
+            value = json.loads(text or "")
+            if not isinstance(value, dict):
+                raise TypeError("not an object")
+            alternatives = tuple(
+                (t.token, {other.token: other.logprob for other in t.top_logprobs}) for t in tokens or ()
+            )
+        return Completion(value, alternatives)
 
     @cached_property
     def _client(self) -> "OpenAI":

@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from app.commands.eval_gate import Gate
-from app.display import count, progress, show, show_table
+from app.display import count, note, progress, show, show_table
 from app.door import emit
 from app.settings import Settings
 from app.wiring import (
@@ -18,13 +18,18 @@ from app.wiring import (
     encoder_name,
     pipeline_settings,
     retriever_settings,
+    server_settings,
     uses_server,
 )
 from eval.answers import evaluate_answers
 from eval.dataset import load_dataset
 from eval.index import chunking_for, index_corpus
+from eval.judge import PointwiseJudge
+from eval.report import judge_warning
 from eval.summary import summarise
 from generator.pipeline import Pipeline
+from generator.server import ServerModel
+from indexer.errors import ConfigError
 from retriever.search import Retriever
 
 CONCURRENT_WITH_SERVER = 16
@@ -36,6 +41,7 @@ def run_answers(
     limit: int | None,
     seed: int,
     concurrency: int | None,
+    judged: bool,
     gate: Gate,
     as_json: bool,
 ) -> None:
@@ -63,13 +69,16 @@ def run_answers(
             identity,
             limit=limit,
             seed=seed,
+            grader=PointwiseJudge(judge_model(settings)) if judged else None,
             concurrency=concurrency or (CONCURRENT_WITH_SERVER if uses_server(settings) else 1),
             on_progress=meter,
         )
     summary = summarise(run)
     metrics, stages = summary["variants"].get("", {}), summary["latency_ms"].get("", {})
     if as_json:
-        facts = {name: run.facts[name] for name in ("model", "encoder_name", "chunking", "settings", "versions")}
+        facts = {
+            name: run.facts[name] for name in ("model", "judge", "encoder_name", "chunking", "settings", "versions")
+        }
         emit(
             {
                 **{name: summary[name] for name in ("run", "dataset", "cases", "errors")},
@@ -81,6 +90,8 @@ def run_answers(
     else:
         show(f"{run.id}: {count(summary['cases'], 'question')}, answered by {model.name}")
         show_metrics(metrics)
+    if warning := judge_warning(run):
+        note(warning)
     if gate.close(run):
         raise typer.Exit(1)
 
@@ -92,6 +103,17 @@ def show_metrics(metrics: dict[str, Any]) -> None:
         for name, m in metrics.items()
     ]
     show_table(("metric", "mean", "95% interval", "cases", "method"), rows)
+
+
+def judge_model(settings: Settings) -> ServerModel:
+    """The model server as a judge.
+
+    Raises:
+        ConfigError: none is set.
+    """
+    if not uses_server(settings) or not settings.generator.base_url:
+        raise ConfigError("A language model as judge needs a model server.", "Set generator.base_url.")
+    return ServerModel(server_settings(settings))
 
 
 def _told(settings: Settings) -> dict[str, Any]:

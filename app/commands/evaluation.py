@@ -63,6 +63,7 @@ def answers(
     concurrency: Annotated[
         int | None, typer.Option(min=1, max=512, help="Questions at a time.", show_default="1, 16 with a server")
     ] = None,
+    judge: Annotated[bool, typer.Option("--judge", help="Let the model server grade the answers, too.")] = False,
     fail_below: FailBelow = None,
     no_worse_than: NoWorseThan = None,
     collection: Hidden = "default",
@@ -77,7 +78,7 @@ def answers(
         from app.commands.eval_gate import Gate
 
         gate = Gate.read(settings, fail_below or (), no_worse_than)
-        run_answers(settings, dataset, limit, seed, concurrency, gate, as_json)
+        run_answers(settings, dataset, limit, seed, concurrency, judge, gate, as_json)
 
 
 @evaluation.command()
@@ -136,3 +137,27 @@ def export(
         from app.commands.eval_runs import export_run
 
         export_run(settings, run, out, as_json)
+
+
+@evaluation.command("judge-agreement")
+def judge_agreement(
+    context: typer.Context,
+    dataset: Annotated[Path, typer.Option("--dataset", metavar="DIR", help="Pairs of answers that people compared.")],
+    judge: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="f1, rouge_l, encoder; pairwise, pointwise ask the model server.",
+            show_default="all that can be had",
+        ),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many pairs.")] = None,
+    own_model: Annotated[str, typer.Option(metavar="NAME", help="Part of the names of the judge's own answers.")] = "",
+    collection: Hidden = "default",
+    as_json: Json = False,
+) -> None:
+    """Measure judges against people: agreement, order, length and self-preference."""
+    with opened(context, as_json) as settings:
+        from app.commands.eval_judge import run_judge_agreement
+
+        run_judge_agreement(settings, dataset, judge or (), limit, own_model, as_json)

@@ -206,3 +206,28 @@ def test_long_documents_are_cut_as_they_are_served(footnote: Footnote, model: Fi
     (dataset / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     report = footnote("eval", "answers", "--dataset", dataset, "--json").json
     assert report["chunking"]["max_tokens"] > 0
+
+
+def test_judges_are_measured_without_a_server(footnote: Footnote, tmp_path: Path) -> None:
+    pair = {"question": "when?", "reference": "in 1842", "a": {"text": "in May"}, "b": {"text": "in 1842"}}
+    rows = [{"_id": f"p{n}", **pair, "labels": [1, 1]} for n in range(4)]
+    (tmp_path / "pairs").mkdir()
+    (tmp_path / "pairs/pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command = ("eval", "judge-agreement", "--dataset", tmp_path / "pairs")
+    told = footnote(*command, "--json").json
+    assert (told["pairs"], set(told["judges"])) == (4, {"f1", "rouge_l", "encoder"})
+    assert told["judges"]["f1"]["figures"]["accuracy"]["value"] == 1.0
+    assert told["people"]["accuracy"]["value"] == 1.0
+    table = footnote(*command, "--judge", "f1").stdout
+    assert "people, one by another" in table
+    assert footnote("eval", "report", told["run"], "--out", tmp_path / "judges.html").code == 0
+    refused = footnote(*command, "--judge", "pairwise")
+    assert (refused.code, "needs a model server" in refused.stderr) == (1, True)
+    unknown = footnote(*command, "--judge", "oracle")
+    assert (unknown.code, "There is no judge oracle." in unknown.stderr) == (1, True)
+
+
+def test_grading_needs_a_server(answers: Callable[..., Any]) -> None:
+    result = answers("--judge")
+    assert result.code == 1
+    assert "needs a model server" in result.stderr

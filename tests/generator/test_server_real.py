@@ -66,3 +66,38 @@ def test_too_long_a_prompt_is_explained() -> None:
 def test_a_model_that_is_not_there_is_explained() -> None:
     with pytest.raises(ModelError, match="no model"):
         list(ServerModel(replace(SETTINGS, model="no-such-model")).stream(ask("Hello"), max_tokens=4))
+
+
+def test_json_that_fits_a_schema_with_alternatives() -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "explanation": {"type": "string", "maxLength": 80},
+            "grade": {"type": "integer", "enum": [1, 2, 3, 4, 5]},
+        },
+        "required": ["explanation", "grade"],
+        "additionalProperties": False,
+    }
+    written = ServerModel(SETTINGS).complete((Message("user", "Grade the word 'lamp'."),), schema, 200)
+    assert set(written.value) == {"explanation", "grade"}
+    assert written.value["grade"] in (1, 2, 3, 4, 5)
+    assert all(len(alternatives) > 1 for _, alternatives in written.tokens)
+
+
+def test_an_object_that_was_cut_is_an_error() -> None:
+    schema = {"type": "object", "properties": {"story": {"type": "string", "minLength": 400}}, "required": ["story"]}
+    with pytest.raises(ModelError, match="more than 10 tokens"):
+        ServerModel(SETTINGS).complete((Message("user", "Tell a story."),), schema, 10)
+
+
+def test_judges_run_against_the_server() -> None:
+    from eval.judge import Pair, PairwiseJudge, PointwiseJudge
+
+    model = ServerModel(SETTINGS)
+    pair = Pair("p", "When was the lamp lit?", "In 1842.", "In 1842.", "It was never lit.")
+    verdict = PairwiseJudge(model).compare(pair)
+    assert verdict.preference in (-1, 0, 1)
+    assert verdict.consistent in (True, False)
+    grade = PointwiseJudge(model).grade(pair.question, pair.reference, pair.a)
+    assert 1 <= grade["grade"] <= 5
+    assert grade["grade"] != int(grade["grade"])  # weighed by probabilities, and no model is that sure

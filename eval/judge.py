@@ -1,0 +1,212 @@
+"""Who says which of two answers is better: a language model, in both orders, or a rule.
+
+What the literature found about such judges is built in: the explanation comes before the verdict (Zheng et al. 2023,
+arXiv:2306.05685), a pair counts only if it is judged alike in both orders (ibid.), a grade is the mean over the
+probabilities of all grades (G-Eval, Liu et al. 2023, arXiv:2303.16634), and a reference is at hand.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from eval.answer_metrics import rouge_l, token_f1
+from eval.dataset import Case
+from generator.answer import Answer
+from generator.fence import fence_for, neutral
+from generator.prompt import Message
+from generator.server import Completion
+from indexer.encoder import Encoder
+from indexer.errors import ModelError
+
+PROMPTS = Path(__file__).parent / "prompts"
+GRADES = (1, 2, 3, 4, 5)
+_EXPLANATION = {"type": "string", "maxLength": 700}
+_MAX_TOKENS = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two answers to one question."""
+
+    id: str
+    question: str
+    reference: str
+    a: str
+    b: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Which answer is better: `preference` is 1 for b, -1 for a, 0 for neither; `value` says how much, rising to b.
+
+    `consistent` is None where order plays no part.
+    """
+
+    preference: int
+    value: float
+    consistent: bool | None = None
+    said: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+
+class Judge(Protocol):
+    """Compares answers. Thread-safe."""
+
+    @property
+    def name(self) -> str:
+        """What judges: model, prompt, version."""
+
+    def compare(self, pair: Pair) -> Verdict:
+        """Compare two answers.
+
+        Raises:
+            ModelError: the model failed.
+        """
+
+
+class JudgeModel(Protocol):
+    """What a judge needs of a ServerModel."""
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+
+    def complete(self, messages: Sequence[Message], schema: Mapping[str, Any], max_tokens: int = 512) -> Completion:
+        """Write a JSON object that fits the schema."""
+
+
+class PairwiseJudge:
+    """Asks a model for the winner twice, the second time with the answers exchanged."""
+
+    def __init__(self, model: JudgeModel, prompt: str = "pairwise-1") -> None:
+        self._model = model
+        self._prompt = prompt
+
+    @property
+    def name(self) -> str:
+        """Model and prompt."""
+        return f"{self._model.name}, {self._prompt}"
+
+    def compare(self, pair: Pair) -> Verdict:
+        """Prefer an answer only if it wins in both orders; else neither."""
+        forth = self._ask(pair, pair.a, pair.b)
+        back = self._ask(pair, pair.b, pair.a)
+        first, second = _SIDES[forth["winner"]], -_SIDES[back["winner"]]
+        alike = first == second
+        return Verdict(first if alike else 0, (first + second) / 2, alike, {"forth": dict(forth), "back": dict(back)})
+
+    def _ask(self, pair: Pair, first: str, second: str) -> Mapping[str, Any]:
+        schema = _schema("winner", {"type": "string", "enum": list(_SIDES)})
+        fields = {"Question": pair.question, "Reference": pair.reference, "Answer A": first, "Answer B": second}
+        value = self._model.complete(_messages(self._prompt, fields), schema, _MAX_TOKENS).value
+        if value.get("winner") not in _SIDES:
+            raise ModelError(f"{self._model.name} named no winner.", "Serve a model that follows a JSON schema.")
+        return value
+
+
+class PointwiseJudge:
+    """Grades each answer by itself, and compares the grades."""
+
+    def __init__(self, model: JudgeModel, prompt: str = "pointwise-1", margin: float = 0.25) -> None:
+        self._model = model
+        self._prompt = prompt
+        self._margin = margin  # grades nearer than this are a tie
+
+    @property
+    def name(self) -> str:
+        """Model and prompt."""
+        return f"{self._model.name}, {self._prompt}"
+
+    def compare(self, pair: Pair) -> Verdict:
+        """Prefer the answer with the higher grade."""
+        a, b = (self.grade(pair.question, pair.reference, text) for text in (pair.a, pair.b))
+        return _by_score(a["grade"], b["grade"], self._margin, {"a": a, "b": b})
+
+    def grade(self, question: str, reference: str, answer: str) -> dict[str, Any]:
+        """{"grade": 1 to 5, the mean over what the model held possible, "explanation"}."""
+        schema = _schema("grade", {"type": "integer", "enum": list(GRADES)})
+        fields = {"Question": question, "Reference": reference, "Answer": answer}
+        written = self._model.complete(_messages(self._prompt, fields), schema, _MAX_TOKENS)
+        grade = written.value.get("grade")
+        if grade not in GRADES:
+            raise ModelError(f"{self._model.name} gave no grade.", "Serve a model that follows a JSON schema.")
+        return {"grade": round(expected_grade(written, int(grade)), 4), "explanation": written.value.get("explanation")}
+
+
+@dataclass(frozen=True, slots=True)
+class RuleJudge:
+    """Prefers the answer that is nearer to the reference by a score from 0 to 1."""
+
+    name: str
+    score: Callable[[str, str], float]  # answer, reference
+    margin: float = 0.05  # scores nearer than this are a tie
+
+    def compare(self, pair: Pair) -> Verdict:
+        """Prefer the answer with the higher score."""
+        a, b = (self.score(text, pair.reference) for text in (pair.a, pair.b))
+        return _by_score(a, b, self.margin, {"a": a, "b": b})
+
+
+def rule_judges(encoder: Encoder | None) -> tuple[RuleJudge, ...]:
+    """Judges that need no language model: words in common, their order, and with an encoder the meaning."""
+    judges = (RuleJudge("f1", _scored(token_f1)), RuleJudge("rouge_l", _scored(rouge_l)))
+    return judges if encoder is None else (*judges, RuleJudge("encoder", _cosine(encoder)))
+
+
+def expected_grade(written: Completion, grade: int) -> float:
+    """Mean grade under the model's probabilities where it wrote the grade; `grade` itself where it gave none."""
+    before = ""
+    for token, alternatives in written.tokens:
+        if '"grade"' in before and token.strip() == str(grade):
+            held = {int(other): math.exp(p) for other, p in alternatives.items() if other.strip() in _DIGITS}
+            total = sum(held.values())
+            return sum(value * p for value, p in held.items()) / total if total else float(grade)
+        before += token
+    return float(grade)
+
+
+_SIDES = {"A": -1, "B": 1, "tie": 0}
+_DIGITS = frozenset(map(str, GRADES))
+
+
+def _by_score(a: float, b: float, margin: float, said: Mapping[str, Any]) -> Verdict:
+    difference = b - a
+    preference = 0 if abs(difference) < margin else (1 if difference > 0 else -1)
+    return Verdict(preference, difference, None, said)
+
+
+def _schema(verdict: str, kind: Mapping[str, Any]) -> dict[str, Any]:
+    """An explanation, then the verdict: in this order, so that the model thinks first."""
+    return {
+        "type": "object",
+        "properties": {"explanation": _EXPLANATION, verdict: dict(kind)},
+        "required": ["explanation", verdict],
+        "additionalProperties": False,
+    }
+
+
+def _messages(prompt: str, fields: Mapping[str, str]) -> tuple[Message, Message]:
+    fence = fence_for(list(fields.values()))
+    rules = (PROMPTS / f"{prompt}.md").read_text(encoding="utf-8").replace("{fence}", fence)
+    parts = [f'<{fence} what="{name}">\n{neutral(text)}\n</{fence}>' for name, text in fields.items()]
+    return Message("system", rules), Message("user", "\n\n".join(parts))
+
+
+def _scored(metric: Callable[[Case, Answer], float | None]) -> Callable[[str, str], float]:
+    def score(answer: str, reference: str) -> float:
+        case = Case("", "", answers=(reference,))
+        return metric(case, Answer(answer, (), (), abstained=False, query="")) or 0.0
+
+    return score
+
+
+def _cosine(encoder: Encoder) -> Callable[[str, str], float]:
+    def score(answer: str, reference: str) -> float:
+        if not answer.strip() or not reference.strip():
+            return 0.0
+        a, b = encoder.encode([answer, reference])
+        return float(a @ b)
+
+    return score

@@ -1,0 +1,116 @@
+"""Measuring judges: every verdict kept in a run, and what the verdicts say beside those of people."""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from eval.agreement import agreement, as_json, between_people, is_trusted
+from eval.dataset import Case
+from eval.human import Compared
+from eval.judge import Judge, Verdict
+from eval.run import Record, Run, RunWriter, list_runs, load_run, runs_folder, writing
+from indexer.errors import FootnoteError
+
+OnProgress = Callable[[str, int, int], None]
+KIND = "judge-agreement"
+_AT_ONCE = 4  # pairs handed out for each worker before their verdicts are recorded
+
+
+def measure_judges(
+    judges: Sequence[Judge],
+    compared: Sequence[Compared],
+    home: Path,
+    dataset: str,
+    identity: Mapping[str, Any],
+    *,
+    own_model: str = "",
+    concurrency: int = 1,
+    on_progress: OnProgress | None = None,
+) -> tuple[Run, dict[str, Any]]:
+    """Let each judge compare every pair, and set its verdicts beside the people's.
+
+    After a kill, the same call goes on with the pairs that are missing.
+
+    Returns:
+        The run, and {"pairs", "people": figures, "judges": {name: {"figures", "trusted", "errors"}}} with the figures
+        of `agreement.agreement`. A pair on which a judge failed is counted in its errors and is in none of its figures.
+    """
+    whole = {"kind": KIND, "dataset": dataset, "judges": [judge.name for judge in judges], **identity}
+    cases = [Case(item.pair.id, item.pair.question, answers=(item.pair.reference,)) for item in compared]
+    with writing(runs_folder(home), whole, {}, cases) as run:
+        for judge in judges:
+            _judge_missing(judge, compared, run, concurrency, on_progress)
+        records = run.records()
+        run.finish(_scores(compared, records))
+    by_id = {item.pair.id: item for item in compared}
+    told = {}
+    for judge in judges:
+        own = [record for record in records if record.variant == judge.name]
+        judged = [(by_id[r.case_id], as_verdict(r.outcome)) for r in own if r.outcome is not None]
+        figures = agreement(judged, own_model)
+        told[judge.name] = {
+            "figures": as_json(figures),
+            "trusted": is_trusted(figures),
+            "errors": sum(bool(record.error) for record in own),
+        }
+    result = {"pairs": len(compared), "people": as_json(between_people(compared)), "judges": told}
+    return load_run(home, str(run.path)), result
+
+
+def measured_kappa(home: Path, judge: str) -> float | None:
+    """Kappa of a judge in its latest measurement here; None if it never was measured."""
+    from eval.agreement import cohen_kappa
+
+    for name in reversed([name for name in list_runs(home) if f"-{KIND}-" in name]):
+        run = load_run(home, name)
+        mine = [r for r in run.records if r.variant == judge and r.outcome is not None]
+        pairs = [(r.outcome["people"], r.outcome["preference"]) for r in mine if r.outcome is not None]
+        if pairs:
+            people, verdicts = zip(*pairs, strict=True)
+            return cohen_kappa(people, verdicts)
+    return None
+
+
+def as_verdict(outcome: Mapping[str, Any]) -> Verdict:
+    """The verdict that was written down."""
+    return Verdict(outcome["preference"], outcome["value"], outcome["consistent"], outcome["said"])
+
+
+def _judge_missing(
+    judge: Judge, compared: Sequence[Compared], run: RunWriter, concurrency: int, on_progress: OnProgress | None
+) -> None:
+    done = {case_id for variant, case_id in run.done() if variant == judge.name}
+    todo = [(place, item) for place, item in enumerate(compared) if item.pair.id not in done]
+    step = concurrency * _AT_ONCE
+    with ThreadPoolExecutor(concurrency, thread_name_prefix="judge") as workers:
+        for start in range(0, len(todo), step):
+            run.add(*workers.map(lambda one: _record(judge, *one), todo[start : start + step]))
+            if on_progress:
+                on_progress(judge.name, len(done) + min(start + step, len(todo)), len(compared))
+
+
+def _record(judge: Judge, place: int, compared: Compared) -> Record:
+    try:
+        verdict = judge.compare(compared.pair)
+    except FootnoteError as error:
+        name = type(error).__name__.rstrip("_")
+        return Record(compared.pair.id, place, judge.name, error=name, message=error.message)
+    outcome = {
+        "preference": verdict.preference,
+        "value": verdict.value,
+        "consistent": verdict.consistent,
+        "said": dict(verdict.said),
+        "people": compared.preference,
+    }
+    return Record(compared.pair.id, place, judge.name, outcome)
+
+
+def _scores(compared: Sequence[Compared], records: Sequence[Record]) -> dict[str, dict[str, dict[str, float]]]:
+    people = {item.pair.id: item.preference for item in compared}
+    scores: dict[str, dict[str, dict[str, float]]] = {}
+    for record in records:
+        if record.outcome is not None:
+            agreed = float(record.outcome["preference"] == people[record.case_id])
+            scores.setdefault(record.variant, {}).setdefault("agreement", {})[record.case_id] = agreed
+    return scores
