@@ -5,8 +5,8 @@ The layout is BEIR's (Thakur et al. 2021), with three optional fields of a query
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -63,16 +63,22 @@ def load_dataset(folder: Path) -> Dataset:
         DatasetError: a file is missing or malformed, an id is repeated or names nothing, or no judgement says that
             anything is relevant. The message names the file and the line.
     """
-    corpus = folder / CORPUS
-    entries = tuple(_entries(corpus))
-    asked = tuple(_cases(folder / QUERIES))
-    grades = _grades(folder / QRELS, {entry.id for entry in entries}, {case.id for case in asked})
-    cases = tuple(
-        Case(c.id, c.question, MappingProxyType(grades.get(c.id, {})), c.answers, c.answerable, c.turns) for c in asked
-    )
+    entries = tuple(_entries(folder / CORPUS))
+    cases = load_cases(folder, {entry.id for entry in entries}, CORPUS)
     hashes = [_sha256(folder / name) for name in (CORPUS, QUERIES, QRELS)]
     whole = hashlib.sha256("\n".join(hashes).encode()).hexdigest()
     return Dataset(folder.resolve().name, folder, entries, cases, hashes[0], whole)
+
+
+def load_cases(folder: Path, entry_ids: Set[str], corpus: str = "the collection") -> tuple[Case, ...]:
+    """Read the questions and judgements alone, where the corpus is known otherwise.
+
+    Raises:
+        DatasetError: as `load_dataset` does; an id that is not among `entry_ids` is said to be missing in `corpus`.
+    """
+    asked = tuple(_cases(folder / QUERIES))
+    grades = _grades(folder / QRELS, entry_ids, {case.id for case in asked}, corpus)
+    return tuple(replace(case, relevant=MappingProxyType(grades.get(case.id, {}))) for case in asked)
 
 
 def _sha256(path: Path) -> str:
@@ -147,7 +153,7 @@ def _unique_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise DatasetError(f"{path} is empty", _LAYOUT)
 
 
-def _grades(path: Path, entry_ids: set[str], case_ids: set[str]) -> dict[str, dict[str, int]]:
+def _grades(path: Path, entry_ids: Set[str], case_ids: Set[str], corpus: str) -> dict[str, dict[str, int]]:
     """Grade of each judged pair: question id -> corpus id -> grade."""
     grades: dict[str, dict[str, int]] = {}
     for line, text in _lines(path):
@@ -157,7 +163,7 @@ def _grades(path: Path, entry_ids: set[str], case_ids: set[str]) -> dict[str, di
         if len(cells) != 3 or not cells[2].strip().lstrip("+-").isdecimal():
             raise _malformed(path, line, "three tab-separated cells are expected: query id, corpus id, whole number")
         question, entry, grade = cells[0].strip(), cells[1].strip(), int(cells[2])
-        for id_, known, file in ((question, case_ids, QUERIES), (entry, entry_ids, CORPUS)):
+        for id_, known, file in ((question, case_ids, QUERIES), (entry, entry_ids, corpus)):
             if id_ not in known:
                 raise _malformed(path, line, f'the id "{id_}" is not in {file}')
         if entry in grades.setdefault(question, {}):

@@ -161,3 +161,28 @@ def judge_agreement(
         from app.commands.eval_judge import run_judge_agreement
 
         run_judge_agreement(settings, dataset, judge or (), limit, own_model, as_json)
+
+
+@evaluation.command()
+def calibrate(
+    context: typer.Context,
+    dataset: Annotated[Path, typer.Option("--dataset", metavar="DIR", help="queries.jsonl, qrels.tsv")],
+    collection: Annotated[
+        str | None,
+        typer.Option(
+            "--collection",
+            "-c",
+            metavar="NAME",
+            help="Qrels name its documents' sources.",
+            show_default="DIR's corpus.jsonl",
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="Gets the settings, if they help.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Decides the folds.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Learn from judged questions how to join bm25 and dense; nothing is changed for a gain within chance."""
+    with opened(context, as_json) as settings:
+        from app.commands.eval_calibrate import run_calibrate
+
+        run_calibrate(settings, dataset, collection, out, seed, as_json)

@@ -231,3 +231,21 @@ def test_grading_needs_a_server(answers: Callable[..., Any]) -> None:
     result = answers("--judge")
     assert result.code == 1
     assert "needs a model server" in result.stderr
+
+
+def test_calibration_of_a_collection(footnote: Footnote, papers: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "judged"
+    folder.mkdir()
+    footnote("ingest", papers)
+    source = next(d["source"] for d in footnote("documents", "--json").json["documents"] if "ferry" in d["source"])
+    rows = [{"_id": f"q{n}", "text": f"ferry at {n}"} for n in range(24)]
+    (folder / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "qrels.tsv").write_text("".join(f"q{n}\t{source}\t1\n" for n in range(24)))
+    command = ("eval", "calibrate", "--dataset", folder, "--collection", "default")
+    told = footnote(*command, "--json").json
+    assert (told["n"], told["metric"]) == (24, "ndcg@10")
+    assert told["helps"] == bool(told["settings"])
+    assert "nDCG@10 of 24 questions" in footnote(*command).stdout
+    (folder / "qrels.tsv").write_text("q0\tnowhere.txt\t1\n")
+    refused = footnote(*command)
+    assert (refused.code, "is not in the collection" in refused.stderr) == (1, True)
