@@ -64,20 +64,20 @@ def load_dataset(folder: Path) -> Dataset:
             anything is relevant. The message names the file and the line.
     """
     entries = tuple(_entries(folder / CORPUS))
-    cases = load_cases(folder, {entry.id for entry in entries}, CORPUS)
+    cases = load_cases(folder, {entry.id for entry in entries})
     hashes = [_sha256(folder / name) for name in (CORPUS, QUERIES, QRELS)]
     whole = hashlib.sha256("\n".join(hashes).encode()).hexdigest()
     return Dataset(folder.resolve().name, folder, entries, cases, hashes[0], whole)
 
 
-def load_cases(folder: Path, entry_ids: Set[str], corpus: str = "the collection") -> tuple[Case, ...]:
-    """Read the questions and judgements alone, where the corpus is known otherwise.
+def load_cases(folder: Path, entry_ids: Set[str] | None) -> tuple[Case, ...]:
+    """Read the questions and judgements alone; ids of entries are not checked where `entry_ids` is None.
 
     Raises:
-        DatasetError: as `load_dataset` does; an id that is not among `entry_ids` is said to be missing in `corpus`.
+        DatasetError: as `load_dataset` does.
     """
     asked = tuple(_cases(folder / QUERIES))
-    grades = _grades(folder / QRELS, entry_ids, {case.id for case in asked}, corpus)
+    grades = _grades(folder / QRELS, entry_ids, {case.id for case in asked})
     return tuple(replace(case, relevant=MappingProxyType(grades.get(case.id, {}))) for case in asked)
 
 
@@ -135,15 +135,27 @@ def _asked(turn: Any) -> tuple[Any, Any]:
     return (turn.get("question"), turn.get("answer", "")) if isinstance(turn, dict) else (None, None)
 
 
-def _unique_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Line number and object of each line; every object has a string `_id` that no other line has."""
-    first_line: dict[str, int] = {}
+def rows_of(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Line number and object of each line of a JSONL file.
+
+    Raises:
+        DatasetError: the file cannot be read, or a line is no object.
+    """
     for line, text in _lines(path):
         try:
             row = json.loads(text)
         except ValueError as error:
             raise _malformed(path, line, f"not JSON ({error})") from error
-        if not isinstance(row, dict) or not isinstance(row.get("_id"), str) or not row["_id"]:
+        if not isinstance(row, dict):
+            raise _malformed(path, line, "an object is expected")
+        yield line, row
+
+
+def _unique_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Line number and object of each line; every object has a string `_id` that no other line has."""
+    first_line: dict[str, int] = {}
+    for line, row in rows_of(path):
+        if not isinstance(row.get("_id"), str) or not row["_id"]:
             raise _malformed(path, line, 'an object with a string "_id" is expected')
         if row["_id"] in first_line:
             raise _malformed(path, line, f'the id "{row["_id"]}" is already on line {first_line[row["_id"]]}')
@@ -153,7 +165,7 @@ def _unique_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise DatasetError(f"{path} is empty", _LAYOUT)
 
 
-def _grades(path: Path, entry_ids: Set[str], case_ids: Set[str], corpus: str) -> dict[str, dict[str, int]]:
+def _grades(path: Path, entry_ids: Set[str] | None, case_ids: Set[str]) -> dict[str, dict[str, int]]:
     """Grade of each judged pair: question id -> corpus id -> grade."""
     grades: dict[str, dict[str, int]] = {}
     for line, text in _lines(path):
@@ -163,8 +175,8 @@ def _grades(path: Path, entry_ids: Set[str], case_ids: Set[str], corpus: str) ->
         if len(cells) != 3 or not cells[2].strip().lstrip("+-").isdecimal():
             raise _malformed(path, line, "three tab-separated cells are expected: query id, corpus id, whole number")
         question, entry, grade = cells[0].strip(), cells[1].strip(), int(cells[2])
-        for id_, known, file in ((question, case_ids, QUERIES), (entry, entry_ids, corpus)):
-            if id_ not in known:
+        for id_, known, file in ((question, case_ids, QUERIES), (entry, entry_ids, CORPUS)):
+            if known is not None and id_ not in known:
                 raise _malformed(path, line, f'the id "{id_}" is not in {file}')
         if entry in grades.setdefault(question, {}):
             raise _malformed(path, line, f'"{question}" and "{entry}" are judged twice')

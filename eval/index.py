@@ -84,6 +84,11 @@ def index_corpus(
     return collection
 
 
+def sources_of(collection: Collection) -> frozenset[str]:
+    """What a collection's documents are called."""
+    return frozenset(info.source for info in collection.documents())
+
+
 def chunking_for(dataset: Dataset, encoder: Encoder | None, served: ChunkSettings) -> ChunkSettings | None:
     """None, for entries that are passages already, or the served chunking where many are whole documents."""
     coder: Encoder = encoder or NoEncoder()

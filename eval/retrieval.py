@@ -11,8 +11,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from eval.dataset import Case, Dataset, load_dataset
-from eval.index import OnProgress, index_corpus
+from eval.dataset import Case, Dataset
+from eval.formats import load_any
+from eval.index import OnProgress, index_corpus, sources_of
 from eval.metrics import RETRIEVAL_METRICS, score_rankings
 from eval.run import Record, RunWriter, runs_folder, writing
 from eval.statistics import bootstrap_interval
@@ -20,7 +21,7 @@ from generator.followup import self_contained
 from indexer.chunk import ChunkSettings
 from indexer.collection import Collection
 from indexer.encoder import Encoder, Vectors
-from indexer.errors import ConfigError
+from indexer.errors import ConfigError, DatasetError
 from indexer.store.text import embed_text
 from retriever.rerank import Reranker
 from retriever.search import MODES, Mode, Retriever, RetrieverSettings
@@ -39,12 +40,14 @@ def evaluate_retrieval(
     *,
     chunking: ChunkSettings | None = None,
     reranker: Reranker | None = None,
+    served: Collection | None = None,
     on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
     """Score each mode on a data set's judged questions, and say what was evaluated.
 
     `encoder` may be None when `modes` is bm25 alone: nothing is encoded then. The corpus is indexed once for each
     encoder and chunking, under `home`/eval. With a `reranker` every mode is reranked.
+    With a collection that is `served`, that one is searched instead, and judgements name its documents' sources.
     Texts that the encoder cuts are counted as "truncated". Every ranking is stored in a run as it is made; after a
     kill, the same call ranks what is missing.
 
@@ -58,9 +61,12 @@ def evaluate_retrieval(
         DatasetError: the data set does not load.
     """
     _check_modes(modes, encoder)
-    dataset = load_dataset(dataset_dir)
     settings = settings or RetrieverSettings()
-    collection = index_corpus(dataset, home, encoder, chunking, on_progress)
+    dataset = load_any(dataset_dir, None if served is None else sources_of(served))
+    collection = index_corpus(dataset, home, encoder, chunking, on_progress) if served is None else served
+    if not dataset.judged:
+        raise DatasetError(f"{dataset_dir} names no relevant document.", "Retrieval is measured against such names.")
+    k = DEPTH if chunking is None and served is None else DEPTH * _CHUNKS_A_DOCUMENT
     identity = {
         "kind": "retrieval",
         "dataset": dataset.name,
@@ -70,9 +76,10 @@ def evaluate_retrieval(
         "chunking": asdict(chunking) if chunking else None,
         "settings": asdict(settings),
         "reranked": reranker is not None,
+        "collection": None if served is None else [served.name, served.sequence()],
     }
     with writing(runs_folder(home), identity, {}, dataset.judged) as run:
-        _rank_missing(run, collection, dataset, modes, encoder, settings, reranker, chunking, on_progress)
+        _rank_missing(run, collection, dataset, modes, encoder, settings, reranker, k, on_progress)
         rankings = _rankings(run)
         scores = {mode: _scores(dataset, rankings[mode]) for mode in modes}
         latencies_ms = {mode: [r.timings_ms["search"] for r in run.records() if r.variant == mode] for mode in modes}
@@ -82,7 +89,7 @@ def evaluate_retrieval(
         "run": run.path.stem,
         "dataset": dataset.name,
         "modes": results,
-        "entries": len(dataset.entries),
+        "entries": len(dataset.entries) if served is None else len(collection.documents()),
         "indexed": len(collection.documents()),
         "truncated": _truncated(collection, encoder),
         **{name: identity[name] for name in ("encoder", "chunking", "settings")},
@@ -144,7 +151,7 @@ def _rank_missing(
     encoder: Encoder | None,
     settings: RetrieverSettings,
     reranker: Reranker | None,
-    chunking: ChunkSettings | None,
+    k: int,
     on_progress: OnProgress | None,
 ) -> None:
     """Rank what the run does not hold yet."""
@@ -156,7 +163,6 @@ def _rank_missing(
     asked = [searched_for(case) for mode, cases in todo.items() if mode != "bm25" for _, case in cases]
     questions = _EncodedQuestions(encoder, asked, on_progress) if encoder is not None and asked else None
     retriever = Retriever(collection, questions, settings, reranker)
-    k = DEPTH * _CHUNKS_A_DOCUMENT if chunking else DEPTH
     for mode, cases in todo.items():
         ranked: list[Record] = []
         for place, case in cases:

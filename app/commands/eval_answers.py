@@ -16,14 +16,15 @@ from app.wiring import (
     build_reranker,
     chunk_settings,
     encoder_name,
+    open_collection,
     pipeline_settings,
     retriever_settings,
     server_settings,
     uses_server,
 )
 from eval.answers import evaluate_answers
-from eval.dataset import load_dataset
-from eval.index import chunking_for, index_corpus
+from eval.formats import load_any
+from eval.index import chunking_for, index_corpus, sources_of
 from eval.judge import PointwiseJudge
 from eval.report import judge_warning
 from eval.summary import summarise
@@ -37,7 +38,8 @@ CONCURRENT_WITH_SERVER = 16
 
 def run_answers(
     settings: Settings,
-    folder: Path,
+    path: Path,
+    name: str | None,
     limit: int | None,
     seed: int,
     concurrency: int | None,
@@ -46,11 +48,12 @@ def run_answers(
     as_json: bool,
 ) -> None:
     """Answer and score the questions, and print the means; exit with 1 if a case failed or the gate does not hold."""
-    dataset = load_dataset(folder)
+    served = open_collection(settings, name) if name is not None else None
+    dataset = load_any(path, None if served is None else sources_of(served))
     with progress() as meter:
         encoder = build_encoder(settings) if settings.retriever.mode != "bm25" else None
         chunking = chunking_for(dataset, encoder, chunk_settings(settings))
-        collection = index_corpus(dataset, settings.home, encoder, chunking, meter)
+        collection = index_corpus(dataset, settings.home, encoder, chunking, meter) if served is None else served
         reranker = build_reranker(settings) if settings.retriever.rerank else None
         retriever = Retriever(collection, encoder, retriever_settings(settings), reranker)
         model = build_chat_model(settings)
@@ -60,6 +63,7 @@ def run_answers(
             "encoder": encoder.fingerprint if encoder else None,
             "encoder_name": encoder_name(settings.encoder) if encoder else None,
             "chunking": asdict(chunking) if chunking else None,
+            "collection": None if served is None else [served.name, served.sequence()],
             "settings": _told(settings),
         }
         run = evaluate_answers(

@@ -8,26 +8,22 @@ from app.door import emit
 from app.settings import Settings
 from app.wiring import build_encoder, open_collection, retriever_settings
 from eval.calibrate import Calibration, as_json, calibrate, changed
-from eval.dataset import load_cases, load_dataset
-from eval.index import index_corpus
+from eval.formats import load_any
+from eval.index import index_corpus, sources_of
 from indexer.errors import ConfigError
 from retriever.search import RetrieverSettings
 
 
 def run_calibrate(
-    settings: Settings, folder: Path, name: str | None, out: Path | None, seed: int, wants_json: bool
+    settings: Settings, path: Path, name: str | None, out: Path | None, seed: int, wants_json: bool
 ) -> None:
     """Learn on a data set's own corpus, or on a served collection; print what to change, or that nothing helps."""
     encoder, present = build_encoder(settings), retriever_settings(settings)
     with progress() as meter:
-        if name is None:
-            dataset = load_dataset(folder)
-            collection, cases = index_corpus(dataset, settings.home, encoder, on_progress=meter), dataset.judged
-        else:
-            collection = open_collection(settings, name)
-            sources = {info.source for info in collection.documents()}
-            cases = tuple(case for case in load_cases(folder, sources) if case.relevant)
-        found = calibrate(collection, encoder, cases, present, seed=seed, on_progress=meter)
+        served = open_collection(settings, name) if name is not None else None
+        dataset = load_any(path, None if served is None else sources_of(served))
+        collection = index_corpus(dataset, settings.home, encoder, on_progress=meter) if served is None else served
+        found = calibrate(collection, encoder, dataset.judged, present, seed=seed, on_progress=meter)
     lines = _toml(found, present)
     if out is not None and found.helps:
         try:

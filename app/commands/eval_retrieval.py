@@ -9,7 +9,7 @@ from app.commands.eval_gate import Gate
 from app.display import progress, show, show_table
 from app.door import emit
 from app.settings import Settings
-from app.wiring import build_encoder, build_named_encoder, encoder_name, retriever_settings
+from app.wiring import build_encoder, build_named_encoder, encoder_name, open_collection, retriever_settings
 from eval.metrics import RETRIEVAL_METRICS
 from eval.retrieval import evaluate_retrieval
 from eval.run import load_run
@@ -17,20 +17,27 @@ from indexer.encoder import Encoder
 
 
 def run_retrieval(
-    settings: Settings, dataset: Path, modes: Sequence[str], other: str | None, gate: Gate, as_json: bool
+    settings: Settings,
+    dataset: Path,
+    name: str | None,
+    modes: Sequence[str],
+    other: str | None,
+    gate: Gate,
+    as_json: bool,
 ) -> None:
     """Evaluate each mode with the configured encoder, or the one named, and print the means.
 
     Exit with 1 if the gate does not hold.
     """
-    encoder, name = None, None
+    encoder, shown = None, None
+    served = open_collection(settings, name) if name is not None else None
     if any(mode != "bm25" for mode in modes):
-        encoder, name = _encoder(settings, other)
+        encoder, shown = _encoder(settings, other)
     with progress() as meter:
         report = evaluate_retrieval(
-            dataset, modes, encoder, settings.home, retriever_settings(settings), on_progress=meter
+            dataset, modes, encoder, settings.home, retriever_settings(settings), served=served, on_progress=meter
         )
-    report["encoder_name"] = name
+    report["encoder_name"] = shown
     if as_json:
         emit(report)
     else:
@@ -39,7 +46,7 @@ def run_retrieval(
             for mode, scores in report["modes"].items()
         ]
         cut = f", {report['truncated']:,} cut at the encoder's limit" if report["truncated"] else ""
-        show(f"{report['dataset']}: {report['entries']:,} entries{cut}" + (f"; encoder {name}" if name else ""))
+        show(f"{report['dataset']}: {report['entries']:,} entries{cut}" + (f"; encoder {shown}" if shown else ""))
         show_table(("mode", *RETRIEVAL_METRICS, "n"), rows)
         show(f"Run: {report['run']}")
     if gate.close(load_run(settings.home, report["run"])):

@@ -12,7 +12,20 @@ evaluation = typer.Typer(
     help="Measure the search and the answers that are served.", no_args_is_help=True, rich_markup_mode=None
 )
 
-Dataset = Annotated[Path, typer.Option("--dataset", metavar="DIR", help="corpus.jsonl, queries.jsonl, qrels.tsv")]
+Dataset = Annotated[
+    Path,
+    typer.Option("--dataset", metavar="DIR|FILE", help="BEIR folder or SQuAD .json; with -c .csv, .tsv, .jsonl too."),
+]
+Asked = Annotated[
+    str | None,
+    typer.Option(
+        "--collection",
+        "-c",
+        metavar="NAME",
+        help="Ask this one; judgements name its documents.",
+        show_default="the data set's own corpus",
+    ),
+]
 Hidden = Annotated[str, typer.Option("--collection", "-c", hidden=True)]
 FailBelow = Annotated[
     list[str] | None, typer.Option(metavar="METRIC=VALUE", help="Exit with 1 when a mean is below; MODE.METRIC too.")
@@ -38,7 +51,7 @@ def retrieval(
     ] = None,
     fail_below: FailBelow = None,
     no_worse_than: NoWorseThan = None,
-    collection: Hidden = "default",
+    collection: Asked = None,
     as_json: Json = False,
 ) -> None:
     """Measure nDCG@10, recall@100 and MRR@10 on a data set."""
@@ -51,7 +64,7 @@ def retrieval(
         from app.commands.eval_retrieval import run_retrieval
 
         gate = Gate.read(settings, fail_below or (), no_worse_than)
-        run_retrieval(settings, dataset, names, encoder, gate, as_json)
+        run_retrieval(settings, dataset, collection, names, encoder, gate, as_json)
 
 
 @evaluation.command()
@@ -66,7 +79,7 @@ def answers(
     judge: Annotated[bool, typer.Option("--judge", help="Let the model server grade the answers, too.")] = False,
     fail_below: FailBelow = None,
     no_worse_than: NoWorseThan = None,
-    collection: Hidden = "default",
+    collection: Asked = None,
     as_json: Json = False,
 ) -> None:
     """Answer a data set's questions as they would be answered to a user, and score the answers.
@@ -78,7 +91,7 @@ def answers(
         from app.commands.eval_gate import Gate
 
         gate = Gate.read(settings, fail_below or (), no_worse_than)
-        run_answers(settings, dataset, limit, seed, concurrency, judge, gate, as_json)
+        run_answers(settings, dataset, collection, limit, seed, concurrency, judge, gate, as_json)
 
 
 @evaluation.command()
@@ -166,17 +179,8 @@ def judge_agreement(
 @evaluation.command()
 def calibrate(
     context: typer.Context,
-    dataset: Annotated[Path, typer.Option("--dataset", metavar="DIR", help="queries.jsonl, qrels.tsv")],
-    collection: Annotated[
-        str | None,
-        typer.Option(
-            "--collection",
-            "-c",
-            metavar="NAME",
-            help="Qrels name its documents' sources.",
-            show_default="DIR's corpus.jsonl",
-        ),
-    ] = None,
+    dataset: Dataset,
+    collection: Asked = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="Gets the settings, if they help.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Decides the folds.")] = 0,
     as_json: Json = False,

@@ -249,3 +249,21 @@ def test_calibration_of_a_collection(footnote: Footnote, papers: Path, tmp_path:
     (folder / "qrels.tsv").write_text("q0\tnowhere.txt\t1\n")
     refused = footnote(*command)
     assert (refused.code, "is not in the collection" in refused.stderr) == (1, True)
+
+
+def test_a_served_collection_is_evaluated(
+    footnote: Footnote, model: FirstSentence, papers: Path, tmp_path: Path
+) -> None:
+    footnote("ingest", papers)
+    file = tmp_path / "asked.csv"
+    file.write_text("question,answer,source\nWhen does the ferry leave?,at nine,ferry.txt\n")
+    found = footnote("eval", "retrieval", "--dataset", file, "-c", "default", "--modes", "bm25", "--json").json
+    assert (found["modes"]["bm25"]["mrr@10"], found["entries"]) == (1.0, 3)
+    told = footnote("eval", "answers", "--dataset", file, "-c", "default", "--json").json
+    assert (told["metrics"]["contains"]["mean"], told["metrics"]["citation_precision"]["mean"]) == (1.0, 1.0)
+    assert footnote("eval", "answers", "--dataset", file).code == 1
+    nowhere = footnote("eval", "answers", "--dataset", file, "-c", "nowhere")
+    assert (nowhere.code, "nowhere" in nowhere.stderr) == (1, True)
+    file.write_text("question\nWho?\n")
+    unjudged = footnote("eval", "retrieval", "--dataset", file, "-c", "default", "--modes", "bm25")
+    assert (unjudged.code, "names no relevant document" in unjudged.stderr) == (1, True)
