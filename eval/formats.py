@@ -2,7 +2,7 @@
 
 - A folder of corpus.jsonl, queries.jsonl and qrels.tsv: see eval/dataset.py.
 - A .json file as SQuAD publishes it (Rajpurkar et al. 2016, 2018): each paragraph becomes an entry.
-- A .csv, .tsv or .jsonl file of questions: `question`, and where known `answer` (several: a JSON list, or | between them),
+- A .csv, .tsv or .jsonl file of questions: `question`, and where known `answer` (several: a JSON list, or | between),
   `source` (the same), `answerable`, `id`. It has no corpus, so it is asked of a collection.
 - A .jsonl file of conversations: `turns`, a list of such questions. Each is a case, with those before it as its turns.
 """
