@@ -6,7 +6,7 @@ from typing import Any
 
 from eval.run import Run
 from eval.statistics import compare_paired, holm
-from eval.summary import METRIC_ORDER
+from eval.summary import in_order
 from indexer.errors import DatasetError
 
 MOVED = 10  # cases shown for each metric
@@ -57,7 +57,7 @@ def _compare(a: Run, b: Run, variant_a: str, variant_b: str) -> dict[str, Any]:
     first, second = a.scores[variant_a], b.scores[variant_b]
     tests, moved = {}, {}
     only_a = only_b = 0
-    for metric in [name for name in METRIC_ORDER if name in first and name in second]:
+    for metric in in_order(name for name in first if name in second):
         cases = [case for case in first[metric] if case in second[metric]]
         only_a += len(first[metric]) - len(cases)
         only_b += len(second[metric]) - len(cases)

@@ -1,6 +1,7 @@
 """A retrieval data set on disk: corpus.jsonl, queries.jsonl and qrels.tsv, checked when it is read.
 
-The layout is BEIR's (Thakur et al. 2021), with three optional fields of a query: `answers`, `answerable`, `turns`.
+The layout is BEIR's (Thakur et al. 2021), with three optional fields of a query: `answers`, `answerable`, `turns`. An
+optional spans.jsonl says where answers stand: {_id of the question, document, start, end}, in characters of the text.
 """
 
 import hashlib
@@ -14,7 +15,7 @@ from typing import Any
 from generator.prompt import Turn
 from indexer.errors import DatasetError
 
-CORPUS, QUERIES, QRELS = "corpus.jsonl", "queries.jsonl", "qrels.tsv"
+CORPUS, QUERIES, QRELS, SPANS = "corpus.jsonl", "queries.jsonl", "qrels.tsv", "spans.jsonl"
 _LAYOUT = f"A data set is a folder with {CORPUS} {{_id, title, text}}, {QUERIES} {{_id, text}} and {QRELS}."
 
 
@@ -28,6 +29,20 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """Characters of an entry, or of a collection's document, that hold an answer."""
+
+    entry: str
+    start: int
+    end: int
+
+    @property
+    def name(self) -> str:
+        """What a ranking calls it."""
+        return f"{self.entry}#{self.start}-{self.end}"
+
+
+@dataclass(frozen=True, slots=True)
 class Case:
     """One question and what is known about its answer."""
 
@@ -37,6 +52,7 @@ class Case:
     answers: tuple[str, ...] = ()
     answerable: bool = True
     turns: tuple[Turn, ...] = ()  # what came before in the same conversation; an unknown answer is empty
+    spans: tuple[Span, ...] = ()  # where the answer stands
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +93,13 @@ def load_cases(folder: Path, entry_ids: Set[str] | None) -> tuple[Case, ...]:
         DatasetError: as `load_dataset` does.
     """
     asked = tuple(_cases(folder / QUERIES))
-    grades = _grades(folder / QRELS, entry_ids, {case.id for case in asked})
-    return tuple(replace(case, relevant=MappingProxyType(grades.get(case.id, {}))) for case in asked)
+    known = {case.id for case in asked}
+    grades = _grades(folder / QRELS, entry_ids, known)
+    spans = _spans(folder / SPANS, entry_ids, known) if (folder / SPANS).exists() else {}
+    return tuple(
+        replace(case, relevant=MappingProxyType(grades.get(case.id, {})), spans=tuple(spans.get(case.id, ())))
+        for case in asked
+    )
 
 
 def _sha256(path: Path) -> str:
@@ -184,6 +205,20 @@ def _grades(path: Path, entry_ids: Set[str] | None, case_ids: Set[str]) -> dict[
     if not any(grade > 0 for judged in grades.values() for grade in judged.values()):
         raise DatasetError(f"{path} judges nothing as relevant", "At least one line needs a score above 0.")
     return grades
+
+
+def _spans(path: Path, entry_ids: Set[str] | None, case_ids: Set[str]) -> dict[str, list[Span]]:
+    """Where the answer to each question stands."""
+    spans: dict[str, list[Span]] = {}
+    for line, row in rows_of(path):
+        question, entry, start, end = (row.get(name) for name in ("_id", "document", "start", "end"))
+        if not (isinstance(start, int) and isinstance(end, int) and 0 <= start < end):
+            raise _malformed(path, line, "start and end must be whole numbers, the end behind the start")
+        for id_, known, file in ((question, case_ids, QUERIES), (entry, entry_ids, CORPUS)):
+            if not isinstance(id_, str) or (known is not None and id_ not in known):
+                raise _malformed(path, line, f'the id "{id_}" is not in {file}')
+        spans.setdefault(str(question), []).append(Span(str(entry), start, end))
+    return spans
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:

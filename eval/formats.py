@@ -73,14 +73,16 @@ def _folder_cases(folder: Path, sources: Set[str]) -> list[Case]:
 
 
 def _resolved(path: Path, case: Case, sources: Set[str]) -> Case:
-    relevant: dict[str, int] = {}
-    for name, grade in case.relevant.items():
+    def meant(name: str) -> str:
         found = resolve(name, sources)
         if len(found) != 1:
             what = f'"{name}" could be {" or ".join(found[:3])}' if found else f'"{name}" is not in the collection'
             raise DatasetError(f"{path}, question {case.id}: {what}.", "Correct it, or ingest that document.")
-        relevant[found[0]] = grade
-    return replace(case, relevant=MappingProxyType(relevant))
+        return found[0]
+
+    relevant = {meant(name): grade for name, grade in case.relevant.items()}
+    spans = tuple(replace(span, entry=meant(span.entry)) for span in case.spans)
+    return replace(case, relevant=MappingProxyType(relevant), spans=spans)
 
 
 def _check_unique(path: Path, cases: Iterable[Case]) -> None:

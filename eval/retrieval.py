@@ -3,10 +3,11 @@
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean, median
+from types import MappingProxyType
 from typing import Any, cast
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from eval.dataset import Case, Dataset
 from eval.formats import load_any
 from eval.index import OnProgress, index_corpus, sources_of
-from eval.metrics import RETRIEVAL_METRICS, score_rankings
+from eval.metrics import check_measures, score_rankings
 from eval.run import Record, RunWriter, runs_folder, writing
 from eval.statistics import bootstrap_interval
 from generator.followup import self_contained
@@ -23,6 +24,7 @@ from indexer.collection import Collection
 from indexer.encoder import Encoder, Vectors
 from indexer.errors import ConfigError, DatasetError
 from indexer.store.text import embed_text
+from retriever.hit import Hit
 from retriever.rerank import Reranker
 from retriever.search import MODES, Mode, Retriever, RetrieverSettings
 
@@ -41,6 +43,8 @@ def evaluate_retrieval(
     chunking: ChunkSettings | None = None,
     reranker: Reranker | None = None,
     served: Collection | None = None,
+    by_span: bool = False,
+    measures: Sequence[str] = (),
     on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
     """Score each mode on a data set's judged questions, and say what was evaluated.
@@ -48,6 +52,8 @@ def evaluate_retrieval(
     `encoder` may be None when `modes` is bm25 alone: nothing is encoded then. The corpus is indexed once for each
     encoder and chunking, under `home`/eval. With a `reranker` every mode is reranked.
     With a collection that is `served`, that one is searched instead, and judgements name its documents' sources.
+    `measures` of ir_measures are computed beside ours.
+    `by_span` counts a hit as relevant if it overlaps words that hold an answer, instead of by its document.
     Texts that the encoder cuts are counted as "truncated". Every ranking is stored in a run as it is made; after a
     kill, the same call ranks what is missing.
 
@@ -61,11 +67,13 @@ def evaluate_retrieval(
         DatasetError: the data set does not load.
     """
     _check_modes(modes, encoder)
+    check_measures(measures, DEPTH)
     settings = settings or RetrieverSettings()
     dataset = load_any(dataset_dir, None if served is None else sources_of(served))
     collection = index_corpus(dataset, home, encoder, chunking, on_progress) if served is None else served
     if not dataset.judged:
         raise DatasetError(f"{dataset_dir} names no relevant document.", "Retrieval is measured against such names.")
+    cases = _span_cases(dataset) if by_span else dataset.judged
     k = DEPTH if chunking is None and served is None else DEPTH * _CHUNKS_A_DOCUMENT
     identity = {
         "kind": "retrieval",
@@ -76,12 +84,14 @@ def evaluate_retrieval(
         "chunking": asdict(chunking) if chunking else None,
         "settings": asdict(settings),
         "reranked": reranker is not None,
+        "by_span": by_span,
+        "measures": list(measures),
         "collection": None if served is None else [served.name, served.sequence()],
     }
-    with writing(runs_folder(home), identity, {}, dataset.judged) as run:
-        _rank_missing(run, collection, dataset, modes, encoder, settings, reranker, k, on_progress)
+    with writing(runs_folder(home), identity, {}, cases) as run:
+        _rank_missing(run, collection, cases, modes, encoder, settings, reranker, k, on_progress)
         rankings = _rankings(run)
-        scores = {mode: _scores(dataset, rankings[mode]) for mode in modes}
+        scores = {mode: _scores(cases, rankings[mode], measures) for mode in modes}
         latencies_ms = {mode: [r.timings_ms["search"] for r in run.records() if r.variant == mode] for mode in modes}
         run.finish(scores)
     results = {mode: _summary(scores[mode]) | {"p50_ms": round(median(latencies_ms[mode]), 2)} for mode in modes}
@@ -146,7 +156,7 @@ def _check_modes(modes: Sequence[str], encoder: Encoder | None) -> None:
 def _rank_missing(
     run: RunWriter,
     collection: Collection,
-    dataset: Dataset,
+    cases: Sequence[Case],
     modes: Sequence[str],
     encoder: Encoder | None,
     settings: RetrieverSettings,
@@ -156,23 +166,40 @@ def _rank_missing(
 ) -> None:
     """Rank what the run does not hold yet."""
     done = run.done()
-    todo = {
-        mode: [(place, case) for place, case in enumerate(dataset.judged) if (mode, case.id) not in done]
-        for mode in modes
-    }
-    asked = [searched_for(case) for mode, cases in todo.items() if mode != "bm25" for _, case in cases]
+    todo = {mode: [(place, case) for place, case in enumerate(cases) if (mode, case.id) not in done] for mode in modes}
+    asked = [searched_for(case) for mode, missing in todo.items() if mode != "bm25" for _, case in missing]
     questions = _EncodedQuestions(encoder, asked, on_progress) if encoder is not None and asked else None
     retriever = Retriever(collection, questions, settings, reranker)
-    for mode, cases in todo.items():
+    for mode, missing in todo.items():
         ranked: list[Record] = []
-        for place, case in cases:
+        for place, case in missing:
             ranked.append(_rank(retriever, case, place, cast(Mode, mode), k, reranker is not None))
             if len(ranked) == _RECORDS_A_COMMIT:
                 run.add(*ranked)
                 ranked = []
             if on_progress:
-                on_progress(mode, place + 1, len(dataset.judged))
+                on_progress(mode, place + 1, len(cases))
         run.add(*ranked)
+
+
+def _span_cases(dataset: Dataset) -> tuple[Case, ...]:
+    """The cases with spans; what is relevant to them are the spans themselves."""
+    spanned = [case for case in dataset.cases if case.spans]
+    if not spanned:
+        raise DatasetError(f"{dataset.folder} says nowhere which words hold an answer.", "It needs a spans.jsonl.")
+    return tuple(replace(case, relevant=MappingProxyType({span.name: 1 for span in case.spans})) for case in spanned)
+
+
+def _found(case: Case, hit: Hit) -> list[str]:
+    """What a hit counts as: its document, or, where spans are relevant, those that it overlaps, else itself."""
+    if not any(span.name in case.relevant for span in case.spans):
+        return [hit.source]
+    chunk = hit.chunk
+    return [
+        span.name
+        for span in case.spans
+        if span.entry == hit.source and span.start < chunk.end and chunk.start < span.end
+    ] or [chunk.id]
 
 
 def searched_for(case: Case) -> str:
@@ -187,7 +214,8 @@ def _rank(retriever: Retriever, case: Case, place: int, mode: Mode, k: int, rera
     spent_ms = sum(spent for stage, spent in timings_ms.items() if stage != "encode")
     best: dict[str, float] = {}
     for hit in hits:
-        best.setdefault(hit.source, round(hit.score, 6))
+        for name in _found(case, hit):
+            best.setdefault(name, round(hit.score, 6))
     ranking = [[source, score] for source, score in best.items()][:DEPTH]
     return Record(case.id, place, mode, {"ranking": ranking}, timings_ms={"search": round(spent_ms, 3)})
 
@@ -201,13 +229,15 @@ def _rankings(run: RunWriter) -> dict[str, dict[str, list[str]]]:
     return rankings
 
 
-def _scores(dataset: Dataset, rankings: Mapping[str, Sequence[str]]) -> Mapping[str, Mapping[str, float]]:
-    return score_rankings({case.id: case.relevant for case in dataset.judged}, rankings)
+def _scores(
+    cases: Sequence[Case], rankings: Mapping[str, Sequence[str]], measures: Sequence[str]
+) -> Mapping[str, Mapping[str, float]]:
+    return score_rankings({case.id: case.relevant for case in cases}, rankings, measures)
 
 
 def _summary(scores: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
-    values = {metric: list(scores[metric].values()) for metric in RETRIEVAL_METRICS}
-    means: dict[str, Any] = {metric: round(fmean(values[metric]), 6) for metric in RETRIEVAL_METRICS}
-    intervals = {metric: [round(end, 4) for end in bootstrap_interval(values[metric])] for metric in RETRIEVAL_METRICS}
+    values = {metric: list(by_case.values()) for metric, by_case in scores.items()}
+    means: dict[str, Any] = {metric: round(fmean(values[metric]), 6) for metric in values}
+    intervals = {metric: [round(end, 4) for end in bootstrap_interval(values[metric])] for metric in values}
     assert all(math.isfinite(mean) for mean in means.values())
     return means | {"n": len(values["ndcg@10"]), "ci95": intervals}

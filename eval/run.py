@@ -19,7 +19,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from eval.dataset import Case
+from eval.dataset import Case, Span
 from indexer.errors import ConfigError, DatasetError
 
 LAYOUT = 1
@@ -248,6 +248,7 @@ def _case_facts(case: Case) -> dict[str, Any]:
         "answers": case.answers,
         "answerable": case.answerable,
         "turns": case.turns,
+        "spans": [[span.entry, span.start, span.end] for span in case.spans],
     }
 
 
@@ -257,7 +258,8 @@ def _cases(connection: sqlite3.Connection) -> dict[str, Case]:
         facts = json.loads(text)
         relevant = MappingProxyType(facts["relevant"])
         answers, turns = tuple(facts["answers"]), tuple((asked, said) for asked, said in facts["turns"])
-        cases[id_] = Case(id_, question, relevant, answers, facts["answerable"], turns)
+        spans = tuple(Span(*span) for span in facts["spans"])
+        cases[id_] = Case(id_, question, relevant, answers, facts["answerable"], turns, spans)
     return cases
 
 

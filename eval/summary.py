@@ -53,7 +53,6 @@ def summarise(run: Run) -> dict[str, Any]:
 
 def metric_figures(scores: Mapping[str, Mapping[str, float]], tried: int, judge: str = "") -> dict[str, Any]:
     """Mean, interval and coverage of each metric; one that applies to no case is left out, never NaN."""
-    named = [name for name in METRIC_ORDER if scores.get(name)]
     return {
         name: {
             "mean": round(fmean(values := list(scores[name].values())), 6),
@@ -62,8 +61,15 @@ def metric_figures(scores: Mapping[str, Mapping[str, float]], tried: int, judge:
             "of": tried,
             **told_of(name, judge),
         }
-        for name in [*named, *sorted(set(scores) - set(METRIC_ORDER))]
+        for name in in_order(name for name in scores if scores[name])
     }
+
+
+def in_order(metrics: Iterable[str]) -> list[str]:
+    """Metrics in the order in which they are shown: ours first."""
+    return sorted(
+        metrics, key=lambda name: (METRIC_ORDER.index(name) if name in METRIC_ORDER else len(METRIC_ORDER), name)
+    )
 
 
 def told_of(metric: str, judge: str = "") -> dict[str, str]:

@@ -8,8 +8,11 @@ import typer
 from app.display import note
 from app.settings import Settings
 from eval.compare import compare_runs
+from eval.metrics import check_measures
+from eval.retrieval import DEPTH
 from eval.run import Run, load_run
 from eval.summary import METRIC_ORDER, summarise
+from indexer.errors import ConfigError
 
 LEVEL = 0.05
 
@@ -92,5 +95,9 @@ def _floor(text: str) -> Floor:
     except ValueError:
         raise typer.BadParameter(f"{text!r} is not METRIC=VALUE", param_hint="--fail-below") from None
     if metric not in METRIC_ORDER:
-        raise typer.BadParameter(f"{metric!r} is none of {', '.join(METRIC_ORDER)}", param_hint="--fail-below")
+        try:
+            check_measures([metric], DEPTH)
+        except ConfigError:
+            said = f"{metric!r} is no measure and none of {', '.join(METRIC_ORDER)}"
+            raise typer.BadParameter(said, param_hint="--fail-below") from None
     return floor

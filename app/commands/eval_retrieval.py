@@ -9,7 +9,14 @@ from app.commands.eval_gate import Gate
 from app.display import progress, show, show_table
 from app.door import emit
 from app.settings import Settings
-from app.wiring import build_encoder, build_named_encoder, encoder_name, open_collection, retriever_settings
+from app.wiring import (
+    build_encoder,
+    build_named_encoder,
+    chunk_settings,
+    encoder_name,
+    open_collection,
+    retriever_settings,
+)
 from eval.metrics import RETRIEVAL_METRICS
 from eval.retrieval import evaluate_retrieval
 from eval.run import load_run
@@ -22,6 +29,8 @@ def run_retrieval(
     name: str | None,
     modes: Sequence[str],
     other: str | None,
+    by_span: bool,
+    measures: Sequence[str],
     gate: Gate,
     as_json: bool,
 ) -> None:
@@ -35,19 +44,29 @@ def run_retrieval(
         encoder, shown = _encoder(settings, other)
     with progress() as meter:
         report = evaluate_retrieval(
-            dataset, modes, encoder, settings.home, retriever_settings(settings), served=served, on_progress=meter
+            dataset,
+            modes,
+            encoder,
+            settings.home,
+            retriever_settings(settings),
+            chunking=chunk_settings(settings) if by_span and served is None else None,
+            served=served,
+            by_span=by_span,
+            measures=measures,
+            on_progress=meter,
         )
     report["encoder_name"] = shown
     if as_json:
         emit(report)
     else:
+        metrics = (*RETRIEVAL_METRICS, *measures)
         rows = [
-            (mode, *(f"{scores[metric]:.4f}" for metric in RETRIEVAL_METRICS), scores["n"])
+            (mode, *(f"{scores[metric]:.4f}" for metric in metrics), scores["n"])
             for mode, scores in report["modes"].items()
         ]
         cut = f", {report['truncated']:,} cut at the encoder's limit" if report["truncated"] else ""
         show(f"{report['dataset']}: {report['entries']:,} entries{cut}" + (f"; encoder {shown}" if shown else ""))
-        show_table(("mode", *RETRIEVAL_METRICS, "n"), rows)
+        show_table(("mode", *metrics, "n"), rows)
         show(f"Run: {report['run']}")
     if gate.close(load_run(settings.home, report["run"])):
         raise typer.Exit(1)

@@ -49,6 +49,10 @@ def retrieval(
             show_default="the configured one",
         ),
     ] = None,
+    metrics: Annotated[str, typer.Option(metavar="NAME,...", help="More of ir_measures: AP, P@5, Success@1.")] = "",
+    spans: Annotated[
+        bool, typer.Option("--spans", help="Count a hit by the words that hold an answer (spans.jsonl).")
+    ] = False,
     fail_below: FailBelow = None,
     no_worse_than: NoWorseThan = None,
     collection: Asked = None,
@@ -63,8 +67,9 @@ def retrieval(
         from app.commands.eval_gate import Gate
         from app.commands.eval_retrieval import run_retrieval
 
+        measures = [name.strip() for name in metrics.split(",") if name.strip()]
         gate = Gate.read(settings, fail_below or (), no_worse_than)
-        run_retrieval(settings, dataset, collection, names, encoder, gate, as_json)
+        run_retrieval(settings, dataset, collection, names, encoder, spans, measures, gate, as_json)
 
 
 @evaluation.command()

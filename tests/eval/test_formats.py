@@ -63,7 +63,6 @@ def test_a_table_of_questions_about_a_collection(tmp_path: Path) -> None:
 
 def test_lines_of_questions_and_conversations(tmp_path: Path) -> None:
     file = tmp_path / "asked.jsonl"
-    then = {"question": "And then?", "answerable": False}
     rows = [
         {"question": "When?", "answers": ["1842"], "sources": ["keepers.pdf"]},
         {

@@ -1,11 +1,18 @@
 """Metrics against values computed by hand and against pytrec_eval called directly."""
 
 import math
+import os
 import random
+from pathlib import Path
 
 import pytest
+import pytrec_eval
 
-from eval.metrics import score_rankings
+from eval.dataset import load_dataset
+from eval.metrics import check_measures, score_rankings
+from indexer.errors import ConfigError
+
+BENCH = Path(os.environ.get("FOOTNOTE_BENCH", Path(__file__).parents[3] / "shared/bench"))
 
 
 def test_graded_ndcg_recall_and_mrr_by_hand() -> None:
@@ -64,3 +71,48 @@ def test_agrees_with_pytrec_eval() -> None:
     for question in run:
         assert ours["ndcg@10"][question] == pytest.approx(theirs[question]["ndcg_cut_10"], abs=1e-9)
         assert ours["recall@100"][question] == pytest.approx(theirs[question]["recall_100"], abs=1e-9)
+
+
+def test_more_measures_are_those_of_ir_measures() -> None:
+    values = score_rankings({"q": {"a": 1, "b": 1, "z": 0}}, {"q": ["a", "z", "x", "b"]}, ["AP", "P@2", "Judged@4"])
+    assert values["AP"]["q"] == pytest.approx((1 / 1 + 2 / 4) / 2)
+    assert (values["P@2"]["q"], values["Judged@4"]["q"]) == (0.5, 0.75)
+    assert score_rankings({"q": {"a": 1}}, {"q": ["a"]}, ["nDCG@10"])["nDCG@10"] == {"q": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("beauty", "is no measure"), ("P@@5", "is no measure"), ("R@1000", "deeper")]
+)
+def test_measures_that_cannot_be_had(name: str, said: str) -> None:
+    check_measures(["AP", "P@5"], 100)
+    with pytest.raises(ConfigError, match=said):
+        check_measures([name], 100)
+
+
+@pytest.mark.parametrize("name", ["cranfield", "scifact", "squad2-dev", "clapnq-dev", "covid-qa", "qed-dev"])
+def test_every_shared_set_is_scored_as_by_pytrec_eval(name: str) -> None:
+    folder = BENCH / name
+    if not folder.is_dir():
+        pytest.skip(f"there is no {folder}; FOOTNOTE_BENCH names the shared sets")
+    dataset = load_dataset(folder)
+    entries, draw = [entry.id for entry in dataset.entries], random.Random(name)
+    relevant = {case.id: dict(case.relevant) for case in dataset.judged}
+    rankings = {
+        case: list(
+            dict.fromkeys([*draw.sample(entries, 60), *draw.sample(list(known), len(known) // 2 + 1), entries[0]])
+        )
+        for case, known in relevant.items()
+    }
+    for ranking in rankings.values():
+        draw.shuffle(ranking)
+    ours = score_rankings(relevant, rankings, ["AP", "P@5"])
+    run = {case: {entry: -float(rank) for rank, entry in enumerate(found)} for case, found in rankings.items()}
+    asked = {"ndcg_cut.10", "recall.100", "recip_rank", "map", "P.5"}
+    theirs = pytrec_eval.RelevanceEvaluator(relevant, asked).evaluate(run)
+    for case, found in rankings.items():
+        first = next((rank for rank, entry in enumerate(found, 1) if relevant[case].get(entry, 0) > 0), 11)
+        assert ours["ndcg@10"][case] == pytest.approx(theirs[case]["ndcg_cut_10"], abs=1e-9)
+        assert ours["recall@100"][case] == pytest.approx(theirs[case]["recall_100"], abs=1e-9)
+        assert ours["mrr@10"][case] == pytest.approx(theirs[case]["recip_rank"] if first <= 10 else 0, abs=1e-9)
+        assert ours["AP"][case] == pytest.approx(theirs[case]["map"], abs=1e-9)
+        assert ours["P@5"][case] == pytest.approx(theirs[case]["P_5"], abs=1e-9)

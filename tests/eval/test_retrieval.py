@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -16,9 +17,10 @@ import pytest
 from eval.dataset import load_dataset
 from eval.index import NoEncoder, index_corpus
 from eval.retrieval import evaluate_retrieval
+from eval.run import load_run
 from indexer.chunk import ChunkSettings
 from indexer.encoder import Vectors
-from indexer.errors import ConfigError, IndexError_
+from indexer.errors import ConfigError, DatasetError, IndexError_
 from retriever.search import RetrieverSettings
 
 ROOT = Path(__file__).parents[2]
@@ -242,3 +244,53 @@ def test_cranfield_bm25_is_at_the_anchor(tmp_path: Path) -> None:
     assert result["modes"]["bm25"]["n"] == 225
     assert result["modes"]["bm25"]["ndcg@10"] >= 0.525
     assert result["modes"]["bm25"]["recall@100"] >= 0.75
+
+
+def test_a_hit_counts_by_the_words_that_hold_the_answer(tmp_path: Path) -> None:
+    filler = "The goat grazes on the hill all day long. " * 30
+    corpus = [{"_id": "long", "title": "", "text": filler + "The lamp burns oil. " + filler}]
+    folder = write_set(tmp_path / "set", [*corpus, *CORPUS])
+    start = corpus[0]["text"].index("The lamp")
+    spans = [{"_id": "q1", "document": "long", "start": start, "end": start + 19}]
+    (folder / "spans.jsonl").write_text("".join(json.dumps(span) + "\n" for span in spans))
+    cut = ChunkSettings(60, 0)
+    report = evaluate_retrieval(folder, ["bm25"], None, tmp_path, chunking=cut, by_span=True, measures=["Success@1"])
+    assert report["modes"]["bm25"]["n"] == 1
+    ranking = load_run(tmp_path, report["run"]).records[0].outcome
+    assert ranking is not None
+    names = [name for name, _ in ranking["ranking"]]
+    assert f"long#{start}-{start + 19}" in names[:3]
+    assert all(name.count(":") == 1 for name in names if "#" not in name)  # other chunks stand for themselves
+    by_document = evaluate_retrieval(folder, ["bm25"], None, tmp_path, chunking=cut)
+    assert by_document["modes"]["bm25"]["n"] == 3
+    assert by_document["run"] != report["run"]
+
+
+def test_spans_are_checked(tmp_path: Path) -> None:
+    folder = write_set(tmp_path / "set")
+    with pytest.raises(DatasetError, match="says nowhere which words"):
+        evaluate_retrieval(folder, ["bm25"], None, tmp_path, by_span=True)
+    for row, said in (
+        ({"_id": "q1", "document": "lamp one", "start": 5, "end": 5}, "the end behind the start"),
+        ({"_id": "q1", "document": "gone", "start": 0, "end": 5}, '"gone" is not in corpus.jsonl'),
+        ({"_id": "q9", "document": "lamp one", "start": 0, "end": 5}, '"q9" is not in queries.jsonl'),
+    ):
+        (folder / "spans.jsonl").write_text(json.dumps(row) + "\n")
+        with pytest.raises(DatasetError, match=said):
+            load_dataset(folder)
+
+
+def test_a_killed_run_ranks_only_what_is_missing(tmp_path: Path) -> None:
+    folder, encoder = write_set(tmp_path / "set"), TopicEncoder()
+    first = evaluate_retrieval(folder, ["dense"], encoder, tmp_path)
+    path = load_run(tmp_path, first["run"]).path
+    connection = sqlite3.connect(path)
+    with connection:  # as it was before the last question
+        connection.execute("DELETE FROM fact WHERE name = 'finished'")
+        connection.execute("DELETE FROM score")
+        connection.execute("DELETE FROM record WHERE case_id = 'q3'")
+    connection.close()
+    encoder.encoded.clear()
+    again = evaluate_retrieval(folder, ["dense"], encoder, tmp_path)
+    assert (again["run"], encoder.encoded) == (first["run"], ["storm"])
+    assert {**again["modes"]["dense"], "p50_ms": 0} == {**first["modes"]["dense"], "p50_ms": 0}
