@@ -38,12 +38,12 @@ def load_any(path: Path, sources: Set[str] | None = None) -> Dataset:
         raise DatasetError(f"There is no data set {path}.", _KNOWN)
     if path.suffix == ".json":
         if sources is not None:
-            raise DatasetError(f"{path} has its own paragraphs.", "Leave --collection out.")
+            raise DatasetError(f"{path} has its own paragraphs.", "Leave --served out.")
         return _squad(path)
     if path.suffix not in (".csv", ".tsv", ".jsonl"):
         raise DatasetError(f"{path} is of no known kind.", _KNOWN)
     if sources is None:
-        raise DatasetError(f"{path} has questions and no corpus.", "Say which collection is asked: --collection NAME.")
+        raise DatasetError(f"{path} has questions and no corpus.", "Say which collection is asked: --served NAME.")
     cases = [_resolved(path, case, sources) for case in _questions(path)]
     if not cases:
         raise DatasetError(f"{path} has no questions.", _KNOWN)

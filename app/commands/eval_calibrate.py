@@ -19,6 +19,8 @@ def run_calibrate(
 ) -> None:
     """Learn on a data set's own corpus, or on a served collection; print what to change, or that nothing helps."""
     encoder, present = build_encoder(settings), retriever_settings(settings)
+    if out is not None and out.exists():
+        raise ConfigError(f"{out} is there already.", "Name a new file, and move the lines over.")
     with progress() as meter:
         served = open_collection(settings, name) if name is not None else None
         dataset = load_any(path, None if served is None else sources_of(served))

@@ -14,16 +14,14 @@ evaluation = typer.Typer(
 
 Dataset = Annotated[
     Path,
-    typer.Option("--dataset", metavar="DIR|FILE", help="BEIR folder or SQuAD .json; with -c .csv, .tsv, .jsonl too."),
+    typer.Option(
+        "--dataset", metavar="DIR|FILE", help="BEIR folder or SQuAD .json; with --served .csv, .tsv, .jsonl too."
+    ),
 ]
-Asked = Annotated[
+Served = Annotated[
     str | None,
     typer.Option(
-        "--collection",
-        "-c",
-        metavar="NAME",
-        help="Ask this one; judgements name its documents.",
-        show_default="the data set's own corpus",
+        metavar="NAME", help="Ask this collection; judgements name its documents.", show_default="DIR's own corpus"
     ),
 ]
 Hidden = Annotated[str, typer.Option("--collection", "-c", hidden=True)]
@@ -55,7 +53,8 @@ def retrieval(
     ] = False,
     fail_below: FailBelow = None,
     no_worse_than: NoWorseThan = None,
-    collection: Asked = None,
+    served: Served = None,
+    collection: Hidden = "default",
     as_json: Json = False,
 ) -> None:
     """Measure nDCG@10, recall@100 and MRR@10 on a data set."""
@@ -69,7 +68,7 @@ def retrieval(
 
         measures = [name.strip() for name in metrics.split(",") if name.strip()]
         gate = Gate.read(settings, fail_below or (), no_worse_than)
-        run_retrieval(settings, dataset, collection, names, encoder, spans, measures, gate, as_json)
+        run_retrieval(settings, dataset, served, names, encoder, spans, measures, gate, as_json)
 
 
 @evaluation.command()
@@ -84,7 +83,8 @@ def answers(
     judge: Annotated[bool, typer.Option("--judge", help="Let the model server grade the answers, too.")] = False,
     fail_below: FailBelow = None,
     no_worse_than: NoWorseThan = None,
-    collection: Asked = None,
+    served: Served = None,
+    collection: Hidden = "default",
     as_json: Json = False,
 ) -> None:
     """Answer a data set's questions as they would be answered to a user, and score the answers.
@@ -96,7 +96,7 @@ def answers(
         from app.commands.eval_gate import Gate
 
         gate = Gate.read(settings, fail_below or (), no_worse_than)
-        run_answers(settings, dataset, collection, limit, seed, concurrency, judge, gate, as_json)
+        run_answers(settings, dataset, served, limit, seed, concurrency, judge, gate, as_json)
 
 
 @evaluation.command()
@@ -185,7 +185,8 @@ def judge_agreement(
 def calibrate(
     context: typer.Context,
     dataset: Dataset,
-    collection: Asked = None,
+    served: Served = None,
+    collection: Hidden = "default",
     out: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="Gets the settings, if they help.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Decides the folds.")] = 0,
     as_json: Json = False,
@@ -194,4 +195,4 @@ def calibrate(
     with opened(context, as_json) as settings:
         from app.commands.eval_calibrate import run_calibrate
 
-        run_calibrate(settings, dataset, collection, out, seed, as_json)
+        run_calibrate(settings, dataset, served, out, seed, as_json)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from app.cli import app
+from app.commands.evaluation import evaluation
 from app.settings import ROOT
 from indexer.collection import Collection
 
@@ -312,6 +313,11 @@ def test_every_command_is_documented() -> None:
     names = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
     assert len(names) > 10
     assert not {name for name in names if f"`{name}" not in text}
+    measured = {
+        command.name or command.callback.__name__ for command in evaluation.registered_commands if command.callback
+    }
+    assert len(measured) > 7
+    assert not {name for name in measured if f"`eval {name}" not in text}
 
 
 def test_the_documented_keys_are_the_real_ones(footnote: Footnote, papers: Path) -> None:

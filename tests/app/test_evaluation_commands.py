@@ -241,7 +241,7 @@ def test_calibration_of_a_collection(footnote: Footnote, papers: Path, tmp_path:
     rows = [{"_id": f"q{n}", "text": f"ferry at {n}"} for n in range(24)]
     (folder / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "qrels.tsv").write_text("".join(f"q{n}\t{source}\t1\n" for n in range(24)))
-    command = ("eval", "calibrate", "--dataset", folder, "--collection", "default")
+    command = ("eval", "calibrate", "--dataset", folder, "--served", "default")
     told = footnote(*command, "--json").json
     assert (told["n"], told["metric"]) == (24, "ndcg@10")
     assert told["helps"] == bool(told["settings"])
@@ -257,13 +257,20 @@ def test_a_served_collection_is_evaluated(
     footnote("ingest", papers)
     file = tmp_path / "asked.csv"
     file.write_text("question,answer,source\nWhen does the ferry leave?,at nine,ferry.txt\n")
-    found = footnote("eval", "retrieval", "--dataset", file, "-c", "default", "--modes", "bm25", "--json").json
+    found = footnote("eval", "retrieval", "--dataset", file, "--served", "default", "--modes", "bm25", "--json").json
     assert (found["modes"]["bm25"]["mrr@10"], found["entries"]) == (1.0, 3)
-    told = footnote("eval", "answers", "--dataset", file, "-c", "default", "--json").json
+    told = footnote("eval", "answers", "--dataset", file, "--served", "default", "--json").json
     assert (told["metrics"]["contains"]["mean"], told["metrics"]["citation_precision"]["mean"]) == (1.0, 1.0)
     assert footnote("eval", "answers", "--dataset", file).code == 1
-    nowhere = footnote("eval", "answers", "--dataset", file, "-c", "nowhere")
+    nowhere = footnote("eval", "answers", "--dataset", file, "--served", "nowhere")
     assert (nowhere.code, "nowhere" in nowhere.stderr) == (1, True)
     file.write_text("question\nWho?\n")
-    unjudged = footnote("eval", "retrieval", "--dataset", file, "-c", "default", "--modes", "bm25")
+    unjudged = footnote("eval", "retrieval", "--dataset", file, "--served", "default", "--modes", "bm25")
     assert (unjudged.code, "names no relevant document" in unjudged.stderr) == (1, True)
+
+
+def test_a_file_of_settings_is_not_overwritten(footnote: Footnote, dataset: Path, tmp_path: Path) -> None:
+    (tmp_path / "footnote.toml").write_text("# mine\n")
+    result = footnote("eval", "calibrate", "--dataset", dataset, "--out", tmp_path / "footnote.toml")
+    assert (result.code, "is there already" in result.stderr) == (1, True)
+    assert (tmp_path / "footnote.toml").read_text() == "# mine\n"

@@ -103,7 +103,7 @@ def test_a_document_is_named_by_the_end_of_its_path() -> None:
         ("x.jsonl", '{"question": "Who?", "answers": 3}\n', "line 1: answer must be text"),
         ("x.jsonl", '{"turns": ["Who?"]}\n', "line 1: turns must be a list of objects"),
         ("x.jsonl", "[]\n", "line 1: an object is expected"),
-        ("x.json", json.dumps(SQUAD), "Leave --collection out"),
+        ("x.json", json.dumps(SQUAD), "Leave --served out"),
         ("x.pdf", "", "no known kind"),
     ],
 )
@@ -120,7 +120,7 @@ def test_what_is_wrong_is_said(tmp_path: Path, name: str, text: str, said: str) 
         ("x.json", "{}", "not as SQuAD has it"),
         ("x.json", "[]", "not as SQuAD has it"),
         ("x.json", '{"data": []}', "no question with an answer"),
-        ("x.csv", "question\nWho?\n", "--collection NAME"),
+        ("x.csv", "question\nWho?\n", "--served NAME"),
     ],
 )
 def test_what_is_wrong_without_a_collection(tmp_path: Path, name: str, text: str, said: str) -> None:
