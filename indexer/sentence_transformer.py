@@ -14,7 +14,7 @@ from indexer.encoder import Vectors
 from indexer.errors import ModelError
 from indexer.llm2vec.batches import batches_by_length, pick_batch_tokens
 from indexer.llm2vec.encoder import check_not_blank, unit_rows
-from indexer.llm2vec.loading import DType, pick_device, pick_dtype, quiet_transformers
+from indexer.llm2vec.loading import DType, check_weights, pick_device, pick_dtype, quiet_transformers
 from indexer.llm2vec.tokens import count_tokens, load_tokenizer, well_formed
 from indexer.llm2vec.weights import weights_hash
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 _POOLINGS = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
+_UNUSED = ("pooler.",)  # BERT's own pooling, which these models seldom keep
 _REMEDY = "Name a folder that sentence-transformers saved, or an installed package that carries one."
 
 
@@ -131,13 +132,22 @@ def _model_name(folder: Path) -> str:
 
 
 def _load(folder: Path) -> Any:
+    from safetensors import SafetensorError
     from transformers import AutoModel
 
     try:
-        with quiet_transformers():
-            model = AutoModel.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
+        with quiet_transformers(warnings=False):
+            model, report = AutoModel.from_pretrained(
+                folder,
+                local_files_only=True,
+                trust_remote_code=False,
+                ignore_mismatched_sizes=True,  # reported below with the missing ones
+                output_loading_info=True,
+            )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"Cannot load the model in {folder}: {error}", _REMEDY) from error
+    missing = {name for name in report["missing_keys"] if not name.startswith(_UNUSED)}
+    check_weights({**report, "missing_keys": missing}, folder)
     return model.eval().requires_grad_(False)
 
 

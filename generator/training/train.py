@@ -129,7 +129,13 @@ def answer_losses(model: Any, examples: Sequence[Example], pad: int) -> Tensor:
 def _model(settings: ReaderSettings) -> Any:
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(settings.model_dir, dtype=torch.bfloat16, attn_implementation="sdpa")
+    model = AutoModelForCausalLM.from_pretrained(
+        settings.model_dir,
+        dtype=torch.bfloat16,
+        attn_implementation="sdpa",
+        local_files_only=True,
+        trust_remote_code=False,
+    )
     wrapped = add_lora(model, rank=settings.rank, alpha=settings.alpha, base_name=settings.base_name)
     wrapped.config.is_causal = True
     for name, parameter in tuple(lora_parameters(wrapped)):

@@ -55,7 +55,7 @@ def load_bidirectional(model_dir: Path, *, layers: int | None = None, attention_
         raise ModelError(
             f"Cannot load the model in {model_dir}: {error}", "Name a folder that transformers loads."
         ) from error
-    _check_weights(report, model_dir)
+    check_weights(report, model_dir)
     # The whole switch of LLM2Vec in transformers 5. It must be set here: from_pretrained would drop it.
     model.config.is_causal = False
     model.config.use_cache = False
@@ -70,7 +70,14 @@ def _check_decoder(config: Any, model_dir: Path) -> None:
         )
 
 
-def _check_weights(report: Mapping[str, Any], model_dir: Path) -> None:
+def check_weights(report: Mapping[str, Any], model_dir: Path) -> None:
+    """Refuse a model of which weights are missing or of another size than its config.json says.
+
+    `report` is what `from_pretrained` gives with `output_loading_info`.
+
+    Raises:
+        ModelError: it names the first of them.
+    """
     # Transformers would fill the gaps with random numbers and go on.
     lost = sorted({*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])})
     if lost:

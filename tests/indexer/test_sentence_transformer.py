@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
@@ -113,6 +114,27 @@ def test_a_damaged_file_is_named(folder: Path) -> None:
     (folder / "modules.json").write_text("{")
     with pytest.raises(ModelError, match=r"modules\.json"):
         SentenceTransformer(folder)
+
+
+@pytest.mark.parametrize("damage", ["missing", "other", "torn"])
+def test_weights_that_do_not_fit_are_refused(folder: Path, damage: str) -> None:
+    file = folder / "model.safetensors"
+    weights = load_file(file)
+    name = "encoder.layer.1.attention.self.query.weight"
+    if damage == "torn":
+        file.write_bytes(file.read_bytes()[:-100])
+    else:
+        weights.pop(name)
+        save_file(weights if damage == "missing" else {**weights, name: torch.zeros(3, 3)}, file, {"format": "pt"})
+    with pytest.raises(ModelError, match="Cannot load" if damage == "torn" else "do not fit"):
+        SentenceTransformer(folder)
+
+
+def test_weights_of_an_unused_head_may_be_missing(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    before = SentenceTransformer(folder).encode(TEXTS)
+    save_file({k: v for k, v in load_file(file).items() if not k.startswith("pooler.")}, file, {"format": "pt"})
+    assert np.allclose(SentenceTransformer(folder).encode(TEXTS), before)
 
 
 def test_only_a_whole_folder_or_package_is_found(folder: Path, tmp_path: Path) -> None:
