@@ -1,6 +1,5 @@
 """Ask a data set's questions of the served pipeline, and keep everything that comes back."""
 
-import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict
@@ -8,9 +7,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from eval.answer_metrics import score_answer
-from eval.dataset import Case, Dataset
+from eval.dataset import Case, Dataset, drawn
 from eval.judge import GRADES
-from eval.run import Record, Run, RunWriter, Scores, load_run, runs_folder, writing
+from eval.run import Record, Run, RunWriter, Scores, finished_run, load_run, runs_folder, writing
 from generator.answer import Answer, Citation
 from generator.citations import without_markers
 from generator.pipeline import Done, Event
@@ -51,12 +50,14 @@ def evaluate_answers(
     seed: int = 0,
     concurrency: int = 1,
     grader: Grader | None = None,
+    reuse: bool = False,
     on_progress: OnProgress | None = None,
 ) -> Run:
     """Answer a data set's questions, or `limit` of them drawn under the seed, and score the answers.
 
     `identity` says what the pipeline is made of. A `grader` grades every answer for which a reference is known. After
-    a kill, the same call goes on with the cases that are missing.
+    a kill, the same call goes on with the cases that are missing. `reuse` takes a finished run of the same evaluation
+    where there is one.
 
     Raises:
         ConfigError: the same evaluation is running in another process.
@@ -71,17 +72,12 @@ def evaluate_answers(
         "judge": grader.name if grader else None,
         **identity,
     }
+    if reuse and (path := finished_run(home, whole)):
+        return load_run(home, str(path))
     with writing(runs_folder(home), whole, {"concurrency": concurrency}, cases) as run:
         answer_cases(pipeline, cases, run, concurrency=concurrency, grader=grader, on_progress=on_progress)
         run.finish(score_answers(cases, run.records()))
     return load_run(home, run.path.stem)
-
-
-def drawn(cases: Sequence[Case], limit: int | None, seed: int) -> Sequence[Case]:
-    """All cases, or `limit` of them at random under the seed, in their order."""
-    if limit is None or limit >= len(cases):
-        return cases
-    return [cases[place] for place in sorted(random.Random(seed).sample(range(len(cases)), limit))]
 
 
 def answer_cases(

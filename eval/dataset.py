@@ -6,7 +6,8 @@ optional spans.jsonl says where answers stand: {_id of the question, document, s
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Set
+import random
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -100,6 +101,15 @@ def load_cases(folder: Path, entry_ids: Set[str] | None) -> tuple[Case, ...]:
         replace(case, relevant=MappingProxyType(grades.get(case.id, {})), spans=tuple(spans.get(case.id, ())))
         for case in asked
     )
+
+
+def drawn(cases: Sequence[Case], limit: int | None, seed: int = 0) -> Sequence[Case]:
+    """All cases, or `limit` of them at random under the seed, in their order. A larger draw holds every smaller one."""
+    if limit is None or limit >= len(cases):
+        return cases
+    places = list(range(len(cases)))
+    random.Random(seed).shuffle(places)
+    return [cases[place] for place in sorted(places[:limit])]
 
 
 def _sha256(path: Path) -> str:

@@ -12,11 +12,11 @@ from typing import Any, cast
 
 import numpy as np
 
-from eval.dataset import Case, Dataset
+from eval.dataset import Case, Dataset, drawn
 from eval.formats import load_any
 from eval.index import OnProgress, index_corpus, sources_of
 from eval.metrics import check_measures, score_rankings
-from eval.run import Record, RunWriter, runs_folder, writing
+from eval.run import Record, RunWriter, finished_run, load_run, runs_folder, writing
 from eval.statistics import bootstrap_interval
 from generator.followup import self_contained
 from indexer.chunk import ChunkSettings
@@ -45,6 +45,8 @@ def evaluate_retrieval(
     served: Collection | None = None,
     by_span: bool = False,
     measures: Sequence[str] = (),
+    limit: int | None = None,
+    reuse: bool = False,
     on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
     """Score each mode on a data set's judged questions, and say what was evaluated.
@@ -52,7 +54,8 @@ def evaluate_retrieval(
     `encoder` may be None when `modes` is bm25 alone: nothing is encoded then. The corpus is indexed once for each
     encoder and chunking, under `home`/eval. With a `reranker` every mode is reranked.
     With a collection that is `served`, that one is searched instead, and judgements name its documents' sources.
-    `measures` of ir_measures are computed beside ours.
+    `measures` of ir_measures are computed beside ours. `limit` draws so many questions. `reuse` takes a finished run of
+    the same evaluation where there is one.
     `by_span` counts a hit as relevant if it overlaps words that hold an answer, instead of by its document.
     Texts that the encoder cuts are counted as "truncated". Every ranking is stored in a run as it is made; after a
     kill, the same call ranks what is missing.
@@ -73,7 +76,7 @@ def evaluate_retrieval(
     collection = index_corpus(dataset, home, encoder, chunking, on_progress) if served is None else served
     if not dataset.judged:
         raise DatasetError(f"{dataset_dir} names no relevant document.", "Retrieval is measured against such names.")
-    cases = _span_cases(dataset) if by_span else dataset.judged
+    cases = drawn(_span_cases(dataset) if by_span else dataset.judged, limit)
     k = DEPTH if chunking is None and served is None else DEPTH * _CHUNKS_A_DOCUMENT
     identity = {
         "kind": "retrieval",
@@ -86,17 +89,21 @@ def evaluate_retrieval(
         "reranked": reranker is not None,
         "by_span": by_span,
         "measures": list(measures),
+        "limit": limit,
         "collection": None if served is None else [served.name, served.sequence()],
     }
-    with writing(runs_folder(home), identity, {}, cases) as run:
-        _rank_missing(run, collection, cases, modes, encoder, settings, reranker, k, on_progress)
-        rankings = _rankings(run)
-        scores = {mode: _scores(cases, rankings[mode], measures) for mode in modes}
-        latencies_ms = {mode: [r.timings_ms["search"] for r in run.records() if r.variant == mode] for mode in modes}
-        run.finish(scores)
-    results = {mode: _summary(scores[mode]) | {"p50_ms": round(median(latencies_ms[mode]), 2)} for mode in modes}
+    path = finished_run(home, identity) if reuse else None
+    if path is None:
+        with writing(runs_folder(home), identity, {}, cases) as writer:
+            _rank_missing(writer, collection, cases, modes, encoder, settings, reranker, k, on_progress)
+            rankings = _rankings(writer)
+            writer.finish({mode: _scores(cases, rankings[mode], measures) for mode in modes})
+        path = writer.path
+    run = load_run(home, str(path))
+    latencies_ms = {mode: [r.timings_ms["search"] for r in run.records if r.variant == mode] for mode in modes}
+    results = {mode: _summary(run.scores[mode]) | {"p50_ms": round(median(latencies_ms[mode]), 2)} for mode in modes}
     return {
-        "run": run.path.stem,
+        "run": run.id,
         "dataset": dataset.name,
         "modes": results,
         "entries": len(dataset.entries) if served is None else len(collection.documents()),

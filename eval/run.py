@@ -137,7 +137,7 @@ def writing(
     Raises:
         ConfigError: another process is writing the same run.
     """
-    key = hashlib.sha256(_json(identity).encode()).hexdigest()[:12]
+    key = _key(identity)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / f".{key}.lock", timeout=0):
@@ -158,6 +158,12 @@ def writing(
         raise ConfigError(
             "The same evaluation is running in another process.", "Wait for it; this command then shows its result."
         ) from error
+
+
+def finished_run(home: Path, identity: Mapping[str, Any]) -> Path | None:
+    """The newest finished run of this identity."""
+    found = sorted(runs_folder(home).glob(f"*-{_key(identity)}.db"))
+    return next((path for path in reversed(found) if _finished(path)), None)
 
 
 def list_runs(home: Path) -> list[str]:
@@ -206,6 +212,10 @@ def _find(home: Path, name: str) -> Path:
         what = f"{len(found)} runs are called {name}" if found else f"There is no run {name}"
         raise DatasetError(f"{what}.", remedy)
     return runs_folder(home) / f"{found[0]}.db"
+
+
+def _key(identity: Mapping[str, Any]) -> str:
+    return hashlib.sha256(_json(identity).encode()).hexdigest()[:12]
 
 
 def _begin(path: Path, facts: Mapping[str, Any], cases: Sequence[Case]) -> None:

@@ -1,13 +1,13 @@
 """`eval answers`: the served pipeline, asked a data set's questions."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from app.commands.eval_gate import Gate
-from app.display import count, note, progress, show, show_table
+from app.display import Meter, count, note, progress, show, show_table
 from app.door import emit
 from app.settings import Settings
 from app.wiring import (
@@ -27,13 +27,26 @@ from eval.formats import load_any
 from eval.index import chunking_for, index_corpus, sources_of
 from eval.judge import PointwiseJudge
 from eval.report import judge_warning
+from eval.run import Run
 from eval.summary import summarise
 from generator.pipeline import Pipeline
 from generator.server import ServerModel
+from indexer.collection import Collection
 from indexer.errors import ConfigError
 from retriever.search import Retriever
 
 CONCURRENT_WITH_SERVER = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Which questions are asked, and how."""
+
+    limit: int | None = None
+    seed: int = 0
+    concurrency: int | None = None
+    judged: bool = False
+    reuse: bool = False  # take a finished run of the same
 
 
 def run_answers(
@@ -48,35 +61,10 @@ def run_answers(
     as_json: bool,
 ) -> None:
     """Answer and score the questions, and print the means; exit with 1 if a case failed or the gate does not hold."""
-    served = open_collection(settings, name) if name is not None else None
-    dataset = load_any(path, None if served is None else sources_of(served))
     with progress() as meter:
-        encoder = build_encoder(settings) if settings.retriever.mode != "bm25" else None
-        chunking = chunking_for(dataset, encoder, chunk_settings(settings))
-        collection = index_corpus(dataset, settings.home, encoder, chunking, meter) if served is None else served
-        reranker = build_reranker(settings) if settings.retriever.rerank else None
-        retriever = Retriever(collection, encoder, retriever_settings(settings), reranker)
-        model = build_chat_model(settings)
-        pipeline = Pipeline(retriever, model, collection, pipeline_settings(settings))
-        identity: dict[str, Any] = {
-            "model": model.name,
-            "encoder": encoder.fingerprint if encoder else None,
-            "encoder_name": encoder_name(settings.encoder) if encoder else None,
-            "chunking": asdict(chunking) if chunking else None,
-            "collection": None if served is None else [served.name, served.sequence()],
-            "settings": _told(settings),
-        }
-        run = evaluate_answers(
-            pipeline,
-            dataset,
-            settings.home,
-            identity,
-            limit=limit,
-            seed=seed,
-            grader=PointwiseJudge(judge_model(settings)) if judged else None,
-            concurrency=concurrency or (CONCURRENT_WITH_SERVER if uses_server(settings) else 1),
-            on_progress=meter,
-        )
+        served = open_collection(settings, name) if name is not None else None
+        asking = Asking(limit, seed, concurrency, judged)
+        run, _ = evaluate_with(settings, path, served, asking, meter)
     summary = summarise(run)
     metrics, stages = summary["variants"].get("", {}), summary["latency_ms"].get("", {})
     if as_json:
@@ -92,12 +80,46 @@ def run_answers(
             }
         )
     else:
-        show(f"{run.id}: {count(summary['cases'], 'question')}, answered by {model.name}")
+        show(f"{run.id}: {count(summary['cases'], 'question')}, answered by {run.facts['model']}")
         show_metrics(metrics)
     if warning := judge_warning(run):
         note(warning)
     if gate.close(run):
         raise typer.Exit(1)
+
+
+def evaluate_with(
+    settings: Settings, path: Path, served: Collection | None, asking: Asking, meter: Meter
+) -> tuple[Run, Collection]:
+    """Build the pipeline that the settings describe, ask it, and give the run and the collection that it searched."""
+    dataset = load_any(path, None if served is None else sources_of(served))
+    encoder = build_encoder(settings) if settings.retriever.mode != "bm25" else None
+    chunking = chunking_for(dataset, encoder, chunk_settings(settings))
+    collection = index_corpus(dataset, settings.home, encoder, chunking, meter) if served is None else served
+    reranker = build_reranker(settings) if settings.retriever.rerank else None
+    retriever = Retriever(collection, encoder, retriever_settings(settings), reranker)
+    model = build_chat_model(settings)
+    identity = {
+        "model": model.name,
+        "encoder": encoder.fingerprint if encoder else None,
+        "encoder_name": encoder_name(settings.encoder) if encoder else None,
+        "chunking": asdict(chunking) if chunking else None,
+        "collection": None if served is None else [served.name, served.sequence()],
+        "settings": _told(settings),
+    }
+    run = evaluate_answers(
+        Pipeline(retriever, model, collection, pipeline_settings(settings)),
+        dataset,
+        settings.home,
+        identity,
+        limit=asking.limit,
+        seed=asking.seed,
+        grader=PointwiseJudge(judge_model(settings)) if asking.judged else None,
+        concurrency=asking.concurrency or (CONCURRENT_WITH_SERVER if uses_server(settings) else 1),
+        reuse=asking.reuse,
+        on_progress=meter,
+    )
+    return run, collection
 
 
 def show_metrics(metrics: dict[str, Any]) -> None:

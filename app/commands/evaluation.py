@@ -100,6 +100,27 @@ def answers(
 
 
 @evaluation.command()
+def sweep(
+    context: typer.Context,
+    dataset: Dataset,
+    tried: Annotated[
+        list[str],
+        typer.Option("--try", metavar="KEY=VALUE,...", help="Values of a setting; all combinations are tried."),
+    ],
+    answers: Annotated[bool, typer.Option("--answers", help="Measure the answers, not the search.")] = False,
+    metric: Annotated[str | None, typer.Option(metavar="NAME", show_default="ndcg@10, or f1 with --answers")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="Gets the best settings.")] = None,
+    collection: Hidden = "default",
+    as_json: Json = False,
+) -> None:
+    """Try combinations of settings: the weaker half is dropped on few questions, the rest measured on all."""
+    with opened(context, as_json) as settings:
+        from app.commands.eval_sweep import run_sweep
+
+        run_sweep(settings, dataset, answers, tried, metric or ("f1" if answers else "ndcg@10"), out, as_json)
+
+
+@evaluation.command()
 def runs(context: typer.Context, collection: Hidden = "default", as_json: Json = False) -> None:
     """List the runs."""
     with opened(context, as_json) as settings:

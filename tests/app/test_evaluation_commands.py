@@ -274,3 +274,35 @@ def test_a_file_of_settings_is_not_overwritten(footnote: Footnote, dataset: Path
     result = footnote("eval", "calibrate", "--dataset", dataset, "--out", tmp_path / "footnote.toml")
     assert (result.code, "is there already" in result.stderr) == (1, True)
     assert (tmp_path / "footnote.toml").read_text() == "# mine\n"
+
+
+def test_a_sweep_finds_what_is_better_and_is_gone_on_with(footnote: Footnote, dataset: Path, tmp_path: Path) -> None:
+    out = tmp_path / "best.toml"
+    command = ("eval", "sweep", "--dataset", dataset, "--try", "retriever.mode=bm25,dense", "--out", out)
+    told = footnote(*command, "--json").json
+    assert (told["metric"], told["n"], len(told["standings"])) == ("ndcg@10", 2, 3)
+    trials = [standing["trial"] for standing in told["standings"]]
+    assert all(trial in trials for trial in ({}, {"retriever.mode": "bm25"}, {"retriever.mode": "dense"}))
+    runs = footnote("eval", "runs", "--json").json["runs"]
+    out.unlink(missing_ok=True)
+    again = footnote(*command)
+    assert (again.code, "pareto" in again.stdout) == (0, True)
+    assert footnote("eval", "runs", "--json").json["runs"] == runs  # nothing was measured twice
+
+
+def test_a_sweep_of_answers(footnote: Footnote, model: FirstSentence, dataset: Path) -> None:
+    run = ("eval", "sweep", "--dataset", dataset, "--answers", "--try", "generator.passages=1,2", "--json")
+    told = footnote(*run).json
+    assert (told["metric"], told["n"]) == ("f1", 3)
+    wrong = footnote(*run, "--metric", "beauty")
+    assert (wrong.code, "Choose one of: em, f1" in json.dumps(wrong.json)) == (1, True)
+
+
+@pytest.mark.parametrize("tried", ["retriever.beauty=1", "retriever.mode", "home=x", "ui.port=1"])
+def test_a_sweep_of_what_is_no_setting(footnote: Footnote, dataset: Path, tried: str) -> None:
+    assert footnote("eval", "sweep", "--dataset", dataset, "--try", tried).code == 2
+
+
+def test_a_sweep_refuses_a_value_at_once(footnote: Footnote, dataset: Path) -> None:
+    result = footnote("eval", "sweep", "--dataset", dataset, "--try", "retriever.dense_weight=0.1,7")
+    assert (result.code, "retriever.dense_weight = 7 is not valid" in result.stderr) == (1, True)

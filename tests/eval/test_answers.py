@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from eval.answers import answer_cases, as_answer, as_outcome, drawn, evaluate_answers
-from eval.dataset import Case, load_dataset
+from eval.answers import answer_cases, as_answer, as_outcome, evaluate_answers
+from eval.dataset import Case, drawn, load_dataset
 from eval.run import load_run, runs_folder, writing
 from generator.answer import Answer, Citation
 from generator.pipeline import Done, Event, Stage
@@ -130,6 +130,7 @@ def test_a_draw_is_the_same_again_and_keeps_the_order() -> None:
     assert (len(some), some) == (10, drawn(every, 10, 3))
     assert [case.id for case in some] == sorted(case.id for case in some)
     assert some != drawn(every, 10, 4)
+    assert {case.id for case in some} < {case.id for case in drawn(every, 20, 3)}
     assert drawn(every, 50, 3) == drawn(every, None, 3) == every
 
 
