@@ -36,13 +36,8 @@ def measure_judges(
         The run, and {"pairs", "people": figures, "judges": {name: {"figures", "trusted", "errors"}}} with the figures
         of `agreement.agreement`. A pair on which a judge failed is counted in its errors and is in none of its figures.
     """
-    whole = {"kind": KIND, "dataset": dataset, "judges": [judge.name for judge in judges], **identity}
-    cases = [Case(item.pair.id, item.pair.question, answers=(item.pair.reference,)) for item in compared]
-    with writing(runs_folder(home), whole, {}, cases) as run:
-        for judge in judges:
-            _judge_missing(judge, compared, run, concurrency, on_progress)
-        records = run.records()
-        run.finish(_scores(compared, records))
+    run = judge_pairs(judges, compared, home, dataset, {"kind": KIND, **identity}, concurrency, on_progress)
+    records = run.records
     by_id = {item.pair.id: item for item in compared}
     told = {}
     for judge in judges:
@@ -55,7 +50,26 @@ def measure_judges(
             "errors": sum(bool(record.error) for record in own),
         }
     result = {"pairs": len(compared), "people": as_json(between_people(compared)), "judges": told}
-    return load_run(home, str(run.path)), result
+    return run, result
+
+
+def judge_pairs(
+    judges: Sequence[Judge],
+    compared: Sequence[Compared],
+    home: Path,
+    dataset: str,
+    identity: Mapping[str, Any],
+    concurrency: int,
+    on_progress: OnProgress | None,
+) -> Run:
+    """Let each judge compare every pair; every verdict is in the run."""
+    whole = {"kind": "duel", "dataset": dataset, "judges": [judge.name for judge in judges], **identity}
+    cases = [Case(item.pair.id, item.pair.question, answers=(item.pair.reference,)) for item in compared]
+    with writing(runs_folder(home), whole, {}, cases) as run:
+        for judge in judges:
+            _judge_missing(judge, compared, run, concurrency, on_progress)
+        run.finish(_scores(compared, run.records()) if whole["kind"] == KIND else {})
+    return load_run(home, str(run.path))
 
 
 def measured_kappa(home: Path, judge: str) -> float | None:

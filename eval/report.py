@@ -120,9 +120,12 @@ def _told(run: Run, *, plotted: bool) -> dict[str, Any]:
 def judge_warning(run: Run) -> str:
     """What to know about the judge that a run used; empty when it used none, or a good one."""
     judge = run.facts.get("judge")
-    if not judge:
-        return ""
-    kappa = measured_kappa(run.path.parents[2], judge)
+    return warning_of(run.path.parents[2], judge) if judge else ""
+
+
+def warning_of(home: Path, judge: str) -> str:
+    """What to know about a judge; empty when it was measured here and found good."""
+    kappa = measured_kappa(home, judge)
     if kappa is None:
         return f"The judge {judge} was never measured against people: `footnote eval judge-agreement` does it."
     if kappa < TRUSTED_KAPPA:

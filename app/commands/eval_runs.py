@@ -7,11 +7,14 @@ from typing import Any
 
 import typer
 
-from app.display import count, show, show_table
+from app.display import count, note, progress, show, show_table
 from app.door import emit
 from app.settings import Settings
+from app.wiring import uses_server
 from eval.compare import compare_runs
-from eval.report import render_html, render_markdown
+from eval.duel import Duel, duel
+from eval.duel import as_json as as_json_duel
+from eval.report import render_html, render_markdown, warning_of
 from eval.run import Run, list_runs, load_run
 from eval.summary import summarise
 from indexer.errors import ConfigError
@@ -32,13 +35,20 @@ def list_all(settings: Settings, as_json: bool) -> None:
 
 
 def run_compare(
-    settings: Settings, name_a: str, name_b: str, variant_a: str | None, variant_b: str | None, as_json: bool
+    settings: Settings,
+    name_a: str,
+    name_b: str,
+    variant_a: str | None,
+    variant_b: str | None,
+    judge: str | None,
+    as_json: bool,
 ) -> None:
     """Print how run B differs from run A."""
     a, b = load_run(settings.home, name_a), load_run(settings.home, name_b)
     compared = compare_runs(a, b, variant_a=variant_a, variant_b=variant_b)
+    fought = _duel(settings, a, b, judge) if judge else None
     if as_json:
-        return emit(compared)
+        return emit({**compared, **({"judged": as_json_duel(fought)} if fought else {})})
     show(f"A: {a.id}\nB: {b.id}")
     for comparison in compared["comparisons"]:
         show()
@@ -52,6 +62,8 @@ def run_compare(
         for metric, moved in list(comparison["moved"].items())[:1]:
             cases = ", ".join(f"{case['case']} ({case['a']:.2f} -> {case['b']:.2f})" for case in moved[:5])
             show(f"Moved most by {metric}: {cases or 'none'}")
+    if fought:
+        _tell_duel(fought)
     return show("\np is of a paired randomisation test, of McNemar's where values are 0 or 1, after Holm's correction.")
 
 
@@ -80,6 +92,28 @@ def export_run(settings: Settings, name: str, out: Path, as_json: bool) -> None:
     if as_json:
         return emit({"run": run.id, "file": str(out), "cases": len(rows)})
     return show(f"{count(len(rows), 'case')}: {out}", wrap=False)
+
+
+def _duel(settings: Settings, a: Run, b: Run, judge: str) -> Duel:
+    from app.commands.eval_answers import CONCURRENT_WITH_SERVER
+    from app.commands.eval_judge import build_judges
+
+    (built,) = build_judges(settings, [judge])
+    with progress() as meter:
+        at_once = CONCURRENT_WITH_SERVER if uses_server(settings) else 1
+        fought = duel(a, b, built, settings.home, concurrency=at_once, on_progress=meter)
+    if warning := warning_of(settings.home, built.name):
+        note(warning)
+    return fought
+
+
+def _tell_duel(fought: Duel) -> None:
+    (low, high), (lower, higher) = fought.ci95, fought.length_controlled_ci95
+    show(f"\nJudged by {fought.judge}: B wins {fought.wins}, loses {fought.losses}, ties {fought.ties} of {fought.n}")
+    show(f"Win rate {fought.win_rate:.3f} ({low:.3f} to {high:.3f})")
+    show(f"At equal length {fought.length_controlled:.3f} ({lower:.3f} to {higher:.3f})")
+    if fought.consistency is not None:
+        show(f"{fought.consistency:.0%} of the pairs were judged alike in both orders")
 
 
 def _row(run: Run) -> dict[str, Any]:

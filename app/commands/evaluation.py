@@ -136,6 +136,9 @@ def compare(
     run_b: RunName,
     variant_a: Annotated[str | None, typer.Option("--mode-a", metavar="MODE", help="Of run A.")] = None,
     variant_b: Annotated[str | None, typer.Option("--mode-b", metavar="MODE", help="Of run B.")] = None,
+    judge: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Also let this judge compare the answers; see judge-agreement.")
+    ] = None,
     collection: Hidden = "default",
     as_json: Json = False,
 ) -> None:
@@ -143,7 +146,7 @@ def compare(
     with opened(context, as_json) as settings:
         from app.commands.eval_runs import run_compare
 
-        run_compare(settings, run_a, run_b, variant_a, variant_b, as_json)
+        run_compare(settings, run_a, run_b, variant_a, variant_b, judge, as_json)
 
 
 @evaluation.command()

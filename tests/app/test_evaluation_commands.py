@@ -306,3 +306,15 @@ def test_a_sweep_of_what_is_no_setting(footnote: Footnote, dataset: Path, tried:
 def test_a_sweep_refuses_a_value_at_once(footnote: Footnote, dataset: Path) -> None:
     result = footnote("eval", "sweep", "--dataset", dataset, "--try", "retriever.dense_weight=0.1,7")
     assert (result.code, "retriever.dense_weight = 7 is not valid" in result.stderr) == (1, True)
+
+
+def test_a_judge_compares_two_runs(footnote: Footnote, answers: Callable[..., Any], model: FirstSentence) -> None:
+    good = answers("--json").json["run"]
+    model.name = "silent"
+    model.stream = lambda prompt, max_tokens=512: iter(["The documents do not say."])  # type: ignore[method-assign]
+    silent = answers("--json").json["run"]
+    judged = footnote("eval", "compare", silent, good, "--judge", "f1", "--json").json["judged"]
+    assert (judged["judge"], judged["wins"], judged["losses"], judged["n"]) == ("f1", 2, 0, 2)
+    shown = footnote("eval", "compare", silent, good, "--judge", "f1")
+    assert "B wins 2, loses 0, ties 0 of 2" in shown.stdout
+    assert "never measured against people" in shown.stderr
