@@ -24,7 +24,7 @@ from indexer.errors import ModelError
 PROMPTS = Path(__file__).parent / "prompts"
 GRADES = (1, 2, 3, 4, 5)
 _EXPLANATION = {"type": "string", "maxLength": 700}
-_MAX_TOKENS = 400
+_MAX_TOKENS = 700  # more than the explanation may fill: cut JSON is no verdict
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,7 @@ def evaluate_with(
 ) -> tuple[Run, Collection]:
     """Build the pipeline that the settings describe, ask it, and give the run and the collection that it searched."""
     dataset = load_any(path, None if served is None else sources_of(served))
+    grader = PointwiseJudge(judge_model(settings)) if asking.judged else None
     encoder = build_encoder(settings) if settings.retriever.mode != "bm25" else None
     chunking = chunking_for(dataset, encoder, chunk_settings(settings))
     collection = index_corpus(dataset, settings.home, encoder, chunking, meter) if served is None else served
@@ -114,7 +115,7 @@ def evaluate_with(
         identity,
         limit=asking.limit,
         seed=asking.seed,
-        grader=PointwiseJudge(judge_model(settings)) if asking.judged else None,
+        grader=grader,
         concurrency=asking.concurrency or (CONCURRENT_WITH_SERVER if uses_server(settings) else 1),
         reuse=asking.reuse,
         on_progress=meter,
