@@ -169,3 +169,23 @@ def mine(
 
         options = MineOptions(pairs, out, collection, teacher, cross_encoder, negatives, candidates, margin)
         run_mine(settings, options, as_json)
+
+
+@training.command()
+def average(
+    context: typer.Context,
+    adapters: Annotated[list[Path], typer.Argument(metavar="ADAPTER...", help="Folders, two or more.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Gets the mean adapter.")],
+    as_json: Json = False,
+) -> None:
+    """Average adapters of which one went on from the other."""
+    with opened(context, as_json):
+        from app.display import show
+        from app.door import emit
+        from indexer.llm2vec.training.average import average_adapters
+
+        average_adapters(adapters, out)
+        if as_json:
+            emit({"adapter": str(out), "averaged": [str(adapter) for adapter in adapters]})
+        else:
+            show(f"Adapter: {out}", wrap=False)
