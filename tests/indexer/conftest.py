@@ -1,4 +1,5 @@
 import importlib.util
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from indexer.ingest import IngestReport, ingest
 from indexer.store.records import Manifest
 
 HERE = Path(__file__).parent
+ANIMALS = ["fox", "owl", "hen", "cod", "bee", "elk", "ant", "yak", "bat", "cow", "doe", "eel"]
 SETTINGS = ChunkSettings(max_tokens=20)
 
 
@@ -138,3 +140,38 @@ def shelf_at() -> type[Shelf]:
 @pytest.fixture
 def hash_encoder() -> "type[HashEncoder]":
     return HashEncoder
+
+
+@pytest.fixture(scope="module")
+def tiny_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A decoder of two layers with random weights and a tokenizer of bytes."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("tiny")
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "tie_word_embeddings": True}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
+    LlamaForCausalLM(LlamaConfig(vocab_size=256, **shape, **heads)).save_pretrained(folder)
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE({letter: index for index, letter in enumerate(alphabet)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+@pytest.fixture
+def pairs_file(tmp_path: Path) -> Path:
+    path = tmp_path / "pairs.jsonl"
+    rows = [
+        {
+            "anchor": f"What does the {animal} do in year {year}?",
+            "positive": f"In {year} the {animal} sleeps by day.",
+            "negatives": [f"In {year + 1} the {animal} eats.", f"The {animal} tower was built in {year}."],
+        }
+        for animal in ANIMALS
+        for year in (1, 2)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
