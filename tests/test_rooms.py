@@ -25,7 +25,7 @@ HOMES = {
     "transformers": MODEL_FILES,
     "faiss": ("indexer/store/", "app/doctor.py"),
     "tantivy": ("indexer/store/",),
-    "sqlite3": ("indexer/",),
+    "sqlite3": ("indexer/", "eval/run.py"),  # documents, and evaluation runs
     "openai": ("generator/",),
     "typer": ("app/",),
     "rich": ("app/",),
