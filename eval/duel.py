@@ -1,23 +1,21 @@
 """Two runs' answers against each other, by a judge."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from eval.agreement import RESAMPLES
-from eval.answers import as_answer
 from eval.human import Compared
 from eval.judge import Judge, Pair, Verdict
 from eval.judging import OnProgress, as_verdict, judge_pairs
 from eval.run import Run
+from generator.abstain import DECLINE
 from generator.citations import without_markers
 from indexer.errors import DatasetError
-
-NOT_SAID = "The documents do not say."
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +89,6 @@ def length_controlled_win_rate(wins: Sequence[float], longer_by: Sequence[float]
     return 1 / (1 + math.exp(-float(base)))
 
 
-def as_json(result: Duel) -> Mapping[str, Any]:
-    """The result as a document."""
-    return asdict(result)
-
-
 def _duel(name: str, judged: Sequence[tuple[Compared, Verdict]], errors: int) -> Duel:
     wins = [(verdict.preference + 1) / 2 for _, verdict in judged]
     longer = [float(compared.b_is_longer_by) for compared, _ in judged]
@@ -129,7 +122,7 @@ def _interval(measure: Callable[[Sequence[int]], float], count: int, resamples: 
 def _answers(run: Run) -> dict[str, str]:
     found = {}
     for record in run.records:
-        if record.outcome is not None and "answer" in record.outcome:
-            answer = as_answer(record.outcome)
-            found[record.case_id] = NOT_SAID if answer.abstained else without_markers(answer.text)
+        outcome = record.outcome
+        if outcome is not None and "answer" in outcome:
+            found[record.case_id] = DECLINE if outcome["abstained"] else without_markers(outcome["answer"])
     return found

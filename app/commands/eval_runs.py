@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from app.settings import Settings
 from app.wiring import uses_server
 from eval.compare import compare_runs
 from eval.duel import Duel, duel
-from eval.duel import as_json as as_json_duel
 from eval.report import render_html, render_markdown, warning_of
 from eval.run import Run, list_runs, load_run
 from eval.summary import summarise
@@ -48,7 +48,7 @@ def run_compare(
     compared = compare_runs(a, b, variant_a=variant_a, variant_b=variant_b)
     fought = _duel(settings, a, b, judge) if judge else None
     if as_json:
-        return emit({**compared, **({"judged": as_json_duel(fought)} if fought else {})})
+        return emit({**compared, **({"judged": asdict(fought)} if fought else {})})
     show(f"A: {a.id}\nB: {b.id}")
     for comparison in compared["comparisons"]:
         show()

@@ -8,9 +8,10 @@ import pytest
 
 from eval.answers import as_outcome
 from eval.dataset import Case
-from eval.duel import NOT_SAID, answer_pairs, duel, length_controlled_win_rate
+from eval.duel import answer_pairs, duel, length_controlled_win_rate
 from eval.judge import Pair, RuleJudge, Verdict
 from eval.run import Record, Run, load_run, runs_folder, writing
+from generator.abstain import DECLINE
 from generator.answer import Answer
 from indexer.errors import DatasetError, ModelError
 
@@ -36,7 +37,7 @@ def test_pairs_are_of_answers_to_the_same_question(tmp_path: Path) -> None:
     b = answers(tmp_path, {"q0": "two", "q1": "one", "q2": "one", "open": "y"}, "b")
     assert answer_pairs(a, b) == [
         Pair("q0", "question 0?", "one / 1", "one", "two"),
-        Pair("q1", "question 1?", "one / 1", NOT_SAID, "one"),
+        Pair("q1", "question 1?", "one / 1", DECLINE, "one"),
     ]
 
 
