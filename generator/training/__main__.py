@@ -13,6 +13,8 @@ def main() -> None:
     parser.add_argument("--model-dir", type=Path, required=True, help="the base model, as base_model_dir() gives it")
     parser.add_argument("--questions", type=Path, required=True, help="reading-train/qed.jsonl.gz")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; goes on where it was stopped")
+    parser.add_argument("--start", type=Path, help="a reader's adapter to go on from")
+    parser.add_argument("--first-layer", type=int, default=12, help="layers below stay as they are")
     parser.add_argument("--budget-s", type=float, help="seconds of training")
     parser.add_argument("--max-steps", type=int)
     parser.add_argument("--learning-rate", type=float, default=6e-4)
@@ -29,6 +31,8 @@ def main() -> None:
             model_dir=options.model_dir,
             questions=options.questions,
             out=options.out,
+            start=options.start,
+            first_layer=options.first_layer,
             seed=options.seed,
             max_steps=options.max_steps,
             budget_s=options.budget_s,

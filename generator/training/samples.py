@@ -1,7 +1,9 @@
 """Reading samples: a question with one passage, and the span that answers it or nothing.
 
 In the manner of RAFT (Zhang et al. 2024, https://arxiv.org/abs/2403.10131): gold passages, mined distractors, and
-passages from which the answer was removed. One passage a sample, because the reader reads passages one by one.
+passages from which the answer was removed; and gold passages under a question that was altered so that they do not
+answer it (SQuAD 2.0's recipe, Rajpurkar et al. 2018, https://arxiv.org/abs/1806.03822, by rules). One passage a sample,
+because the reader reads passages one by one.
 """
 
 import gzip
@@ -16,9 +18,33 @@ from generator.training.detokenize import detokenize
 from indexer.errors import DatasetError
 
 HELD_OUT = 300  # questions that never train; choices are made on them
-_SHARES = {"gold": 0.52, "distractor": 0.29, "removed": 0.19}
+_SHARES = {"gold": 0.5, "distractor": 0.22, "removed": 0.16, "altered": 0.12}
 _DISTRACTORS = 12
 _WORD = re.compile(r"\w+")
+_NUMBER = re.compile(r"(?<!\w)\d{1,4}(?!\w)")
+_OPPOSITES = (
+    ("first", "last"),
+    ("most", "least"),
+    ("largest", "smallest"),
+    ("biggest", "smallest"),
+    ("highest", "lowest"),
+    ("oldest", "youngest"),
+    ("longest", "shortest"),
+    ("north", "south"),
+    ("east", "west"),
+    ("before", "after"),
+    ("start", "end"),
+    ("begin", "finish"),
+    ("won", "lost"),
+    ("father", "mother"),
+    ("husband", "wife"),
+    ("brother", "sister"),
+    ("son", "daughter"),
+    ("born", "buried"),
+    ("male", "female"),
+    ("original", "latest"),
+)
+_OTHER_WORD = dict(_OPPOSITES) | {b: a for a, b in _OPPOSITES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +109,7 @@ class Distractors:
         from rank_bm25 import BM25Okapi
 
         passages = {q.passage: q.title for q in questions}
+        self.names = tuple(dict.fromkeys(name for q in questions if (name := _asked_about(q))))
         self._passages = tuple(passages.items())
         self._bm25 = BM25Okapi([_WORD.findall(f"{title} {text}".lower()) for text, title in self._passages])
 
@@ -118,6 +145,8 @@ def make(question: Question, kind: str, distractors: Distractors, rng: random.Ra
     if kind == "removed" and (rest := _without_answer(question)):
         return Sample(asked, title, rest, None, kind)
     low, high, span = _window(question, rng)
+    if kind == "altered" and (other := _altered(question, distractors.names, rng)):
+        return Sample(_as_people_ask(other, rng), title, question.passage[low:high], None, kind)
     return Sample(asked, title, question.passage[low:high], (span[0] - low, span[1] - low), "gold")
 
 
@@ -138,6 +167,30 @@ def _question(row: dict[str, object]) -> Question:
 def _as_people_ask(text: str, rng: random.Random) -> str:
     """The data's questions are lower case without a question mark; the page's mostly are not."""
     return f"{text[:1].upper()}{text[1:]}?" if rng.random() < 0.6 else text
+
+
+def _asked_about(question: Question) -> str:
+    """The title without what stands in brackets, if the question names it; else nothing."""
+    name = question.title.split(" (")[0].lower()
+    return name if len(name) > 3 and re.search(rf"(?<!\w){re.escape(name)}(?!\w)", question.text.lower()) else ""
+
+
+def _altered(question: Question, names: Sequence[str], rng: random.Random) -> str:
+    """The question about another number, thing or opposite, which the passage does not name; empty if none can be."""
+    passage, text = question.passage.lower(), question.text.lower()
+    made: list[str] = []
+    if found := _NUMBER.search(text):
+        number = str(abs(int(found.group()) + rng.choice((-9, -4, -2, -1, 1, 2, 5, 11))))
+        made += [text[: found.start()] + number + text[found.end() :]] if number not in passage else []
+    if name := _asked_about(question):
+        other = rng.choice(names)
+        made += [text.replace(name, other)] if other not in passage and other not in text else []
+    words = text.split()
+    opposites = [i for i, word in enumerate(words) if word in _OTHER_WORD and _OTHER_WORD[word] not in passage]
+    if opposites:
+        i = rng.choice(opposites)
+        made.append(" ".join([*words[:i], _OTHER_WORD[words[i]], *words[i + 1 :]]))
+    return rng.choice(made) if made else ""
 
 
 def _sentences(question: Question) -> list[tuple[int, int]]:

@@ -16,7 +16,7 @@ from generator.reading import ReaderTokenizer, Reading
 from generator.training.card import write_card
 from generator.training.samples import Distractors, Sample, draw, load_questions, make, split
 from indexer.llm2vec.training.checkpoint import Position, load_checkpoint, save_checkpoint
-from indexer.llm2vec.training.lora import add_lora, lora_parameters, save_adapter
+from indexer.llm2vec.training.lora import add_lora, load_adapter, lora_parameters, save_adapter
 from indexer.llm2vec.training.schedule import progress, rate_share
 
 logger = logging.getLogger(__name__)
@@ -38,6 +38,7 @@ class ReaderSettings:
     budget_s: float | None = None
     batch: int = 8
     micro_batch: int = 8  # samples a forward pass takes at once: bounds memory, no effect on the loss
+    start: Path | None = None  # a reader's adapter to go on from
     first_layer: int = 12  # layers below stay as they are: a third less work a step
     max_tokens: int = 256  # of a passage
     max_answer_tokens: int = 40
@@ -63,6 +64,7 @@ def train(settings: ReaderSettings) -> Path:
 
     Raises:
         DatasetError: the questions cannot be read.
+        ModelError: the adapter to start from is damaged or of another shape.
     """
     torch.manual_seed(settings.seed)
     settings.out.mkdir(parents=True, exist_ok=True)
@@ -138,6 +140,8 @@ def _model(settings: ReaderSettings) -> Any:
     )
     wrapped = add_lora(model, rank=settings.rank, alpha=settings.alpha, base_name=settings.base_name)
     wrapped.config.is_causal = True
+    if settings.start:
+        load_adapter(wrapped, settings.start)
     for name, parameter in tuple(lora_parameters(wrapped)):
         parameter.requires_grad = int(name.split(".layers.")[1].split(".")[0]) >= settings.first_layer
     return wrapped.train()
