@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import wrap
-from typing import Any
+from typing import get_args
 
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
@@ -21,22 +21,26 @@ _HEAD = """\
 
 def example() -> str:
     """Render every key with its default, commented out, under its description."""
-    plain: list[str] = []
-    sections: list[str] = []
-    for name, field in Settings.model_fields.items():
+    return "\n".join([_HEAD.format(variable=variable("retriever.rrf_k")), *_keys(Settings())]).rstrip() + "\n"
+
+
+def _keys(section: Section, prefix: str = "") -> Iterator[str]:
+    """The section's own keys, then the sections inside it: in TOML the other order would move the keys."""
+    fields = type(section).model_fields.items()
+    for name, field in fields:
+        if not isinstance(field.default, Section):
+            yield from _key(name, field)
+    for name, field in fields:
         if isinstance(field.default, Section):
-            section = field.default
-            about = "\n".join(_comment(type(section).__doc__ or ""))
-            keys = "\n".join(line for key in type(section).model_fields.items() for line in _key(*key))
-            sections.append(f"{about}\n[{name}]\n\n{keys}")
-        else:
-            plain += _key(name, field)
-    return "\n".join([_HEAD.format(variable=variable("retriever.rrf_k")), *plain, *sections]).rstrip() + "\n"
+            yield from _comment(type(field.default).__doc__ or "")
+            yield f"[{prefix}{name}]"
+            yield ""
+            yield from _keys(field.default, f"{prefix}{name}.")
 
 
 def _key(name: str, field: FieldInfo) -> Iterator[str]:
     yield from _comment(field.description or "")
-    yield f"#{name} = {_toml(field.default)}"
+    yield f"#{name} = {_toml(field)}"
     yield ""
 
 
@@ -44,13 +48,14 @@ def _comment(text: str) -> Iterator[str]:
     return (f"# {line}" for line in wrap(" ".join(text.split()), 118))
 
 
-def _toml(value: Any) -> str:
+def _toml(field: FieldInfo) -> str:
+    value = field.default
     if isinstance(value, SecretStr):
         value = value.get_secret_value()
     if isinstance(value, Path):
         value = value.name  # of the folder of the repository
     if value is None:
-        return '"FOLDER"  # not set'
+        return ("0.0" if float in get_args(field.annotation) else '"FOLDER"') + "  # not set"
     return json.dumps(value, ensure_ascii=False)
 
 

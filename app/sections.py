@@ -95,6 +95,32 @@ class RetrieverSection(Section):
     """A longer question is refused."""
 
 
+class ChoiceSection(Section):
+    """What the embedded reader's choice of an answer weighs. `footnote eval calibrate --reader` learns all of them; a
+    key that is not set has the value that came with the reader."""
+
+    coverage_weight: float | None = None
+    """Of the share of the question's words that a passage has, when passages compete."""
+
+    doubt_weight: float | None = None
+    """Of the reader's log-probability that a passage holds an answer at all, when passages compete."""
+
+    decline_bias: float | None = None
+    """Log-odds that the documents do not say, before the three signs below."""
+
+    decline_coverage: float | None = None
+    """Of the share of the question's words that the chosen passage has."""
+
+    decline_reader: float | None = None
+    """Of the reader's log-probability that the chosen passage holds no answer."""
+
+    decline_span: float | None = None
+    """Of the log-probability per token of the chosen words."""
+
+    decline_above: float | None = Field(default=None, ge=0, le=1)
+    """Decline when it is more probable than this that the documents do not say: 1 never declines."""
+
+
 class GeneratorSection(Section):
     """Writing the answer."""
 
@@ -136,6 +162,9 @@ class GeneratorSection(Section):
 
     max_question_chars: int = Field(default=4000, ge=1)
     """A longer question is refused."""
+
+    choice: ChoiceSection = ChoiceSection()
+    """The embedded reader's weights."""
 
 
 class UiSection(Section):

@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.sections import EncoderSection
+from app.sections import ChoiceSection, EncoderSection
 from app.settings import Settings
 from generator.chat import ChatModel
 from generator.pipeline import Pipeline, PipelineSettings
@@ -133,7 +133,7 @@ def build_chat_model(settings: Settings) -> ChatModel:
     """
     if not uses_server(settings):
         with _loading:
-            return _embedded(settings.models_dir)
+            return _embedded(settings.models_dir, settings.generator.choice)
     from generator.server import ServerModel
 
     if not settings.generator.base_url:
@@ -250,11 +250,11 @@ def _encoder(section: EncoderSection, models_dir: Path) -> Encoder:
 
 
 @lru_cache(maxsize=1)
-def _embedded(models_dir: Path) -> ChatModel:
+def _embedded(models_dir: Path, choice: ChoiceSection) -> ChatModel:
     from generator.embedded import load_embedded
     from indexer.llm2vec.weights import base_model_dir
 
-    return load_embedded(base_model_dir(models_dir))
+    return load_embedded(base_model_dir(models_dir), choice=choice.model_dump(exclude_none=True))
 
 
 @lru_cache(maxsize=1)

@@ -1,10 +1,8 @@
 """Two runs' answers against each other, by a judge."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -13,9 +11,12 @@ from eval.human import Compared
 from eval.judge import Judge, Pair, Verdict
 from eval.judging import OnProgress, as_verdict, judge_pairs
 from eval.run import Run
+from eval.statistics import logistic_regression
 from generator.abstain import DECLINE
 from generator.citations import without_markers
 from indexer.errors import DatasetError
+
+_SHRINKAGE = 0.05  # a little: verdicts may all be alike
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +75,10 @@ def length_controlled_win_rate(wins: Sequence[float], longer_by: Sequence[float]
     AlpacaEval 2's control (Dubois et al. 2024, arXiv:2404.04475), without its terms for single instructions. `wins` are
     1, 0.5 or 0 for b, `longer_by` how much longer b's answer is.
     """
-    from scipy.optimize import minimize
-
     won, length = np.asarray(wins, dtype=np.float64), np.asarray(longer_by, dtype=np.float64)
-    spread = float(length.std()) or 1.0
-    pushed = np.tanh(length / spread)
-
-    def loss(weights: np.ndarray[Any, np.dtype[np.float64]]) -> float:
-        logits = weights[0] + weights[1] * pushed
-        likelihood = won * -np.logaddexp(0, -logits) + (1 - won) * -np.logaddexp(0, logits)
-        return float(-likelihood.sum() + 0.05 * (weights**2).sum())  # a little shrinkage: verdicts may all be alike
-
-    base = minimize(loss, np.zeros(2), method="BFGS").x[0]
-    return 1 / (1 + math.exp(-float(base)))
+    pushed = np.tanh(length / (float(length.std()) or 1.0))
+    base = logistic_regression(np.column_stack([np.ones_like(pushed), pushed]), won, _SHRINKAGE)[0]
+    return float(1 / (1 + np.exp(-base)))
 
 
 def _duel(name: str, judged: Sequence[tuple[Compared, Verdict]], errors: int) -> Duel:

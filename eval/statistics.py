@@ -79,6 +79,22 @@ def compare_paired(a: Sequence[float], b: Sequence[float], seed: int = 0) -> Pai
     )
 
 
+def logistic_regression(rows: Floats, labels: Floats, shrinkage: float) -> Floats:
+    """Weights (D,) that make labels (N,) between 0 and 1 most likely from rows (N, D), less shrinkage * |weights|^2.
+
+    A column of ones gives a bias. A little shrinkage keeps the weights finite where the rows separate the labels.
+    """
+    from scipy.optimize import minimize
+
+    def loss(weights: Floats) -> float:
+        logits = rows @ weights
+        likelihood = labels * -np.logaddexp(0, -logits) + (1 - labels) * -np.logaddexp(0, logits)
+        return float(-likelihood.sum() + shrinkage * (weights**2).sum())
+
+    weights: Floats = minimize(loss, np.zeros(rows.shape[1]), method="BFGS").x
+    return weights
+
+
 def randomisation_test(moved: Sequence[float] | Floats, resamples: int = RESAMPLES, seed: int = 0) -> float:
     """Two-sided p of a mean difference when each pair's labels are exchanged at random (Fisher 1935; Smucker 2007).
 

@@ -1,18 +1,21 @@
 """The chat model in this process: SmolLM2, fine-tuned to copy the answer out of a passage or to decline."""
 
+import hashlib
+import json
 import logging
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from generator.abstain import DECLINE
 from generator.align import STOPWORDS, coverages
-from generator.choice import ChoiceSettings, choose
+from generator.choice import ChoiceSettings, Look, changed, choose
 from generator.prompt import Message, Prompt
-from generator.reading import ReaderTokenizer, Reading, head_of
+from generator.reading import READER_CARD, ReaderTokenizer, head_of
 from indexer.errors import ModelError
+from retriever.hit import Hit
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +39,7 @@ class EmbeddedModel:
         self.name = name
         self._model = model
         self._tokenizer = tokenizer
-        self._choice = choice or ChoiceSettings()
+        self.choice = choice or ChoiceSettings()
         self._turn = threading.Lock()
 
     @property
@@ -56,36 +59,30 @@ class EmbeddedModel:
         if not prompt.hits:
             yield from self._write(prompt.messages, max_tokens)
             return
-        found = self.read(prompt)
-        if found is None:
+        look = self.look(prompt.question, prompt.hits)
+        span = choose(look, self.choice)
+        if span is None:
             yield DECLINE
             return
-        number, words = found
-        yield words
-        yield f" [{number}]"
+        words = with_unit(look.texts[span.row], span.start, span.end, prompt.question)
+        yield " ".join(words.split())
+        yield f" [{span.row + 1}]"
 
-    def read(self, prompt: Prompt) -> tuple[int, str] | None:
-        """Number of the passage that answers and the words in it that do, or None to decline."""
+    def look(self, question: str, hits: Sequence[Hit]) -> Look:
+        """Read the first passages one by one."""
         from generator.spans import read_spans
 
-        readings = self._readings(prompt)
+        read = hits[:MAX_PASSAGES]
+        heads = [head_of(hit.title, hit.chunk.heading_path) for hit in read]
+        readings = [
+            self._tokenizer.reading(question, head, hit.chunk.text, MAX_PASSAGE_TOKENS)
+            for head, hit in zip(heads, read, strict=True)
+        ]
         with self._turn:
             verdict = read_spans(self._model, readings, self._tokenizer.end)
-        heads = [head_of(hit.title, hit.chunk.heading_path) for hit in prompt.hits[:MAX_PASSAGES]]
-        texts = [f"{head}\n{reading.text}" for head, reading in zip(heads, readings, strict=True)]
-        span = choose(verdict, readings, coverages(prompt.question, texts), self._choice)
-        if span is None:
-            return None
-        words = with_unit(readings[span.row].text, span.start, span.end, prompt.question)
-        return span.row + 1, " ".join(words.split())
-
-    def _readings(self, prompt: Prompt) -> list[Reading]:
-        return [
-            self._tokenizer.reading(
-                prompt.question, head_of(hit.title, hit.chunk.heading_path), hit.chunk.text, MAX_PASSAGE_TOKENS
-            )
-            for hit in prompt.hits[:MAX_PASSAGES]
-        ]
+        texts = tuple(reading.text for reading in readings)
+        spoken = coverages(question, [f"{head}\n{text}" for head, text in zip(heads, texts, strict=True)])
+        return Look(texts, tuple(spoken), verdict)
 
     def _write(self, messages: Sequence[Message], max_tokens: int) -> Iterator[str]:
         """Greedy decoding in the chat format. Between two tokens another question may have its turn."""
@@ -121,9 +118,11 @@ def with_unit(text: str, start: int, end: int, question: str) -> str:
 
 
 def load_embedded(
-    model_dir: Path, adapter: Path | None = DEFAULT_READER, choice: ChoiceSettings | None = None
+    model_dir: Path, adapter: Path | None = DEFAULT_READER, choice: Mapping[str, float] | None = None
 ) -> EmbeddedModel:
     """Load base model and reader adapter, merge them, and use bfloat16 where the processor has it.
+
+    `choice` holds weights (see `ChoiceSettings`) that go before those on the adapter's card.
 
     Raises:
         ModelError: a folder is missing or does not fit.
@@ -138,8 +137,30 @@ def load_embedded(
         model = _merged(model_dir, adapter)
     if adapter is None:
         logger.warning("the reader's adapter is missing from this copy of Footnote: its answers will be poor")
-    name = adapter.name if adapter else f"{model_dir.name} (not fine-tuned)"
-    return EmbeddedModel(model.to(dtype).eval(), tokenizer, name, choice)
+    name = f"{adapter.name}@{_fingerprint(adapter)}" if adapter else f"{model_dir.name} (not fine-tuned)"
+    weights = changed(_learned_choice(adapter), choice or {}, "generator.choice")
+    return EmbeddedModel(model.to(dtype).eval(), tokenizer, name, weights)
+
+
+def _fingerprint(adapter: Path) -> str:
+    """Tells readers apart that lie in folders of the same name: an evaluation must not go on with another one."""
+    digest = hashlib.sha256()
+    for name in ("adapter_model.safetensors", READER_CARD):
+        if (adapter / name).is_file():
+            digest.update((adapter / name).read_bytes())
+    return digest.hexdigest()[:8]
+
+
+def _learned_choice(adapter: Path | None) -> ChoiceSettings:
+    if adapter is None or not (adapter / READER_CARD).is_file():
+        return ChoiceSettings()
+    try:
+        card = json.loads((adapter / READER_CARD).read_text(encoding="utf-8"))
+        return changed(ChoiceSettings(), card.get("choice", {}), str(adapter / READER_CARD))
+    except (OSError, ValueError, AttributeError) as error:
+        raise ModelError(
+            f"Cannot read {adapter / READER_CARD}: {error}", "Take the adapter's files from one training run."
+        ) from error
 
 
 def _merged(model_dir: Path, adapter: Path | None) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from indexer.errors import ModelError
 
+READER_CARD = "reader.json"  # beside an adapter: its format, run and choice
 READER_FORMAT = "1"  # raise when the text below changes: an adapter only reads the format it was trained on
 _BEFORE = "<|im_start|>user\nQuestion: {question}\nPassage:"
 _AFTER = "\nQuestion: {question}<|im_end|>\n<|im_start|>assistant\n"

@@ -23,12 +23,14 @@ from app.wiring import (
     uses_server,
 )
 from eval.answers import evaluate_answers
+from eval.dataset import Dataset
 from eval.formats import load_any
 from eval.index import chunking_for, index_corpus, sources_of
 from eval.judge import PointwiseJudge
 from eval.report import judge_warning
 from eval.run import Run
 from eval.summary import summarise
+from generator.chat import ChatModel
 from generator.pipeline import Pipeline
 from generator.server import ServerModel
 from indexer.collection import Collection
@@ -92,8 +94,37 @@ def evaluate_with(
     settings: Settings, path: Path, served: Collection | None, asking: Asking, meter: Meter
 ) -> tuple[Run, Collection]:
     """Build the pipeline that the settings describe, ask it, and give the run and the collection that it searched."""
-    dataset = load_any(path, None if served is None else sources_of(served))
     grader = PointwiseJudge(judge_model(settings)) if asking.judged else None
+    ready = prepare(settings, path, served, meter)
+    run = evaluate_answers(
+        ready.pipeline,
+        ready.dataset,
+        settings.home,
+        ready.identity,
+        limit=asking.limit,
+        seed=asking.seed,
+        grader=grader,
+        concurrency=asking.concurrency or (CONCURRENT_WITH_SERVER if uses_server(settings) else 1),
+        reuse=asking.reuse,
+        on_progress=meter,
+    )
+    return run, ready.collection
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The pipeline that the settings describe, over what a data set is asked of; `identity` says what it is made of."""
+
+    dataset: Dataset
+    collection: Collection
+    pipeline: Pipeline
+    model: ChatModel
+    identity: dict[str, Any]
+
+
+def prepare(settings: Settings, path: Path, served: Collection | None, meter: Meter) -> Prepared:
+    """Build what serves, over a collection or over the data set's own corpus, which is indexed where it is new."""
+    dataset = load_any(path, None if served is None else sources_of(served))
     encoder = build_encoder(settings) if settings.retriever.mode != "bm25" else None
     chunking = chunking_for(dataset, encoder, chunk_settings(settings))
     collection = index_corpus(dataset, settings.home, encoder, chunking, meter) if served is None else served
@@ -108,19 +139,8 @@ def evaluate_with(
         "collection": None if served is None else [served.name, served.sequence()],
         "settings": _told(settings),
     }
-    run = evaluate_answers(
-        Pipeline(retriever, model, collection, pipeline_settings(settings)),
-        dataset,
-        settings.home,
-        identity,
-        limit=asking.limit,
-        seed=asking.seed,
-        grader=grader,
-        concurrency=asking.concurrency or (CONCURRENT_WITH_SERVER if uses_server(settings) else 1),
-        reuse=asking.reuse,
-        on_progress=meter,
-    )
-    return run, collection
+    pipeline = Pipeline(retriever, model, collection, pipeline_settings(settings))
+    return Prepared(dataset, collection, pipeline, model, identity)
 
 
 def show_metrics(metrics: dict[str, Any]) -> None:

@@ -212,11 +212,15 @@ def calibrate(
     served: Served = None,
     collection: Hidden = "default",
     out: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="Gets the settings, if they help.")] = None,
+    reader: Annotated[
+        bool, typer.Option("--reader", help="Learn instead when the embedded reader answers, and with which words.")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Decides the folds.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Learn from judged questions how to join bm25 and dense; nothing is changed for a gain within chance."""
     with opened(context, as_json) as settings:
-        from app.commands.eval_calibrate import run_calibrate
+        from app.commands.eval_calibrate import run_calibrate, run_calibrate_reader
 
-        run_calibrate(settings, dataset, served, out, seed, as_json)
+        run = run_calibrate_reader if reader else run_calibrate
+        run(settings, dataset, served, out, seed, as_json)

@@ -109,7 +109,7 @@ class Distractors:
         from rank_bm25 import BM25Okapi
 
         passages = {q.passage: q.title for q in questions}
-        self.names = tuple(dict.fromkeys(name for q in questions if (name := _asked_about(q))))
+        self.names = tuple(dict.fromkeys(name for q in questions if (name := asked_about(q))))
         self._passages = tuple(passages.items())
         self._bm25 = BM25Okapi([_WORD.findall(f"{title} {text}".lower()) for text, title in self._passages])
 
@@ -145,9 +145,36 @@ def make(question: Question, kind: str, distractors: Distractors, rng: random.Ra
     if kind == "removed" and (rest := _without_answer(question)):
         return Sample(asked, title, rest, None, kind)
     low, high, span = _window(question, rng)
-    if kind == "altered" and (other := _altered(question, distractors.names, rng)):
+    if kind == "altered" and (other := alter(question, distractors.names, rng)):
         return Sample(_as_people_ask(other, rng), title, question.passage[low:high], None, kind)
     return Sample(asked, title, question.passage[low:high], (span[0] - low, span[1] - low), "gold")
+
+
+def asked_about(question: Question) -> str:
+    """The title without what stands in brackets, if the question names it; else nothing."""
+    name = question.title.split(" (")[0].lower()
+    return name if len(name) > 3 and re.search(rf"(?<!\w){re.escape(name)}(?!\w)", question.text.lower()) else ""
+
+
+def alter(question: Question, names: Sequence[str], rng: random.Random) -> str:
+    """The question about another number, thing or opposite, which the passage does not name; empty if none can be.
+
+    `names` are things that other questions ask about.
+    """
+    passage, text = question.passage.lower(), question.text.lower()
+    made: list[str] = []
+    if found := _NUMBER.search(text):
+        number = str(abs(int(found.group()) + rng.choice((-9, -4, -2, -1, 1, 2, 5, 11))))
+        made += [text[: found.start()] + number + text[found.end() :]] if number not in passage else []
+    if name := asked_about(question):
+        other = rng.choice(names)
+        made += [text.replace(name, other)] if other not in passage and other not in text else []
+    words = text.split()
+    opposites = [i for i, word in enumerate(words) if word in _OTHER_WORD and _OTHER_WORD[word] not in passage]
+    if opposites:
+        i = rng.choice(opposites)
+        made.append(" ".join([*words[:i], _OTHER_WORD[words[i]], *words[i + 1 :]]))
+    return rng.choice(made) if made else ""
 
 
 def _question(row: dict[str, object]) -> Question:
@@ -167,30 +194,6 @@ def _question(row: dict[str, object]) -> Question:
 def _as_people_ask(text: str, rng: random.Random) -> str:
     """The data's questions are lower case without a question mark; the page's mostly are not."""
     return f"{text[:1].upper()}{text[1:]}?" if rng.random() < 0.6 else text
-
-
-def _asked_about(question: Question) -> str:
-    """The title without what stands in brackets, if the question names it; else nothing."""
-    name = question.title.split(" (")[0].lower()
-    return name if len(name) > 3 and re.search(rf"(?<!\w){re.escape(name)}(?!\w)", question.text.lower()) else ""
-
-
-def _altered(question: Question, names: Sequence[str], rng: random.Random) -> str:
-    """The question about another number, thing or opposite, which the passage does not name; empty if none can be."""
-    passage, text = question.passage.lower(), question.text.lower()
-    made: list[str] = []
-    if found := _NUMBER.search(text):
-        number = str(abs(int(found.group()) + rng.choice((-9, -4, -2, -1, 1, 2, 5, 11))))
-        made += [text[: found.start()] + number + text[found.end() :]] if number not in passage else []
-    if name := _asked_about(question):
-        other = rng.choice(names)
-        made += [text.replace(name, other)] if other not in passage and other not in text else []
-    words = text.split()
-    opposites = [i for i, word in enumerate(words) if word in _OTHER_WORD and _OTHER_WORD[word] not in passage]
-    if opposites:
-        i = rng.choice(opposites)
-        made.append(" ".join([*words[:i], _OTHER_WORD[words[i]], *words[i + 1 :]]))
-    return rng.choice(made) if made else ""
 
 
 def _sentences(question: Question) -> list[tuple[int, int]]:

@@ -41,7 +41,7 @@ class Parrot:
 def parrot(monkeypatch: pytest.MonkeyPatch) -> Parrot:
     """The chat model of this process, replaced."""
     model = Parrot()
-    monkeypatch.setattr("app.wiring._embedded", lambda models_dir: model)
+    monkeypatch.setattr("app.wiring._embedded", lambda *_: model)
     return model
 
 

@@ -49,7 +49,7 @@ class FirstSentence:
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> FirstSentence:
     chat = FirstSentence()
-    monkeypatch.setattr("app.wiring._embedded", lambda models_dir: chat)
+    monkeypatch.setattr("app.wiring._embedded", lambda *_: chat)
     return chat
 
 
@@ -249,6 +249,12 @@ def test_calibration_of_a_collection(footnote: Footnote, papers: Path, tmp_path:
     (folder / "qrels.tsv").write_text("q0\tnowhere.txt\t1\n")
     refused = footnote(*command)
     assert (refused.code, "is not in the collection" in refused.stderr) == (1, True)
+
+
+def test_only_the_embedded_reader_s_choice_is_learned(footnote: Footnote, model: FirstSentence, dataset: Path) -> None:
+    result = footnote("eval", "calibrate", "--reader", "--dataset", dataset)
+    assert result.code == 1
+    assert "is no embedded reader" in result.stderr
 
 
 def test_a_served_collection_is_evaluated(

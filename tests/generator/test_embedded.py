@@ -12,6 +12,7 @@ from generator.embedded import DEFAULT_READER, EmbeddedModel, load_embedded, wit
 from generator.prompt import Message, Prompt, answer_prompt
 from generator.reading import ReaderTokenizer
 from indexer.errors import ModelError
+from indexer.llm2vec.training.lora import add_lora, save_adapter
 from retriever.hit import Hit
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -40,6 +41,22 @@ def test_answer_is_words_of_a_passage_and_its_marker(tiny: EmbeddedModel, hit: C
 def test_declines_in_our_words(tiny: EmbeddedModel, hit: Callable[..., Hit]) -> None:
     strict = EmbeddedModel(tiny._model, tiny._tokenizer, "strict", ChoiceSettings(decline_above=0.0))
     assert list(strict.stream(prompt_of(strict, hit("The tower opened in 1889.")))) == [DECLINE]
+
+
+def test_an_adapter_brings_its_weights_and_settings_go_before_them(tmp_path: Path) -> None:
+    make_model(make_tokenizer(tmp_path / "base"))
+    adapter = tmp_path / "reader"
+    save_adapter(add_lora(make_model(tmp_path / "base"), rank=2, alpha=2, base_name="tiny"), adapter)
+    (adapter / "reader.json").write_text('{"choice": {"decline_bias": 9.0, "decline_span": -1.0}}')
+    model = load_embedded(tmp_path / "base", adapter, {"decline_bias": 7.0})
+    assert model.choice == ChoiceSettings(decline_bias=7.0, decline_span=-1.0)
+    before = model.name
+    (adapter / "reader.json").write_text('{"choice": {"decline_bias": 8.0}}')
+    assert load_embedded(tmp_path / "base", adapter).name != before
+    for damaged in ('{"choice": {"bias": 1}}', "[]", "{"):
+        (adapter / "reader.json").write_text(damaged)
+        with pytest.raises(ModelError, match=r"reader\.json"):
+            load_embedded(tmp_path / "base", adapter)
 
 
 def test_several_questions_at_once_get_the_same_answers(tiny: EmbeddedModel, hit: Callable[..., Hit]) -> None:

@@ -9,9 +9,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from generator.choice import ChoiceSettings, Span, Verdict, choose, decline_probability
+from generator.choice import (
+    ChoiceSettings,
+    Look,
+    Span,
+    Verdict,
+    changed,
+    choose,
+    decline_probability,
+    decline_signs,
+)
 from generator.reading import ReaderTokenizer, Reading, head_of
 from generator.spans import read_spans
+from indexer.errors import ModelError
 
 sys.path.insert(0, str(Path(__file__).parent))
 from tiny import TEXT, make_model, make_tokenizer
@@ -125,47 +135,67 @@ def test_head_says_each_thing_once() -> None:
     assert head_of("Guide", ("Guide", "Fares")) == "Guide > Fares"
 
 
-def verdict(*spans: tuple[int, int, int, float], decline: tuple[float, ...]) -> Verdict:
-    return Verdict(
-        tuple(math.log(p) for p in decline), tuple(Span(row, low, high, math.log(p), 1) for row, low, high, p in spans)
-    )
+def look(
+    texts: tuple[str, ...],
+    *spans: tuple[int, int, int, float],
+    decline: tuple[float, ...],
+    coverages: tuple[float, ...] = (1, 1),
+) -> Look:
+    found = tuple(Span(row, low, high, math.log(p), 1) for row, low, high, p in spans)
+    return Look(texts, coverages, Verdict(tuple(math.log(p) for p in decline), found))
 
 
 EVEN = ChoiceSettings(coverage_weight=0.0, doubt_weight=0.0, decline_above=1.0)
 
 
-def test_same_words_in_two_passages_add_up(tokenizer: ReaderTokenizer) -> None:
-    read = readings(tokenizer, "It is Paris", "In paris, not Oslo")
+def test_same_words_in_two_passages_add_up() -> None:
+    texts = ("It is Paris", "In paris, not Oslo")
     spans = ((1, 14, 18, 0.5), (0, 6, 11, 0.3), (1, 3, 8, 0.3))
-    found = choose(verdict(*spans, decline=(0.1, 0.1)), read, (1, 1), EVEN)
+    three, two = (look(texts, *some, decline=(0.1, 0.1)) for some in (spans, spans[:2]))
+    found = choose(three, EVEN)
     assert found is not None
-    assert read[found.row].text[found.start : found.end].lower() == "paris"  # 2 sqrt(.3) > sqrt(.5)
-    found = choose(verdict(*spans[:2], decline=(0.1, 0.1)), read, (1, 1), EVEN)
+    assert three.words(found).lower() == "paris"  # 2 sqrt(.3) > sqrt(.5)
+    found = choose(two, EVEN)
     assert found is not None
-    assert read[found.row].text[found.start : found.end] == "Oslo"
+    assert two.words(found) == "Oslo"
 
 
-def test_a_passage_about_what_is_asked_wins(tokenizer: ReaderTokenizer) -> None:
-    read = readings(tokenizer, "It is Paris", "It is Oslo")
-    both = verdict((0, 6, 11, 0.3), (1, 6, 10, 0.4), decline=(0.1, 0.1))
+def test_a_passage_about_what_is_asked_wins() -> None:
     for coverages, row in (((1.0, 0.2), 0), ((0.2, 1.0), 1), ((0.5, 0.5), 1)):
-        found = choose(both, read, coverages, replace(ChoiceSettings(), decline_above=1.0))
+        both = look(
+            ("It is Paris", "It is Oslo"), (0, 6, 11, 0.3), (1, 6, 10, 0.4), decline=(0.1, 0.1), coverages=coverages
+        )
+        found = choose(both, replace(ChoiceSettings(), decline_above=1.0))
         assert found is not None
         assert found.row == row
 
 
-def test_declines_when_passage_and_reader_say_so(tokenizer: ReaderTokenizer) -> None:
-    read = readings(tokenizer, "It is Paris")
-    span = (0, 6, 11, 0.3)
-    assert choose(verdict(span, decline=(0.9,)), read, (0.1,), ChoiceSettings()) is None
-    assert choose(verdict(span, decline=(0.01,)), read, (1.0,), ChoiceSettings()) is not None
-    assert choose(verdict(decline=(0.1,)), read, (1.0,), ChoiceSettings()) is None
+def test_declines_when_passage_and_reader_say_so() -> None:
+    texts, span = ("It is Paris",), (0, 6, 11, 0.3)
+    assert choose(look(texts, span, decline=(0.9,), coverages=(0.1,)), ChoiceSettings()) is None
+    assert choose(look(texts, span, decline=(0.01,), coverages=(1.0,)), ChoiceSettings()) is not None
+    assert choose(look(texts, decline=(0.1,), coverages=(1.0,)), ChoiceSettings()) is None
+
+
+def test_decline_probability_by_hand() -> None:
+    settings = ChoiceSettings(decline_bias=1.0, decline_coverage=-2.0, decline_reader=0.5, decline_span=-1.0)
+    # 1 - 2 * .25 + .5 * -2 + 1 * .5 = 0
+    assert decline_probability((0.25, -2.0, -0.5), settings) == pytest.approx(0.5)
+    span = Span(1, 0, 4, -3.0, 2)
+    assert decline_signs(Look(("a", "four"), (0.1, 0.2), Verdict((-1.0, -4.0), (span,))), span) == (0.2, -4.0, -1.0)
 
 
 @given(st.floats(-30, 0), st.floats(0, 1))
 def test_decline_probability_falls_with_coverage_and_rises_with_the_reader_s_doubt(log_p: float, share: float) -> None:
     settings = ChoiceSettings()
-    here = decline_probability(log_p, share, settings)
+    here = decline_probability((share, log_p, -1.0), settings)
     assert 0 < here < 1
-    assert decline_probability(log_p, min(1.0, share + 0.1), settings) <= here
-    assert decline_probability(min(0.0, log_p + 1), share, settings) >= here
+    assert decline_probability((min(1.0, share + 0.1), log_p, -1.0), settings) <= here
+    assert decline_probability((share, min(0.0, log_p + 1), -1.0), settings) >= here
+
+
+def test_weights_are_put_in_place_by_name() -> None:
+    assert changed(ChoiceSettings(), {"decline_above": 1}, "card").decline_above == 1.0
+    for wrong in ({"decline": 1.0}, {"decline_above": "much"}):
+        with pytest.raises(ModelError, match="card: decline"):
+            changed(ChoiceSettings(), wrong, "card")

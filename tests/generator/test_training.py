@@ -1,6 +1,7 @@
 import gzip
 import json
 import random
+import re
 import sys
 from dataclasses import replace
 from itertools import islice
@@ -11,12 +12,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 
 from generator.reading import ReaderTokenizer
 from generator.training.detokenize import detokenize
-from generator.training.samples import Distractors, Sample, draw, load_questions, make, split
+from generator.training.held_out import write_held_out
+from generator.training.samples import Distractors, Question, Sample, alter, draw, load_questions, make, split
 from generator.training.train import ReaderSettings, answer_losses, example, train
-from indexer.errors import DatasetError
+from indexer.errors import DatasetError, ModelError
 
 sys.path.insert(0, str(Path(__file__).parent))
 from tiny import make_model, make_tokenizer
@@ -95,13 +98,50 @@ def test_samples_are_what_they_say(questions_path: Path) -> None:
     by_question = {q.text.lower().rstrip("?"): q for q in trained}
     seen = set()
     for sample in islice(draw(trained, distractors, seed=1), 200):
-        answers = by_question[sample.question.lower().rstrip("?")].answers
         seen.add(sample.kind)
+        asked = by_question.get(sample.question.lower().rstrip("?"))  # an altered one may be nobody's
+        answers = asked.answers if asked else ()
         if sample.span is None:
             assert not any(answer in sample.passage for answer in answers)
         else:
             assert sample.passage[slice(*sample.span)] in answers
-    assert seen == {"gold", "distractor", "removed"}
+    assert seen == {"gold", "distractor", "removed", "altered"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "passage", "other"),
+    [
+        ("who led season 2 of the race", "Season 2 was led by Ann.", r"who led season ([0134]|7|11|13) of the race"),
+        ("who wrote the first book", "Ann wrote the first book.", "who wrote the last book"),
+        ("who founded river town", "River Town was founded by Ann.", "who founded hill city"),
+        ("who founded it", "River Town was founded by Ann.", ""),
+        ("who wrote the first book", "Ann wrote the first and the last book.", ""),
+    ],
+)
+def test_an_altered_question_is_about_something_else(asked: str, passage: str, other: str) -> None:
+    question = Question("q", asked, "River Town (Ohio)", passage, ((0, 3),), (0,))
+    made = alter(question, ("hill city",), random.Random(1))
+    assert re.fullmatch(other, made)
+    assert made != asked
+
+
+def test_held_out_questions_become_a_data_set(questions_path: Path, tmp_path: Path) -> None:
+    write_held_out(load_questions(questions_path), tmp_path / "set")
+    rows = [json.loads(line) for line in (tmp_path / "set" / "queries.jsonl").read_text().splitlines()]
+    corpus = [json.loads(line) for line in (tmp_path / "set" / "corpus.jsonl").read_text().splitlines()]
+    texts = {row["_id"]: row["text"] for row in corpus}
+    relevant = dict(line.split("\t")[:2] for line in (tmp_path / "set" / "qrels.tsv").read_text().splitlines()[1:])
+    kinds = {(row["answerable"], row["_id"].endswith("altered")) for row in rows}
+    assert kinds == {(True, False), (False, False), (False, True)}
+    _, held = split(load_questions(questions_path))
+    golds = {question.id: question.passage for question in held}
+    for row in rows:
+        if row["answerable"]:
+            assert texts[relevant[row["_id"]]] == golds[row["_id"]]
+        elif not row["_id"].endswith("altered"):
+            assert golds[row["_id"]] not in texts.values()
+    with pytest.raises(DatasetError, match="there already"):
+        write_held_out(load_questions(questions_path), tmp_path / "set")
 
 
 def test_samples_repeat_with_their_seed(questions_path: Path) -> None:
@@ -167,3 +207,8 @@ def test_a_run_learns_stops_and_goes_on(questions_path: Path, tmp_path: Path) ->
     losses = [line["dev_loss_gold"] + line["dev_loss_distractor"] for line in log if "dev_loss_gold" in line]
     assert [line["step"] for line in log if "dev_loss_gold" in line] == [6, 12]
     assert losses[1] < losses[0]
+    further = replace(settings, out=tmp_path / "further", start=adapter, max_steps=1, learning_rate=0.0)
+    went_on, started = (load_file(folder / "adapter_model.safetensors") for folder in (train(further), adapter))
+    assert all(torch.equal(went_on[name], started[name]) for name in started)
+    with pytest.raises(ModelError, match="does not fit"):
+        train(replace(further, out=tmp_path / "other", rank=2))

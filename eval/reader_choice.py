@@ -1,0 +1,218 @@
+"""Learning from questions with and without answers when the embedded reader should answer, and with which words."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from eval.answer_metrics import token_f1
+from eval.calibrate import FOLDS, LEVEL
+from eval.dataset import Case
+from eval.run import Record, Run, load_run, runs_folder, writing
+from eval.statistics import Floats, PairedTest, compare_paired, logistic_regression
+from generator.answer import Answer
+from generator.choice import ChoiceSettings, Look, Span, Verdict, best_span, choose, decline_probability, decline_signs
+from generator.pipeline import Event, Found
+from generator.prompt import Turn
+from indexer.errors import DatasetError, FootnoteError
+from retriever.hit import Hit
+
+KIND = "reader-looks"
+LEAST = 20  # questions of each kind: fewer cannot tell weights apart
+MOST_DECLINED = 0.15  # of the questions that have an answer: what declining may cost
+COVERAGE_WEIGHTS = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
+DOUBT_WEIGHTS = (0.0, 0.25, 0.5, 1.0, 1.5)
+_SHRINKAGE = 0.5
+
+OnProgress = Callable[[str, int, int], None]
+
+
+class Finds(Protocol):
+    """What learning needs of a Pipeline."""
+
+    def ask(self, question: str, history: Sequence[Turn] = ()) -> Iterator[Event]:
+        """Answer one question."""
+
+
+class Looks(Protocol):
+    """What learning needs of an EmbeddedModel."""
+
+    def look(self, question: str, hits: Sequence[Hit]) -> Look:
+        """Read the passages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declining:
+    """How well a reader tells questions without an answer apart. None: nothing was declined."""
+
+    precision: float | None
+    recall: float
+    f1: float
+    declined_answerable: float  # share of the questions with an answer that were declined
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """The best weights found, and what they are worth on questions they were not chosen on."""
+
+    best: ChoiceSettings
+    test: PairedTest  # token F1, the present weights against each question's under weights from the other folds
+    present: Declining
+    held_out: Declining
+    helps: bool  # the gain is beyond chance
+
+
+def look_at(
+    pipeline: Finds,
+    reader: Looks,
+    cases: Sequence[Case],
+    home: Path,
+    dataset: str,
+    identity: Mapping[str, Any],
+    on_progress: OnProgress | None = None,
+) -> Run:
+    """Search for every question and read what is found, without choosing. After a kill, the same call goes on.
+
+    Raises:
+        ConfigError: the same is running in another process.
+    """
+    whole = {"kind": KIND, "dataset": dataset, **identity}
+    with writing(runs_folder(home), whole, {}, cases) as run:
+        done = {case_id for _, case_id in run.done()}
+        for place, case in enumerate(cases):
+            if case.id not in done:
+                run.add(_looked(pipeline, reader, case, place))
+            if on_progress:
+                on_progress("questions", place + 1, len(cases))
+        run.finish({})
+    return load_run(home, str(run.path))
+
+
+def learn(cases: Sequence[Case], looks: Sequence[Look], present: ChoiceSettings, seed: int = 0) -> Learned:
+    """Fit the weights by token F1 and the declining by logistic regression, and try them in cross-validation.
+
+    Every question is answered once with weights from the four fifths of the questions without it.
+
+    Raises:
+        DatasetError: fewer than 20 questions have an answer, or fewer than 20 have none.
+    """
+    kinds = [sum(case.answerable and bool(case.answers) for case in cases), sum(not case.answerable for case in cases)]
+    if min(kinds) < LEAST:
+        raise DatasetError(
+            f"{kinds[0]} questions with a known answer and {kinds[1]} without one are too few to learn from.",
+            f"Give at least {LEAST} of each; some hundred are good.",
+        )
+    told = [(case, look) for case, look in zip(cases, looks, strict=True) if case.answers or not case.answerable]
+    fold_of = np.random.default_rng(seed).permutation(len(told)) % FOLDS
+    spans: list[Span | None] = [None] * len(told)
+    for fold in range(FOLDS):
+        weights = fit([one for one, at in zip(told, fold_of, strict=True) if at != fold], present)
+        for n in np.flatnonzero(fold_of == fold):
+            spans[n] = choose(told[n][1], weights)
+    before = [choose(look, present) for _, look in told]
+    scores = [
+        [_f1(case, look, span) for (case, look), span in zip(told, chosen, strict=True)] for chosen in (before, spans)
+    ]
+    test = compare_paired(scores[0], scores[1], seed)
+    helps = test.difference > 0 and test.p < LEVEL
+    return Learned(fit(told, present), test, _declining(told, before), _declining(told, spans), helps)
+
+
+def fit(told: Sequence[tuple[Case, Look]], present: ChoiceSettings) -> ChoiceSettings:
+    """The weights that are best on these questions; among equals those nearest to the first tried, the present ones."""
+    answerable = [(case, look) for case, look in told if case.answerable]
+    tried = [(present.coverage_weight, present.doubt_weight), *product(COVERAGE_WEIGHTS, DOUBT_WEIGHTS)]
+    choices = [replace(present, coverage_weight=coverage, doubt_weight=doubt) for coverage, doubt in tried]
+    scores = [sum(_f1(case, look, best_span(look, choice)) for case, look in answerable) for choice in choices]
+    return _fit_declining(told, choices[int(np.argmax(scores))])
+
+
+def as_json(learned: Learned) -> dict[str, Any]:
+    """The result as one document; "settings" are the weights to set, empty where nothing is worth changing."""
+    test = learned.test
+    return {
+        "helps": learned.helps,
+        "settings": weights(learned) if learned.helps else {},
+        "f1": {"present": round(test.mean_a, 6), "held_out": round(test.mean_b, 6)},
+        "gain": round(test.difference, 6),
+        "ci95": [round(end, 4) for end in test.ci95],
+        "p": test.p,
+        "n": test.n,
+        "declining": {"present": asdict(learned.present), "held_out": asdict(learned.held_out)},
+    }
+
+
+def weights(learned: Learned) -> dict[str, float]:
+    """The learned weights, by name."""
+    return {name: round(value, 4) for name, value in asdict(learned.best).items()}
+
+
+def as_look(outcome: Mapping[str, Any]) -> Look:
+    """The look that was written down."""
+    spans = tuple(Span(**span) for span in outcome["spans"])
+    return Look(tuple(outcome["texts"]), tuple(outcome["coverages"]), Verdict(tuple(outcome["log_decline"]), spans))
+
+
+def _looked(pipeline: Finds, reader: Looks, case: Case, place: int) -> Record:
+    try:
+        turns = [(question, answer) for question, answer in case.turns]
+        found = next(event for event in pipeline.ask(case.question, turns) if isinstance(event, Found))
+        look = reader.look(found.query, found.hits) if found.hits else Look((), (), Verdict((), ()))
+    except FootnoteError as error:
+        return Record(case.id, place, error=type(error).__name__.rstrip("_"), message=error.message)
+    outcome: dict[str, Any] = {
+        "texts": look.texts,
+        "coverages": look.coverages,
+        "log_decline": look.verdict.log_decline,
+        "spans": [asdict(span) for span in look.verdict.spans],
+    }
+    return Record(case.id, place, outcome=outcome)
+
+
+def _f1(case: Case, look: Look, span: Span | None) -> float:
+    words = "" if span is None else look.words(span)
+    return token_f1(case, Answer(words, (), (), abstained=span is None, query="")) or 0.0
+
+
+def _fit_declining(told: Sequence[tuple[Case, Look]], choice: ChoiceSettings) -> ChoiceSettings:
+    """Logistic regression of "there is no answer" on the signs of the chosen words, then the threshold."""
+    chosen = [(case, decline_signs(look, span)) for case, look in told if (span := best_span(look, choice))]
+    signs = np.array([sign for _, sign in chosen])  # (N, 3)
+    missing = np.array([not case.answerable for case, _ in chosen], dtype=np.float64)
+    mean, scale = signs.mean(axis=0), signs.std(axis=0) + 1e-9
+    weights = logistic_regression(np.column_stack([missing * 0 + 1, (signs - mean) / scale]), missing, _SHRINKAGE)
+    coverage, reader, words = (weights[1:] / scale).tolist()
+    bias = float(weights[0] - weights[1:] / scale @ mean)
+    fitted = replace(choice, decline_bias=bias, decline_coverage=coverage, decline_reader=reader, decline_span=words)
+    doubts = np.array([decline_probability(sign, fitted) for _, sign in chosen])
+    return replace(fitted, decline_above=_threshold(doubts, missing))
+
+
+def _threshold(doubts: Floats, missing: Floats) -> float:
+    """The threshold with the best F1 of declining among those that decline at most 15% of what has an answer."""
+    best, chosen = -1.0, 1.0
+    for threshold in np.unique(doubts):
+        declined = doubts > threshold
+        if declined[missing == 0].mean() > MOST_DECLINED:
+            continue
+        right = float((declined * missing).sum())
+        f1 = 2 * right / (declined.sum() + missing.sum())
+        if f1 > best:
+            best, chosen = f1, float(threshold)
+    return chosen
+
+
+def _declining(told: Sequence[tuple[Case, Look]], spans: Sequence[Span | None]) -> Declining:
+    declined = [span is None for span in spans]
+    missing = [not case.answerable for case, _ in told]
+    right = sum(a and b for a, b in zip(declined, missing, strict=True))
+    wrong = sum(declined) - right
+    return Declining(
+        precision=right / sum(declined) if any(declined) else None,
+        recall=right / sum(missing),
+        f1=2 * right / (sum(declined) + sum(missing)),
+        declined_answerable=wrong / (len(missing) - sum(missing)),
+    )
