@@ -4,7 +4,6 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import MappingProxyType
 
 import pytest
 
@@ -87,7 +86,7 @@ class Shelf:
     def ask(self, question: str, history: Sequence[Turn] = ()) -> Iterator[Event]:
         yield Stage("search")
         chunk = Chunk("c", "d", TEXTS[0], 0, len(TEXTS[0]), (), None)
-        yield Found(question, (Hit(chunk, 1.0, 1, "bm25", MappingProxyType({}), "a.txt", "a"),))
+        yield Found(question, (Hit(chunk, "a.txt", "a", 1.0, 1, "bm25"),))
         raise AssertionError("nothing has to be written")
 
 
