@@ -166,18 +166,26 @@ def _learned_choice(adapter: Path | None) -> ChoiceSettings:
 def _merged(model_dir: Path, adapter: Path | None) -> Any:
     """Merge in fp32: bfloat16 would round the adapter's small changes away."""
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
+    from indexer.llm2vec.loading import check_weights
     from indexer.llm2vec.merge import merge_adapters
 
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            model_dir, dtype=torch.float32, local_files_only=True, trust_remote_code=False
+        model, report = AutoModelForCausalLM.from_pretrained(
+            model_dir,
+            dtype=torch.float32,
+            local_files_only=True,
+            trust_remote_code=False,
+            ignore_mismatched_sizes=True,  # reported below with the missing ones
+            output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(
             f"Cannot load the embedded reader from {model_dir}: {error}",
             "Run `footnote doctor`; deleting the models folder makes Footnote convert the weights again.",
         ) from error
+    check_weights(report, model_dir)
     model.config.is_causal = True
     return merge_adapters(model, [adapter] if adapter else [])

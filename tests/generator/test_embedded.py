@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from generator.abstain import DECLINE
 from generator.choice import ChoiceSettings
@@ -116,6 +117,15 @@ def test_missing_folders_are_explained(tmp_path: Path) -> None:
     make_tokenizer(tmp_path)
     with pytest.raises(ModelError, match="Cannot load the embedded reader"):
         load_embedded(tmp_path)
+    make_model(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights[next(name for name in weights if "layers.1" in name)]
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"layers\.1"):
+        load_embedded(tmp_path, None)
+    (tmp_path / "model.safetensors").write_bytes(b"torn")
+    with pytest.raises(ModelError, match="Cannot load the embedded reader"):
+        load_embedded(tmp_path, None)
 
 
 @pytest.mark.model
