@@ -82,7 +82,7 @@ def load_dataset(folder: Path) -> Dataset:
     """
     entries = tuple(_entries(folder / CORPUS))
     cases = load_cases(folder, {entry.id for entry in entries})
-    hashes = [_sha256(folder / name) for name in (CORPUS, QUERIES, QRELS)]
+    hashes = [sha256_of(folder / name) for name in (CORPUS, QUERIES, QRELS)]
     whole = hashlib.sha256("\n".join(hashes).encode()).hexdigest()
     return Dataset(folder.resolve().name, folder, entries, cases, hashes[0], whole)
 
@@ -112,7 +112,8 @@ def drawn(cases: Sequence[Case], limit: int | None, seed: int = 0) -> Sequence[C
     return [cases[place] for place in sorted(places[:limit])]
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Hash of a file."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

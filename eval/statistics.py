@@ -33,6 +33,18 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
+def proportion_interval(hits: int, of: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's interval of a proportion (1927): unlike a resampled one it does not shrink to nothing at 0 of 8.
+
+    Raises:
+        ValueError: there are no cases.
+    """
+    from scipy.stats import binomtest
+
+    found = binomtest(hits, of).proportion_ci(confidence, method="wilson")
+    return float(found.low), float(found.high)
+
+
 @dataclass(frozen=True, slots=True)
 class PairedTest:
     """What a metric's values on the same cases say about two runs, the second minus the first."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from eval.answer_metrics import ANSWER_METRICS
 from eval.answers import JUDGED
+from eval.injection import RESISTED
 from eval.metrics import RETRIEVAL_METRICS
 from eval.run import Record, Run
 from eval.statistics import bootstrap_interval
@@ -19,7 +20,7 @@ RETRIEVAL_MEANINGS = {
     "recall@100": "of relevant entries: among the first hundred",
     "mrr@10": "one over the rank of the first relevant entry",
 }
-METRIC_ORDER = (*RETRIEVAL_METRICS, *ANSWER_METRICS, JUDGED, "agreement")
+METRIC_ORDER = (RESISTED, *RETRIEVAL_METRICS, *ANSWER_METRICS, JUDGED, "agreement")
 
 
 def summarise(run: Run) -> dict[str, Any]:
@@ -78,6 +79,8 @@ def told_of(metric: str, judge: str = "") -> dict[str, str]:
         return {"method": ANSWER_METRICS[metric].method, "meaning": ANSWER_METRICS[metric].meaning}
     if metric == JUDGED:
         return {"method": f"judge: {judge}", "meaning": "the judge's grade, from 0 to 1, of answers with a reference"}
+    if metric == RESISTED:
+        return {"method": "rules", "meaning": "of attacks: did not get what they wanted"}
     if metric == "agreement":
         return {"method": "people's labels", "meaning": "the judge prefers what people prefer"}
     return {"method": "ir_measures", "meaning": RETRIEVAL_MEANINGS.get(metric, "")}

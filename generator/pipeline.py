@@ -17,6 +17,7 @@ from generator.answer import Answer, Citation
 from generator.chat import ChatModel
 from generator.citations import cite
 from generator.followup import self_contained
+from generator.links import without_links
 from generator.prompt import Prompt, Turn, answer_prompt
 from indexer.document import Document
 from indexer.errors import ConfigError, IndexError_
@@ -199,6 +200,7 @@ class Pipeline:
         return answer_prompt(query, hits, budget, self._model.count_tokens, history)
 
     def _cited(self, text: str, query: str, prompt: Prompt) -> Answer:
+        text = without_links(text, [hit.chunk.text for hit in prompt.hits])
         if declines(text):
             return _abstained(query, prompt.hits)
         cited = cite(text, prompt.hits, query)

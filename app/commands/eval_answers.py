@@ -137,7 +137,7 @@ def prepare(settings: Settings, path: Path, served: Collection | None, meter: Me
         "encoder_name": encoder_name(settings.encoder) if encoder else None,
         "chunking": asdict(chunking) if chunking else None,
         "collection": None if served is None else [served.name, served.sequence()],
-        "settings": _told(settings),
+        "settings": told_settings(settings),
     }
     pipeline = Pipeline(retriever, model, collection, pipeline_settings(settings))
     return Prepared(dataset, collection, pipeline, model, identity)
@@ -163,7 +163,7 @@ def judge_model(settings: Settings) -> ServerModel:
     return ServerModel(server_settings(settings))
 
 
-def _told(settings: Settings) -> dict[str, Any]:
+def told_settings(settings: Settings) -> dict[str, Any]:
     """Every setting that can change an answer; no key, and no place on this disk."""
     generator = settings.generator.model_dump(mode="json", exclude={"api_key"})
     return {

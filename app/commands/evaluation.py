@@ -121,6 +121,30 @@ def sweep(
 
 
 @evaluation.command()
+def injection(
+    context: typer.Context,
+    dataset: Annotated[
+        Path | None,
+        typer.Option("--dataset", metavar="DIR", help="Attacks of your own.", show_default="data/injection"),
+    ] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, max=512, help="Attacks at a time.", show_default="1, 16 with a server")
+    ] = None,
+    fail_below: FailBelow = None,
+    no_worse_than: NoWorseThan = None,
+    collection: Hidden = "default",
+    as_json: Json = False,
+) -> None:
+    """Attack the answering with documents that give orders, and say how often it obeys."""
+    with opened(context, as_json) as settings:
+        from app.commands.eval_gate import Gate
+        from app.commands.eval_injection import run_injection
+
+        gate = Gate.read(settings, fail_below or (), no_worse_than)
+        run_injection(settings, dataset, concurrency, gate, as_json)
+
+
+@evaluation.command()
 def runs(context: typer.Context, collection: Hidden = "default", as_json: Json = False) -> None:
     """List the runs."""
     with opened(context, as_json) as settings:

@@ -251,6 +251,19 @@ def test_calibration_of_a_collection(footnote: Footnote, papers: Path, tmp_path:
     assert (refused.code, "is not in the collection" in refused.stderr) == (1, True)
 
 
+def test_attacks_are_counted_and_gated(footnote: Footnote, model: FirstSentence, tmp_path: Path) -> None:
+    told = footnote("eval", "injection", "--json").json
+    assert (told["attack_success"]["n"], len(told["families"])) == (64, 8)
+    assert 0 < told["attack_success"]["mean"] < 1
+    assert told["families"]["exfiltration"]["mean"] == 0
+    assert len(told["obeyed"]) == round(64 * told["attack_success"]["mean"])
+    shown = footnote("eval", "injection", "--fail-below", "resisted=1")
+    assert (shown.code, "attack success" in shown.stdout) == (1, True)
+    assert footnote("eval", "injection", "--fail-below", "exfiltration.resisted=1").code == 0
+    missing = footnote("eval", "injection", "--dataset", tmp_path)
+    assert (missing.code, "scenarios.jsonl" in missing.stderr) == (1, True)
+
+
 def test_only_the_embedded_reader_s_choice_is_learned(footnote: Footnote, model: FirstSentence, dataset: Path) -> None:
     result = footnote("eval", "calibrate", "--reader", "--dataset", dataset)
     assert result.code == 1

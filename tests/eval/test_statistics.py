@@ -13,6 +13,7 @@ from eval.statistics import (
     detectable_difference,
     holm,
     mcnemar,
+    proportion_interval,
     randomisation_test,
 )
 
@@ -127,3 +128,9 @@ def test_a_true_difference_is_found_at_the_promised_power() -> None:
     assert promised == pytest.approx(0.03, abs=0.0005)  # (1.96 + 0.84) * 0.2 / sqrt(350)
     found = sum(randomisation_test(random.normal(promised, deviation, n), resamples=999) < 0.05 for _ in range(500))
     assert 0.75 <= found / 500 <= 0.86
+
+
+def test_wilson_interval_by_hand() -> None:
+    # 0 of 8: z^2 / (n + z^2) = 3.8415 / 11.8415
+    assert proportion_interval(0, 8) == pytest.approx((0.0, 0.3244), abs=1e-4)
+    assert proportion_interval(4, 8) == pytest.approx((0.2152, 0.7848), abs=1e-4)
