@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from eval.claim_scores import noise_sensitivity
 from eval.dataset import Case
 from generator.align import align, has_content
 from generator.answer import Answer
@@ -138,6 +139,16 @@ def context_precision(case: Case, answer: Answer) -> float | None:
     return sum(shares) / len(shares) if shares else 0.0
 
 
+def noise_relevant(case: Case, answer: Answer) -> float | None:
+    """Of an answer's sentences: the share without a known answer that a relevant passage supports."""
+    return _noise(case, answer)[0]
+
+
+def noise_irrelevant(case: Case, answer: Answer) -> float | None:
+    """Of an answer's sentences: the share without a known answer that irrelevant passages alone support."""
+    return _noise(case, answer)[1]
+
+
 ANSWER_METRICS: Mapping[str, Metric] = MappingProxyType(
     {
         "em": Metric(exact_match, "the answer is a known one, or is rightly declined"),
@@ -152,6 +163,12 @@ ANSWER_METRICS: Mapping[str, Metric] = MappingProxyType(
         "support": Metric(support, "of sentences: supported by a passage found", "lexical alignment"),
         "context_recall": Metric(context_recall, "of relevant passages: found"),
         "context_precision": Metric(context_precision, "relevant passages stand first"),
+        "noise_relevant": Metric(
+            noise_relevant, "of sentences: wrong, and from a relevant passage; lower is better", "lexical alignment"
+        ),
+        "noise_irrelevant": Metric(
+            noise_irrelevant, "of sentences: wrong, and from irrelevant passages; lower is better", "lexical alignment"
+        ),
     }
 )
 
@@ -160,6 +177,21 @@ def confidence(answer: Answer) -> float:
     """How sure the footnotes are: their mean support, 0 when the question was declined."""
     supports = [citation.support for citation in answer.citations]
     return sum(supports) / len(supports) if supports else 0.0
+
+
+def _noise(case: Case, answer: Answer) -> tuple[float | None, float | None]:
+    """Noise sensitivity with sentences for claims, alignment for verdicts, and relevance as people judged it."""
+    if answer.abstained or not case.answers or not _relevant(case):
+        return None, None
+    claims = [sentence for sentence, _ in footnoted_sentences(answer.text) if has_content(sentence)]
+    correct = [any(_says(claim, known) for known in case.answers) for claim in claims]
+    supports = [[align(claim, hit.chunk.text).score >= SUPPORTED for claim in claims] for hit in answer.hits]
+    return noise_sensitivity(correct, supports, [hit.source in _relevant(case) for hit in answer.hits])
+
+
+def _says(claim: str, known: str) -> bool:
+    words = normalised(known)
+    return (bool(words) and f" {words} " in f" {normalised(claim)} ") or align(claim, known).score >= SUPPORTED
 
 
 def _best(case: Case, answer: Answer, against: Callable[[str], float]) -> float | None:

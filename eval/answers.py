@@ -7,16 +7,19 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from eval.answer_metrics import score_answer
+from eval.claim_metrics import ClaimJudge
 from eval.dataset import Case, Dataset, drawn
 from eval.judge import GRADES
+from eval.judgements import claim_scores, failures, judge_answers
+from eval.outcome import as_answer, as_outcome
 from eval.run import Record, Run, RunWriter, Scores, finished_run, load_run, runs_folder, writing
-from generator.answer import Answer, Citation
+from eval.similarity import similarity_scores
 from generator.citations import without_markers
 from generator.pipeline import Done, Event
 from generator.prompt import Turn
-from indexer.document import Chunk
+from generator.usage import Prices
+from indexer.encoder import Encoder
 from indexer.errors import FootnoteError
-from retriever.hit import Hit, Part
 
 OnProgress = Callable[[str, int, int], None]
 JUDGED = "judged"  # the metric that a grader gives
@@ -36,8 +39,12 @@ class Grader(Protocol):
     def name(self) -> str:
         """Model and prompt."""
 
+    @property
+    def needs_reference(self) -> bool:
+        """Whether it grades only answers for which a known one is at hand."""
+
     def grade(self, question: str, reference: str, answer: str) -> dict[str, Any]:
-        """{"grade": from 1 to 5, "explanation"}."""
+        """{"grade": from 1 to 5, "explanation", "usage"}."""
 
 
 def evaluate_answers(
@@ -50,14 +57,18 @@ def evaluate_answers(
     seed: int = 0,
     concurrency: int = 1,
     grader: Grader | None = None,
+    claim_judge: ClaimJudge | None = None,
+    encoder: Encoder | None = None,
+    prices: Prices | None = None,
     reuse: bool = False,
     on_progress: OnProgress | None = None,
 ) -> Run:
     """Answer a data set's questions, or `limit` of them drawn under the seed, and score the answers.
 
-    `identity` says what the pipeline is made of. A `grader` grades every answer for which a reference is known. After
-    a kill, the same call goes on with the cases that are missing. `reuse` takes a finished run of the same evaluation
-    where there is one.
+    `identity` says what the pipeline is made of. A `grader` grades every answer for which a reference is known, a
+    `claim_judge` judges what was answered by its metrics, an `encoder` says how near texts are. `prices` turn the
+    judges' tokens into money, and are no part of what names the run. After a kill, the same call goes on with what is
+    missing. `reuse` takes a finished run of the same evaluation where there is one.
 
     Raises:
         ConfigError: the same evaluation is running in another process.
@@ -70,13 +81,22 @@ def evaluate_answers(
         "limit": limit,
         "seed": seed if limit else None,
         "judge": grader.name if grader else None,
+        **({"judged_metrics": _told_of(claim_judge)} if claim_judge else {}),
         **identity,
     }
     if reuse and (path := finished_run(home, whole)):
         return load_run(home, str(path))
     with writing(runs_folder(home), whole, {"concurrency": concurrency}, cases) as run:
+        if prices:
+            run.note("prices", asdict(prices))
         answer_cases(pipeline, cases, run, concurrency=concurrency, grader=grader, on_progress=on_progress)
-        run.finish(score_answers(cases, run.records()))
+        if claim_judge:
+            judge_answers(claim_judge, cases, run, concurrency=concurrency, on_progress=on_progress)
+        records = run.records()
+        metrics = dict(score_answers(cases, records)[""])
+        metrics |= claim_scores(records, claim_judge.metrics) if claim_judge else {}
+        metrics |= similarity_scores(cases, records, encoder) if encoder else {}
+        run.finish({"": metrics}, complete=not failures(records))
     return load_run(home, run.path.stem)
 
 
@@ -129,7 +149,7 @@ def answer_case(pipeline: Answers, case: Case, place: int, grader: Grader | None
             history.append((question, answer or _ask(pipeline, question, history).answer.text))
         done = _ask(pipeline, case.question, history)
         outcome = as_outcome(done.answer) | {"prompt": _prompt(done)}
-        if grader and case.answers and not done.answer.abstained:
+        if grader and (case.answers or not grader.needs_reference) and not done.answer.abstained:
             words, known = without_markers(done.answer.text), " / ".join(case.answers)
             outcome["judgement"] = grader.grade(case.question, known, words)
     except FootnoteError as error:
@@ -151,54 +171,13 @@ def score_answers(cases: Sequence[Case], records: Sequence[Record]) -> Scores:
     return {"": metrics}
 
 
-def as_outcome(answer: Answer) -> dict[str, Any]:
-    """An answer as JSON, without its times."""
-    return {
-        "answer": answer.text,
-        "abstained": answer.abstained,
-        "query": answer.query,
-        "model": answer.model,
-        "dropped_markers": answer.dropped_markers,
-        "citations": [asdict(citation) for citation in answer.citations],
-        "hits": [_hit(hit) for hit in answer.hits],
-    }
-
-
-def as_answer(outcome: Mapping[str, Any]) -> Answer:
-    """The answer that `as_outcome` wrote down."""
-    hits = [
-        Hit(
-            chunk=Chunk(**{**hit["chunk"], "heading_path": tuple(hit["chunk"]["heading_path"])}),
-            parts={name: Part(**part) for name, part in hit["parts"].items()},
-            **{name: hit[name] for name in ("source", "title", "score", "rank", "stage")},
-        )
-        for hit in outcome["hits"]
-    ]
-    return Answer(
-        text=outcome["answer"],
-        citations=tuple(Citation(**citation) for citation in outcome["citations"]),
-        hits=tuple(hits),
-        abstained=outcome["abstained"],
-        query=outcome["query"],
-        model=outcome["model"],
-        dropped_markers=outcome["dropped_markers"],
-    )
+def _told_of(judge: ClaimJudge) -> dict[str, Any]:
+    """What decides the judged metrics, beside the model server's settings."""
+    return {"judge": judge.name, "metrics": judge.metrics, "encoder": judge.encoder_fingerprint}
 
 
 def _as_share(grade: float) -> float:
     return round((grade - GRADES[0]) / (GRADES[-1] - GRADES[0]), 6)
-
-
-def _hit(hit: Hit) -> dict[str, Any]:
-    return {
-        "source": hit.source,
-        "title": hit.title,
-        "score": hit.score,
-        "rank": hit.rank,
-        "stage": hit.stage,
-        "chunk": asdict(hit.chunk),
-        "parts": {name: asdict(part) for name, part in hit.parts.items()},
-    }
 
 
 def _prompt(done: Done) -> dict[str, Any] | None:

@@ -1,12 +1,12 @@
 """Two runs on the same cases: which metrics moved, whether that is more than chance, and which cases moved most."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from eval.run import Run
 from eval.statistics import compare_paired, holm
-from eval.summary import in_order
+from eval.summary import LOWER_IS_BETTER, in_order
 from indexer.errors import DatasetError
 
 MOVED = 10  # cases shown for each metric
@@ -63,7 +63,8 @@ def _compare(a: Run, b: Run, variant_a: str, variant_b: str) -> dict[str, Any]:
         only_b += len(second[metric]) - len(cases)
         if not cases:
             continue
-        tests[metric] = compare_paired([first[metric][c] for c in cases], [second[metric][c] for c in cases])
+        test = compare_paired([first[metric][c] for c in cases], [second[metric][c] for c in cases])
+        tests[metric] = replace(test, wins=test.losses, losses=test.wins) if metric in LOWER_IS_BETTER else test
         moved[metric] = _moved(cases, first[metric], second[metric])
     if not tests:
         raise DatasetError(f"{a.id} and {b.id} have no scored case in common.", "Compare runs on the same questions.")

@@ -8,20 +8,18 @@ probabilities of all grades (G-Eval, Liu et al. 2023, arXiv:2303.16634), and a r
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
 
 from eval.answer_metrics import rouge_l, token_f1
 from eval.dataset import Case
+from eval.prompting import messages
 from generator.answer import Answer
-from generator.fence import fence_for, neutral
 from generator.prompt import Message
 from generator.server import Completion
 from indexer.encoder import Encoder
 from indexer.errors import ModelError
 
-PROMPTS = Path(__file__).parent / "prompts"
 GRADES = (1, 2, 3, 4, 5)
 _EXPLANATION = {"type": "string", "maxLength": 700}
 _MAX_TOKENS = 700  # more than the explanation may fill: cut JSON is no verdict
@@ -100,7 +98,7 @@ class PairwiseJudge:
     def _ask(self, pair: Pair, first: str, second: str) -> Mapping[str, Any]:
         schema = _schema("winner", {"type": "string", "enum": list(_SIDES)})
         fields = {"Question": pair.question, "Reference": pair.reference, "Answer A": first, "Answer B": second}
-        value = self._model.complete(_messages(self._prompt, fields), schema, _MAX_TOKENS).value
+        value = self._model.complete(messages(self._prompt, fields), schema, _MAX_TOKENS).value
         if value.get("winner") not in _SIDES:
             raise ModelError(f"{self._model.name} named no winner.", "Serve a model that follows a JSON schema.")
         return value
@@ -128,7 +126,7 @@ class PointwiseJudge:
         """{"grade": 1 to 5, the mean over what the model held possible, "explanation"}."""
         schema = _schema("grade", {"type": "integer", "enum": list(GRADES)})
         fields = {"Question": question, "Reference": reference, "Answer": answer}
-        written = self._model.complete(_messages(self._prompt, fields), schema, _MAX_TOKENS)
+        written = self._model.complete(messages(self._prompt, fields), schema, _MAX_TOKENS)
         grade = written.value.get("grade")
         if grade not in GRADES:
             raise ModelError(f"{self._model.name} gave no grade.", "Serve a model that follows a JSON schema.")
@@ -185,13 +183,6 @@ def _schema(verdict: str, kind: Mapping[str, Any]) -> dict[str, Any]:
         "required": ["explanation", verdict],
         "additionalProperties": False,
     }
-
-
-def _messages(prompt: str, fields: Mapping[str, str]) -> tuple[Message, Message]:
-    fence = fence_for(list(fields.values()))
-    rules = (PROMPTS / f"{prompt}.md").read_text(encoding="utf-8").replace("{fence}", fence)
-    parts = [f'<{fence} what="{name}">\n{neutral(text)}\n</{fence}>' for name, text in fields.items()]
-    return Message("system", rules), Message("user", "\n\n".join(parts))
 
 
 def _scored(metric: Callable[[Case, Answer], float | None]) -> Callable[[str, str], float]:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from eval.agreement import TRUSTED_KAPPA
 from eval.answer_metrics import confidence
-from eval.answers import as_answer
 from eval.charts import curves, histograms, intervals, stage_times
 from eval.dataset import Case
 from eval.judging import measured_kappa
+from eval.outcome import as_answer
 from eval.run import Record, Run
 from eval.slices import Slice, find_slices
 from eval.summary import summarise

@@ -105,8 +105,13 @@ class RunWriter:
         """Everything recorded, in the data set's order."""
         return _records(self._connection)
 
-    def finish(self, scores: Scores) -> None:
-        """Store the scores, and close the run for good unless a case failed."""
+    def note(self, name: str, value: Any) -> None:
+        """Store a fact that is known only now, or anew."""
+        with self._connection:
+            self._connection.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, _json(value)))
+
+    def finish(self, scores: Scores, *, complete: bool = True) -> None:
+        """Store the scores, and close the run for good unless a case failed or it is not `complete` otherwise."""
         rows = [
             (variant, metric, case, value)
             for variant, metrics in scores.items()
@@ -116,7 +121,8 @@ class RunWriter:
         with self._connection:
             self._connection.execute("DELETE FROM score")
             self._connection.executemany("INSERT INTO score VALUES (?, ?, ?, ?)", rows)
-            if not self._connection.execute("SELECT 1 FROM record WHERE error IS NOT NULL").fetchone():
+            failed = self._connection.execute("SELECT 1 FROM record WHERE error IS NOT NULL").fetchone()
+            if complete and not failed:
                 self._connection.execute("INSERT INTO fact VALUES ('finished', ?)", (_json(_now()),))
 
 

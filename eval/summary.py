@@ -9,9 +9,12 @@ import numpy as np
 
 from eval.answer_metrics import ANSWER_METRICS
 from eval.answers import JUDGED
+from eval.claim_metrics import CLAIM_METRICS
 from eval.injection import RESISTED
+from eval.judgements import failures, told_usage
 from eval.metrics import RETRIEVAL_METRICS
 from eval.run import Record, Run
+from eval.similarity import SIMILARITY_METRICS
 from eval.statistics import bootstrap_interval
 
 STAGES = ("rewrite", "search", "select", "prompt", "generate", "first_token", "cite", "total")
@@ -20,7 +23,8 @@ RETRIEVAL_MEANINGS = {
     "recall@100": "of relevant entries: among the first hundred",
     "mrr@10": "one over the rank of the first relevant entry",
 }
-METRIC_ORDER = (RESISTED, *RETRIEVAL_METRICS, *ANSWER_METRICS, JUDGED, "agreement")
+METRIC_ORDER = (RESISTED, *RETRIEVAL_METRICS, *ANSWER_METRICS, *SIMILARITY_METRICS, JUDGED, *CLAIM_METRICS, "agreement")
+LOWER_IS_BETTER = frozenset({"noise_relevant", "noise_irrelevant", "llm_noise_relevant", "llm_noise_irrelevant"})
 
 
 def summarise(run: Run) -> dict[str, Any]:
@@ -29,8 +33,8 @@ def summarise(run: Run) -> dict[str, Any]:
     Returns:
         {"run", "kind", "dataset", "cases", "errors": {type: number},
         "variants": {variant: {metric: {"mean", "ci95": [low, high], "n", "of", "method", "meaning"}}},
-        "latency_ms": {variant: {stage: {"p50", "p95"}}}}. Of the `of` cases that were tried, `n` have the metric; the
-        others failed, or it says nothing about them.
+        "latency_ms": {variant: {stage: {"p50", "p95"}}}, "judge_failures": {metric: {type: number}}, "judge_usage"}. Of
+        the `of` cases that were tried, `n` have the metric; the others failed, or it says nothing about them.
     """
     variants = sorted({record.variant for record in run.records})
     return {
@@ -44,15 +48,17 @@ def summarise(run: Run) -> dict[str, Any]:
             variant: metric_figures(
                 run.scores.get(variant, {}),
                 sum(r.variant == variant for r in run.records),
-                run.facts.get("judge") or "",
+                run.facts,
             )
             for variant in variants
         },
+        "judge_failures": failures(run.records),
+        "judge_usage": told_usage(run),
         "latency_ms": {variant: latencies(r for r in run.records if r.variant == variant) for variant in variants},
     }
 
 
-def metric_figures(scores: Mapping[str, Mapping[str, float]], tried: int, judge: str = "") -> dict[str, Any]:
+def metric_figures(scores: Mapping[str, Mapping[str, float]], tried: int, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Mean, interval and coverage of each metric; one that applies to no case is left out, never NaN."""
     return {
         name: {
@@ -60,7 +66,7 @@ def metric_figures(scores: Mapping[str, Mapping[str, float]], tried: int, judge:
             "ci95": [round(end, 4) for end in bootstrap_interval(values)],
             "n": len(values),
             "of": tried,
-            **told_of(name, judge),
+            **told_of(name, facts),
         }
         for name in in_order(name for name in scores if scores[name])
     }
@@ -73,12 +79,19 @@ def in_order(metrics: Iterable[str]) -> list[str]:
     )
 
 
-def told_of(metric: str, judge: str = "") -> dict[str, str]:
-    """How a metric is computed (by rules, by an alignment, by whoever judges), and what it means."""
+def told_of(metric: str, facts: Mapping[str, Any]) -> dict[str, str]:
+    """How a metric is computed (by rules, an alignment, an encoder, whoever judges), and what it means."""
     if metric in ANSWER_METRICS:
         return {"method": ANSWER_METRICS[metric].method, "meaning": ANSWER_METRICS[metric].meaning}
+    if metric in SIMILARITY_METRICS:
+        encoder = facts.get("encoder_name") or ""
+        return {"method": f"encoder: {encoder}", "meaning": SIMILARITY_METRICS[metric]}
     if metric == JUDGED:
-        return {"method": f"judge: {judge}", "meaning": "the judge's grade, from 0 to 1, of answers with a reference"}
+        judge = facts.get("judge") or ""
+        return {"method": f"judge: {judge}", "meaning": "the judge's grade, from 0 to 1, of what was answered"}
+    if metric in CLAIM_METRICS:
+        judge = facts.get("judged_metrics", {}).get("judge", "")
+        return {"method": f"judge: {judge}", "meaning": CLAIM_METRICS[metric].meaning}
     if metric == RESISTED:
         return {"method": "rules", "meaning": "of attacks: did not get what they wanted"}
     if metric == "agreement":

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from generator.prompt import Message, Prompt
+from generator.usage import Usage
 from indexer.errors import ModelError
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Completion:
 
     value: Mapping[str, Any]
     tokens: tuple[tuple[str, Mapping[str, float]], ...] = ()
+    usage: Usage = Usage(calls=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class ServerSettings:
     retries: int = 1  # before the first token only
     context_tokens: int = 0  # 0: ask the server
     temperature: float = 0.0
+    seed: int = 0  # of what `complete` draws where the temperature is above 0
 
 
 class ServerModel:
@@ -127,7 +130,7 @@ class ServerModel:
                 messages=cast(Any, [{"role": m.role, "content": m.content} for m in messages]),
                 max_tokens=max_tokens,
                 temperature=self._settings.temperature,
-                seed=0,
+                seed=self._settings.seed,
                 response_format=cast(Any, {"type": "json_schema", "json_schema": {"name": "out", "schema": schema}}),
                 logprobs=True,
                 top_logprobs=_ALTERNATIVES,
@@ -144,7 +147,9 @@ class ServerModel:
             alternatives = tuple(
                 (t.token, {other.token: other.logprob for other in t.top_logprobs}) for t in tokens or ()
             )
-        return Completion(value, alternatives)
+            told = answered.usage
+        usage = Usage(1, told.prompt_tokens, told.completion_tokens) if told else Usage(calls=1)
+        return Completion(value, alternatives, usage)
 
     @cached_property
     def _client(self) -> "OpenAI":

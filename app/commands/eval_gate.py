@@ -8,10 +8,11 @@ import typer
 from app.display import note
 from app.settings import Settings
 from eval.compare import compare_runs
+from eval.judgements import failures, first_failure
 from eval.metrics import check_measures
 from eval.retrieval import DEPTH
 from eval.run import Run, load_run
-from eval.summary import METRIC_ORDER, summarise
+from eval.summary import LOWER_IS_BETTER, METRIC_ORDER, summarise
 from indexer.errors import ConfigError
 
 LEVEL = 0.05
@@ -50,6 +51,17 @@ class Gate:
         return broken
 
     def _failed(self, run: Run) -> list[str]:
+        return [*self._failed_cases(run), *self._failed_judgements(run)]
+
+    def _failed_judgements(self, run: Run) -> list[str]:
+        failed, first = failures(run.records), first_failure(run.records)
+        if not first:
+            return []
+        told = ", ".join(f"{metric} on {sum(types.values())}" for metric, types in failed.items())
+        what = f"The judge failed: {told}; the first, {first[0]}: {first[1]}"
+        return [f"{what} The means are without them. The same command tries only these again."]
+
+    def _failed_cases(self, run: Run) -> list[str]:
         errors = [record for record in run.records if record.error]
         if not errors:
             return []
@@ -80,7 +92,8 @@ class Gate:
         broken = []
         for comparison in compare_runs(self.baseline, run)["comparisons"]:
             for metric, test in comparison["metrics"].items():
-                if test["difference"] < 0 and test["p_holm"] < LEVEL:
+                worse_by = test["difference"] * (1 if metric in LOWER_IS_BETTER else -1)
+                if worse_by > 0 and test["p_holm"] < LEVEL:
                     name = f"{comparison['variants'][1]}.{metric}".lstrip(".")
                     change = f"{test['mean_a']:.4f} -> {test['mean_b']:.4f}, p = {test['p_holm']:.4f}"
                     broken.append(f"{name} is worse than in {self.baseline.id}: {change} after Holm's correction.")

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from eval.answers import answer_cases, as_answer, as_outcome, evaluate_answers
+from eval.answers import answer_cases, evaluate_answers
 from eval.dataset import Case, drawn, load_dataset
+from eval.outcome import as_answer, as_outcome
 from eval.run import load_run, runs_folder, writing
 from generator.answer import Answer, Citation
 from generator.pipeline import Done, Event, Stage

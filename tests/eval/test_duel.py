@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from eval.answers import as_outcome
 from eval.dataset import Case
 from eval.duel import answer_pairs, duel, length_controlled_win_rate
 from eval.judge import Pair, RuleJudge, Verdict
+from eval.outcome import as_outcome
 from eval.run import Record, Run, load_run, runs_folder, writing
 from generator.abstain import DECLINE
 from generator.answer import Answer

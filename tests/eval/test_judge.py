@@ -11,7 +11,6 @@ import pytest
 from eval.agreement import agreement, between_people, cohen_kappa, is_trusted
 from eval.human import Compared, load_compared
 from eval.judge import (
-    PROMPTS,
     Pair,
     PairwiseJudge,
     PointwiseJudge,
@@ -21,6 +20,7 @@ from eval.judge import (
     rule_judges,
 )
 from eval.judging import measure_judges, measured_kappa
+from eval.prompting import PROMPTS
 from eval.report import judge_warning
 from eval.run import load_run, runs_folder, writing
 from generator.prompt import Message

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from eval.answers import as_outcome
 from eval.dataset import Case
+from eval.outcome import as_outcome
 from eval.report import calibration, recall_curve, render_html, render_markdown, risk_coverage
 from eval.run import Record, Run, load_run, runs_folder, writing
 from generator.answer import Answer, Citation

@@ -1,0 +1,107 @@
+"""Asking a language model for claims, verdicts on claims, and questions: what the metrics of claim_metrics.py rest on.
+
+Two things differ from ragas: every list of verdicts is held to the number of claims by its JSON schema, and the
+questions to an answer are written in one call, not drawn in several.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from eval.judge import JudgeModel
+from eval.prompting import messages
+from generator.usage import Usage
+from indexer.encoder import Encoder
+from indexer.errors import ModelError
+
+QUESTIONS = 3  # made from an answer: ragas' strictness
+MOST_CLAIMS = 20  # of one text; the schema allows no more
+_MAX_TOKENS = 1500
+_TOKENS_PER_VERDICT = 100  # more than a reason of its longest and its verdict need
+CLAIMS, SUPPORT, USEFUL, MADE_QUESTIONS = "claims-1", "support-1", "useful-1", "questions-1"  # prompts
+
+
+class ClaimChecker:
+    """Puts single questions to a model; each answer comes with what it took. Thread-safe if model and encoder are."""
+
+    def __init__(self, model: JudgeModel, encoder: Encoder | None = None) -> None:
+        self._model = model
+        self._encoder = encoder
+
+    def extract(self, question: str, text: str) -> tuple[list[str], Usage]:
+        """Claims of a text that answers a question."""
+        items = {"type": "array", "maxItems": MOST_CLAIMS, "items": _text(300)}
+        return self._ask(CLAIMS, {"Question": question, "Text": text}, "claims", items)
+
+    def verify(self, claims: Sequence[str], source: str) -> tuple[list[bool], Usage]:
+        """Whether a source supports each claim; an empty source supports none, and nothing is asked."""
+        if not claims or not source.strip():
+            return [False] * len(claims), Usage()
+        verdict = _object({"source_says": _text(160), "supported": {"type": "boolean"}})
+        items = {"type": "array", "minItems": len(claims), "maxItems": len(claims), "items": verdict}
+        numbered = "\n".join(f"{number}. {' '.join(claim.split())}" for number, claim in enumerate(claims, start=1))
+        room = 100 + _TOKENS_PER_VERDICT * len(claims)
+        given, usage = self._ask(SUPPORT, {"Source": source, "Claims": numbered}, "verdicts", items, room)
+        if len(given) != len(claims):
+            raise _disobeyed(self._model.name, f"{len(given)} verdicts on {len(claims)} claims")
+        return [bool(one["supported"]) for one in given], usage
+
+    def verify_each(self, claims: Sequence[str], sources: Sequence[str]) -> tuple[list[list[bool]], Usage]:
+        """Verdicts by source, then by claim."""
+        return _added([self.verify(claims, source) for source in sources])
+
+    def useful(self, question: str, reference: str, passages: Sequence[str]) -> tuple[list[bool], Usage]:
+        """Whether each passage was useful for arriving at the reference."""
+
+        def ask(passage: str) -> tuple[bool, Usage]:
+            fields = {"Question": question, "Answer": reference, "Passage": passage}
+            schema = _object({"gives": _text(200), "useful": {"type": "boolean"}})
+            verdict, usage = self._ask(USEFUL, fields, "verdict", schema, 200)
+            return bool(verdict["useful"]), usage
+
+        return _added([ask(passage) for passage in passages])
+
+    def make_questions(self, answer: str) -> tuple[dict[str, Any], Usage]:
+        """{"questions", "evasive"}: what the answer could have been given to."""
+        texts = {"type": "array", "minItems": QUESTIONS, "maxItems": QUESTIONS, "items": _text(200, least=3)}
+        schema = _object({"questions": texts, "evasive": {"type": "boolean"}})
+        return self._ask(MADE_QUESTIONS, {"Answer": answer}, "made", schema, 400)
+
+    def cosines(self, text: str, others: Sequence[str]) -> tuple[list[float], Usage]:
+        """Cosine of a text with each of the others; nothing is asked of the model."""
+        assert self._encoder is not None
+        first, *rest = self._encoder.encode([text, *others])
+        return [round(float(first @ other), 6) for other in rest], Usage()
+
+    def _ask(
+        self, prompt: str, fields: Mapping[str, str], name: str, kind: Mapping[str, Any], room: int = _MAX_TOKENS
+    ) -> tuple[Any, Usage]:
+        written = self._model.complete(messages(prompt, fields), _object({name: kind}), room)
+        if not _fits(written.value.get(name), kind):
+            raise _disobeyed(self._model.name, f"no {name}")
+        return written.value[name], written.usage
+
+
+def _added(answered: Sequence[tuple[Any, Usage]]) -> tuple[list[Any], Usage]:
+    return [value for value, _ in answered], sum((usage for _, usage in answered), Usage())
+
+
+def _text(longest: int, least: int = 1) -> dict[str, Any]:
+    return {"type": "string", "minLength": least, "maxLength": longest}
+
+
+def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
+    required = list(properties)
+    return {"type": "object", "properties": dict(properties), "required": required, "additionalProperties": False}
+
+
+def _fits(value: Any, kind: Mapping[str, Any]) -> bool:
+    """Whether a value has the shape asked for: servers without constrained decoding may write another."""
+    if kind["type"] == "array":
+        return isinstance(value, list) and all(_fits(item, kind["items"]) for item in value)
+    if kind["type"] == "object":
+        return isinstance(value, dict) and all(_fits(value.get(key), k) for key, k in kind["properties"].items())
+    return isinstance(value, {"string": str, "boolean": bool}[kind["type"]])
+
+
+def _disobeyed(model: str, what: str) -> ModelError:
+    return ModelError(f"{model} gave {what}.", "Serve a model that follows a JSON schema.")

@@ -1,0 +1,104 @@
+"""The judged metrics of a run's answers: taken after them, kept beside them, and tried again where they failed."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import replace
+from typing import Any
+
+from eval.claim_metrics import ClaimJudge, score_claims, subject_of
+from eval.dataset import Case
+from eval.outcome import as_answer
+from eval.run import Record, Run, RunWriter
+from generator.usage import Prices, Usage
+
+OnProgress = Callable[[str, int, int], None]
+JUDGEMENTS = "judgements"  # where an outcome keeps them
+
+
+def judge_answers(
+    judge: ClaimJudge,
+    cases: Sequence[Case],
+    run: RunWriter,
+    *,
+    concurrency: int = 1,
+    on_progress: OnProgress | None = None,
+) -> None:
+    """Judge the answers that have no judgement yet, or one of which something failed; record each as it ends."""
+    by_id = {case.id: case for case in cases}
+    answered = [record for record in run.records() if record.outcome is not None]
+    todo = [record for record in answered if not _is_judged(record)]
+    done = len(answered) - len(todo)
+    with ThreadPoolExecutor(concurrency, thread_name_prefix="judge") as workers:
+        running = [workers.submit(_judged, judge, by_id[record.case_id], record) for record in todo]
+        try:
+            for finished, future in enumerate(as_completed(running), start=1):
+                run.add(future.result())
+                if on_progress:
+                    on_progress("judgements", done + finished, len(answered))
+        except BaseException:
+            workers.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def claim_scores(records: Sequence[Record], metrics: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Judged metrics by name, then by case."""
+    scores: dict[str, dict[str, float]] = {}
+    for record in records:
+        if record.outcome is not None and JUDGEMENTS in record.outcome:
+            for name, value in score_claims(record.outcome[JUDGEMENTS], metrics).items():
+                scores.setdefault(name, {})[record.case_id] = round(value, 6)
+    return scores
+
+
+def failures(records: Iterable[Record]) -> dict[str, dict[str, int]]:
+    """How many judgements failed: metric -> the error's type -> number."""
+    found: dict[str, Counter[str]] = {}
+    for record in records:
+        for metric, failure in _judgement(record).get("failed", {}).items():
+            found.setdefault(metric, Counter())[failure["error"]] += 1
+    return {metric: dict(sorted(types.items())) for metric, types in found.items()}
+
+
+def first_failure(records: Iterable[Record]) -> tuple[str, str] | None:
+    """Case and message of the first judgement that failed."""
+    for record in records:
+        for failure in _judgement(record).get("failed", {}).values():
+            return record.case_id, failure["message"]
+    return None
+
+
+def judge_usage(run: Run) -> Usage:
+    """What all judges of a run took: of grades, of claims, and of pairs of answers. Failed calls are not in it."""
+    total = Usage()
+    for record in run.records:
+        outcome = record.outcome or {}
+        told = [step["usage"] for step in _judgement(record).get("steps", {}).values()]
+        told += [part["usage"] for part in (outcome, outcome.get("judgement") or {}) if part.get("usage")]
+        total = sum((Usage(**one) for one in told), total)
+    return total
+
+
+def told_usage(run: Run) -> dict[str, Any] | None:
+    """{"calls", "prompt_tokens", "completion_tokens", "cost"}; cost is None without prices, all is without calls."""
+    usage = judge_usage(run)
+    if not usage.calls:
+        return None
+    prices = run.facts.get("prices")
+    return {**usage.as_json(), "cost": round(Prices(**prices).of(usage), 6) if prices else None}
+
+
+def _judged(judge: ClaimJudge, case: Case, record: Record) -> Record:
+    assert record.outcome is not None
+    subject = subject_of(case, as_answer(record.outcome))
+    judgement = judge.judge(subject, record.outcome.get(JUDGEMENTS))
+    return replace(record, outcome={**record.outcome, JUDGEMENTS: judgement})
+
+
+def _is_judged(record: Record) -> bool:
+    judgement = _judgement(record)
+    return bool(judgement) and not judgement["failed"]
+
+
+def _judgement(record: Record) -> Mapping[str, Any]:
+    return (record.outcome or {}).get(JUDGEMENTS) or {}

@@ -1,0 +1,55 @@
+"""An answer as it is kept in a run, and read again."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from generator.answer import Answer, Citation
+from indexer.document import Chunk
+from retriever.hit import Hit, Part
+
+
+def as_outcome(answer: Answer) -> dict[str, Any]:
+    """An answer as JSON, without its times."""
+    return {
+        "answer": answer.text,
+        "abstained": answer.abstained,
+        "query": answer.query,
+        "model": answer.model,
+        "dropped_markers": answer.dropped_markers,
+        "citations": [asdict(citation) for citation in answer.citations],
+        "hits": [_hit(hit) for hit in answer.hits],
+    }
+
+
+def as_answer(outcome: Mapping[str, Any]) -> Answer:
+    """The answer that `as_outcome` wrote down."""
+    hits = [
+        Hit(
+            chunk=Chunk(**{**hit["chunk"], "heading_path": tuple(hit["chunk"]["heading_path"])}),
+            parts={name: Part(**part) for name, part in hit["parts"].items()},
+            **{name: hit[name] for name in ("source", "title", "score", "rank", "stage")},
+        )
+        for hit in outcome["hits"]
+    ]
+    return Answer(
+        text=outcome["answer"],
+        citations=tuple(Citation(**citation) for citation in outcome["citations"]),
+        hits=tuple(hits),
+        abstained=outcome["abstained"],
+        query=outcome["query"],
+        model=outcome["model"],
+        dropped_markers=outcome["dropped_markers"],
+    )
+
+
+def _hit(hit: Hit) -> dict[str, Any]:
+    return {
+        "source": hit.source,
+        "title": hit.title,
+        "score": hit.score,
+        "rank": hit.rank,
+        "stage": hit.stage,
+        "chunk": asdict(hit.chunk),
+        "parts": {name: asdict(part) for name, part in hit.parts.items()},
+    }
