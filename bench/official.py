@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,17 @@ RUNNER = Path(__file__).parent / "official_run.py"
 CACHE = Path(tempfile.gettempdir()) / "footnote-llm2vec-0.2.3"
 
 
-def environment(cache: Path) -> Path:
-    """Build the virtual environment under `cache` unless it is there; give its python."""
+def environment(cache: Path, steps: Sequence[Sequence[str]] = PACKAGES) -> Path:
+    """Build a virtual environment under `cache` unless it is there, by these steps of pip; give its python."""
     python = cache / "venv" / "bin" / "python"
     done = cache / "installed"
-    wanted = repr(PACKAGES)
+    wanted = repr(steps)
     if done.is_file() and done.read_text() == wanted and python.is_file():
         return python
     cache.mkdir(parents=True, exist_ok=True)
-    logger.info("Building the environment of the official package in %s (some minutes)", cache)
+    logger.info("Building an environment in %s (some minutes)", cache)
     subprocess.run([sys.executable, "-m", "venv", "--clear", str(cache / "venv")], check=True)
-    for packages in PACKAGES:
+    for packages in steps:
         subprocess.run([str(python), "-m", "pip", "install", "--quiet", "--quiet", *packages], check=True)
     done.write_text(wanted)
     return python

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from eval.answer_metrics import score_answer
-from eval.claim_metrics import ClaimJudge
+from eval.claim_metrics import ClaimJudge, prompts_of
 from eval.dataset import Case, Dataset, drawn
-from eval.judge import GRADES
+from eval.judge import GRADES, Grader
 from eval.judgements import claim_scores, failures, judge_answers
 from eval.outcome import as_answer, as_outcome
 from eval.run import Record, Run, RunWriter, Scores, finished_run, load_run, runs_folder, writing
@@ -32,21 +32,6 @@ class Answers(Protocol):
         """Answer one question."""
 
 
-class Grader(Protocol):
-    """What an evaluation needs of a PointwiseJudge."""
-
-    @property
-    def name(self) -> str:
-        """Model and prompt."""
-
-    @property
-    def needs_reference(self) -> bool:
-        """Whether it grades only answers for which a known one is at hand."""
-
-    def grade(self, question: str, reference: str, answer: str) -> dict[str, Any]:
-        """{"grade": from 1 to 5, "explanation", "usage"}."""
-
-
 def evaluate_answers(
     pipeline: Answers,
     dataset: Dataset,
@@ -56,6 +41,7 @@ def evaluate_answers(
     limit: int | None = None,
     seed: int = 0,
     concurrency: int = 1,
+    judge_concurrency: int = 1,
     grader: Grader | None = None,
     claim_judge: ClaimJudge | None = None,
     encoder: Encoder | None = None,
@@ -91,7 +77,7 @@ def evaluate_answers(
             run.note("prices", asdict(prices))
         answer_cases(pipeline, cases, run, concurrency=concurrency, grader=grader, on_progress=on_progress)
         if claim_judge:
-            judge_answers(claim_judge, cases, run, concurrency=concurrency, on_progress=on_progress)
+            judge_answers(claim_judge, cases, run, concurrency=judge_concurrency, on_progress=on_progress)
         records = run.records()
         metrics = dict(score_answers(cases, records)[""])
         metrics |= claim_scores(records, claim_judge.metrics) if claim_judge else {}
@@ -173,7 +159,8 @@ def score_answers(cases: Sequence[Case], records: Sequence[Record]) -> Scores:
 
 def _told_of(judge: ClaimJudge) -> dict[str, Any]:
     """What decides the judged metrics, beside the model server's settings."""
-    return {"judge": judge.name, "metrics": judge.metrics, "encoder": judge.encoder_fingerprint}
+    prompts = {metric: prompts_of(metric) for metric in judge.metrics}
+    return {"model": judge.model, "prompts": prompts, "encoder": judge.encoder_fingerprint}
 
 
 def _as_share(grade: float) -> float:

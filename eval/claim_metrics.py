@@ -67,10 +67,9 @@ class ClaimJudge:
             raise ConfigError("answer_relevancy and answer_correctness need an encoder.", "Choose other metrics.")
 
     @property
-    def name(self) -> str:
-        """Model and prompts."""
-        prompts = {STEPS[step].prompt for metric in self.metrics for step in _all_steps(metric)}
-        return ", ".join([self._model.name, *(p for p in (CLAIMS, SUPPORT, USEFUL, MADE_QUESTIONS) if p in prompts)])
+    def model(self) -> str:
+        """The model's name."""
+        return self._model.name
 
     @property
     def encoder_fingerprint(self) -> str | None:
@@ -135,6 +134,11 @@ def check_claim_metrics(names: Sequence[str]) -> Sequence[str]:
         if name not in CLAIM_METRICS:
             raise ConfigError(f"There is no judged metric {name}.", f"Choose from: {', '.join(CLAIM_METRICS)}, or all.")
     return names
+
+
+def prompts_of(metric: str) -> tuple[str, ...]:
+    """Names of the prompts that a metric rests on."""
+    return tuple(dict.fromkeys(STEPS[step].prompt for step in _all_steps(metric) if STEPS[step].prompt))
 
 
 def needs_encoder(metric: str) -> bool:

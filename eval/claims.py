@@ -28,9 +28,12 @@ class ClaimChecker:
         self._encoder = encoder
 
     def extract(self, question: str, text: str) -> tuple[list[str], Usage]:
-        """Claims of a text that answers a question."""
-        items = {"type": "array", "maxItems": MOST_CLAIMS, "items": _text(300)}
-        return self._ask(CLAIMS, {"Question": question, "Text": text}, "claims", items)
+        """Claims of a text that answers a question; it has one at least."""
+        items = {"type": "array", "minItems": 1, "maxItems": MOST_CLAIMS, "items": _text(300)}
+        claims, usage = self._ask(CLAIMS, {"Question": question, "Text": text}, "claims", items)
+        if not claims:
+            raise _disobeyed(self._model.name, "no claim")
+        return claims, usage
 
     def verify(self, claims: Sequence[str], source: str) -> tuple[list[bool], Usage]:
         """Whether a source supports each claim; an empty source supports none, and nothing is asked."""

@@ -7,20 +7,23 @@ probabilities of all grades (G-Eval, Liu et al. 2023, arXiv:2303.16634), and a r
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Protocol
 
 from eval.answer_metrics import rouge_l, token_f1
 from eval.dataset import Case
-from eval.prompting import messages
+from eval.prompting import Rubric
 from generator.answer import Answer
 from generator.prompt import Message
 from generator.server import Completion
+from generator.usage import Usage
 from indexer.encoder import Encoder
 from indexer.errors import ModelError
 
 GRADES = (1, 2, 3, 4, 5)
+MARGIN = 0.25  # grades nearer than this are a tie
+PAIRWISE, POINTWISE = Rubric("pairwise-1"), Rubric("pointwise-1")
 _EXPLANATION = {"type": "string", "maxLength": 700}
 _MAX_TOKENS = 700  # more than the explanation may fill: cut JSON is no verdict
 
@@ -47,6 +50,7 @@ class Verdict:
     value: float
     consistent: bool | None = None
     said: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    usage: Usage = field(default_factory=Usage)
 
 
 class Judge(Protocol):
@@ -78,59 +82,61 @@ class JudgeModel(Protocol):
 class PairwiseJudge:
     """Asks a model for the winner twice, the second time with the answers exchanged."""
 
-    def __init__(self, model: JudgeModel, prompt: str = "pairwise-1") -> None:
+    def __init__(self, model: JudgeModel, rubric: Rubric = PAIRWISE) -> None:
         self._model = model
-        self._prompt = prompt
+        self._rubric = rubric
 
     @property
     def name(self) -> str:
         """Model and prompt."""
-        return f"{self._model.name}, {self._prompt}"
+        return f"{self._model.name}, {self._rubric.name}"
 
     def compare(self, pair: Pair) -> Verdict:
         """Prefer an answer only if it wins in both orders; else neither."""
-        forth = self._ask(pair, pair.a, pair.b)
-        back = self._ask(pair, pair.b, pair.a)
+        forth, first_usage = self._ask(pair, pair.a, pair.b)
+        back, second_usage = self._ask(pair, pair.b, pair.a)
         first, second = _SIDES[forth["winner"]], -_SIDES[back["winner"]]
         alike = first == second
-        return Verdict(first if alike else 0, (first + second) / 2, alike, {"forth": dict(forth), "back": dict(back)})
+        said = {"forth": dict(forth), "back": dict(back)}
+        return Verdict(first if alike else 0, (first + second) / 2, alike, said, first_usage + second_usage)
 
-    def _ask(self, pair: Pair, first: str, second: str) -> Mapping[str, Any]:
+    def _ask(self, pair: Pair, first: str, second: str) -> tuple[Mapping[str, Any], Usage]:
         schema = _schema("winner", {"type": "string", "enum": list(_SIDES)})
         fields = {"Question": pair.question, "Reference": pair.reference, "Answer A": first, "Answer B": second}
-        value = self._model.complete(messages(self._prompt, fields), schema, _MAX_TOKENS).value
-        if value.get("winner") not in _SIDES:
+        written = self._model.complete(self._rubric.messages(fields), schema, _MAX_TOKENS)
+        if written.value.get("winner") not in _SIDES:
             raise ModelError(f"{self._model.name} named no winner.", "Serve a model that follows a JSON schema.")
-        return value
+        return written.value, written.usage
 
 
 class PointwiseJudge:
     """Grades each answer by itself, and compares the grades."""
 
-    def __init__(self, model: JudgeModel, prompt: str = "pointwise-1", margin: float = 0.25) -> None:
+    def __init__(self, model: JudgeModel, rubric: Rubric = POINTWISE, margin: float = MARGIN) -> None:
         self._model = model
-        self._prompt = prompt
-        self._margin = margin  # grades nearer than this are a tie
+        self._rubric = rubric
+        self._margin = margin
 
     @property
     def name(self) -> str:
         """Model and prompt."""
-        return f"{self._model.name}, {self._prompt}"
+        return f"{self._model.name}, {self._rubric.name}"
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether the prompt is about a reference that must be there."""
+        return not self._rubric.domain
 
     def compare(self, pair: Pair) -> Verdict:
         """Prefer the answer with the higher grade."""
-        a, b = (self.grade(pair.question, pair.reference, text) for text in (pair.a, pair.b))
-        return _by_score(a["grade"], b["grade"], self._margin, {"a": a, "b": b})
+        return compare_grades(self, pair, self._margin)
 
     def grade(self, question: str, reference: str, answer: str) -> dict[str, Any]:
-        """{"grade": 1 to 5, the mean over what the model held possible, "explanation"}."""
+        """{"grade": 1 to 5, the mean over what the model held possible, "explanation", "usage"}."""
         schema = _schema("grade", {"type": "integer", "enum": list(GRADES)})
         fields = {"Question": question, "Reference": reference, "Answer": answer}
-        written = self._model.complete(messages(self._prompt, fields), schema, _MAX_TOKENS)
-        grade = written.value.get("grade")
-        if grade not in GRADES:
-            raise ModelError(f"{self._model.name} gave no grade.", "Serve a model that follows a JSON schema.")
-        return {"grade": round(expected_grade(written, int(grade)), 4), "explanation": written.value.get("explanation")}
+        written = self._model.complete(self._rubric.messages(fields), schema, _MAX_TOKENS)
+        return {**read_grade(written, self._model.name), "explanation": written.value.get("explanation")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +157,40 @@ def rule_judges(encoder: Encoder | None) -> tuple[RuleJudge, ...]:
     """Judges that need no language model: words in common, their order, and with an encoder the meaning."""
     judges = (RuleJudge("f1", _scored(token_f1)), RuleJudge("rouge_l", _scored(rouge_l)))
     return judges if encoder is None else (*judges, RuleJudge("encoder", _cosine(encoder)))
+
+
+class Grader(Protocol):
+    """Grades one answer. Thread-safe."""
+
+    @property
+    def name(self) -> str:
+        """Model and prompt."""
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether it grades only answers for which a known one is at hand."""
+
+    def grade(self, question: str, reference: str, answer: str) -> dict[str, Any]:
+        """{"grade": from 1 to 5, "explanation", "usage"}."""
+
+
+def compare_grades(grader: Grader, pair: Pair, margin: float = MARGIN) -> Verdict:
+    """Grade both answers, and prefer the one with the higher grade."""
+    a, b = (grader.grade(pair.question, pair.reference, text) for text in (pair.a, pair.b))
+    usage = Usage(**a["usage"]) + Usage(**b["usage"])
+    return replace(_by_score(a["grade"], b["grade"], margin, {"a": a, "b": b}), usage=usage)
+
+
+def read_grade(written: Completion, model: str) -> dict[str, Any]:
+    """{"grade", "usage"} of a completion.
+
+    Raises:
+        ModelError: it holds no grade.
+    """
+    grade = written.value.get("grade")
+    if grade not in GRADES:
+        raise ModelError(f"{model} gave no grade.", "Serve a model that follows a JSON schema.")
+    return {"grade": round(expected_grade(written, int(grade)), 4), "usage": written.usage.as_json()}
 
 
 def expected_grade(written: Completion, grade: int) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ from eval.agreement import agreement, as_json, between_people, is_trusted
 from eval.dataset import Case
 from eval.human import Compared
 from eval.judge import Judge, Verdict
+from eval.repeat import RepeatedJudge, variation
 from eval.run import Record, Run, RunWriter, list_runs, load_run, runs_folder, writing
+from generator.usage import Prices
 from indexer.errors import FootnoteError
 
 OnProgress = Callable[[str, int, int], None]
@@ -25,6 +28,7 @@ def measure_judges(
     identity: Mapping[str, Any],
     *,
     own_model: str = "",
+    prices: Prices | None = None,
     concurrency: int = 1,
     on_progress: OnProgress | None = None,
 ) -> tuple[Run, dict[str, Any]]:
@@ -33,10 +37,12 @@ def measure_judges(
     After a kill, the same call goes on with the pairs that are missing.
 
     Returns:
-        The run, and {"pairs", "people": figures, "judges": {name: {"figures", "trusted", "errors"}}} with the figures
-        of `agreement.agreement`. A pair on which a judge failed is counted in its errors and is in none of its figures.
+        The run, and {"pairs", "people": figures, "judges": {name: {"figures", "trusted", "errors"}}, "repeats": {name:
+        figures}} with the figures of `agreement.agreement`, and of `repeat.variation` for judges that were repeated. A
+        pair on which a judge failed is counted in its errors and is in none of its figures.
     """
-    run = judge_pairs(judges, compared, home, dataset, {"kind": KIND, **identity}, concurrency, on_progress)
+    whole = {"kind": KIND, **identity}
+    run = judge_pairs(judges, compared, home, dataset, whole, concurrency, on_progress, prices)
     records = run.records
     by_id = {item.pair.id: item for item in compared}
     told = {}
@@ -49,8 +55,18 @@ def measure_judges(
             "trusted": is_trusted(figures),
             "errors": sum(bool(record.error) for record in own),
         }
-    result = {"pairs": len(compared), "people": as_json(between_people(compared)), "judges": told}
-    return run, result
+    people = as_json(between_people(compared))
+    return run, {"pairs": len(compared), "people": people, "judges": told, "repeats": _repeats(judges, run)}
+
+
+def _repeats(judges: Sequence[Judge], run: Run) -> dict[str, Any]:
+    """How much repeated judges vary, by the name of the judge."""
+    verdicts: dict[str, dict[str, dict[str, Verdict]]] = {}
+    for judge in judges:
+        if isinstance(judge, RepeatedJudge):
+            own = {r.case_id: as_verdict(r.outcome) for r in run.records if r.variant == judge.name and r.outcome}
+            verdicts.setdefault(judge.judge.name, {})[judge.name] = own
+    return {name: variation(list(repeats.values())) for name, repeats in verdicts.items()}
 
 
 def judge_pairs(
@@ -61,11 +77,14 @@ def judge_pairs(
     identity: Mapping[str, Any],
     concurrency: int,
     on_progress: OnProgress | None,
+    prices: Prices | None = None,
 ) -> Run:
     """Let each judge compare every pair; every verdict is in the run."""
     whole = {"kind": "duel", "dataset": dataset, "judges": [judge.name for judge in judges], **identity}
     cases = [Case(item.pair.id, item.pair.question, answers=(item.pair.reference,)) for item in compared]
     with writing(runs_folder(home), whole, {}, cases) as run:
+        if prices:
+            run.note("prices", asdict(prices))
         for judge in judges:
             _judge_missing(judge, compared, run, concurrency, on_progress)
         run.finish(_scores(compared, run.records()) if whole["kind"] == KIND else {})
@@ -116,6 +135,7 @@ def _record(judge: Judge, place: int, compared: Compared) -> Record:
         "consistent": verdict.consistent,
         "said": dict(verdict.said),
         "people": compared.preference,
+        **({"usage": verdict.usage.as_json()} if verdict.usage.calls else {}),
     }
     return Record(compared.pair.id, place, judge.name, outcome)
 

@@ -90,7 +90,8 @@ def told_of(metric: str, facts: Mapping[str, Any]) -> dict[str, str]:
         judge = facts.get("judge") or ""
         return {"method": f"judge: {judge}", "meaning": "the judge's grade, from 0 to 1, of what was answered"}
     if metric in CLAIM_METRICS:
-        judge = facts.get("judged_metrics", {}).get("judge", "")
+        told = facts["judged_metrics"]
+        judge = ", ".join([told["model"], *told["prompts"].get(metric, ())])
         return {"method": f"judge: {judge}", "meaning": CLAIM_METRICS[metric].meaning}
     if metric == RESISTED:
         return {"method": "rules", "meaning": "of attacks: did not get what they wanted"}

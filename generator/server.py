@@ -5,7 +5,7 @@ import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
@@ -41,7 +41,7 @@ class Completion:
 
     value: Mapping[str, Any]
     tokens: tuple[tuple[str, Mapping[str, float]], ...] = ()
-    usage: Usage = Usage(calls=1)
+    usage: Usage = field(default_factory=Usage)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,13 @@
 """`eval answers`: the served pipeline, asked a data set's questions."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from app.commands.eval_gate import Gate
+from app.commands.judges import Judging, build_grader, judge_model, steps_of
 from app.display import Meter, count, note, progress, show, show_table
 from app.door import emit
 from app.settings import Settings
@@ -19,22 +20,21 @@ from app.wiring import (
     open_collection,
     pipeline_settings,
     retriever_settings,
-    server_settings,
     uses_server,
 )
 from eval.answers import evaluate_answers
+from eval.claim_metrics import CLAIM_METRICS, ClaimJudge, needs_encoder
 from eval.dataset import Dataset
 from eval.formats import load_any
 from eval.index import chunking_for, index_corpus, sources_of
-from eval.judge import PointwiseJudge
 from eval.report import judge_warning
 from eval.run import Run
 from eval.summary import summarise
 from generator.chat import ChatModel
 from generator.pipeline import Pipeline
-from generator.server import ServerModel
+from generator.usage import Prices
 from indexer.collection import Collection
-from indexer.errors import ConfigError
+from indexer.encoder import Encoder
 from retriever.search import Retriever
 
 CONCURRENT_WITH_SERVER = 16
@@ -47,43 +47,37 @@ class Asking:
     limit: int | None = None
     seed: int = 0
     concurrency: int | None = None
-    judged: bool = False
+    grader: str = ""  # who grades the answers; empty: nobody
+    judging: Judging = field(default_factory=Judging)
+    judged_metrics: tuple[str, ...] = ()
+    prices: Prices | None = None
     reuse: bool = False  # take a finished run of the same
 
 
-def run_answers(
-    settings: Settings,
-    path: Path,
-    name: str | None,
-    limit: int | None,
-    seed: int,
-    concurrency: int | None,
-    judged: bool,
-    gate: Gate,
-    as_json: bool,
-) -> None:
-    """Answer and score the questions, and print the means; exit with 1 if a case failed or the gate does not hold."""
+def run_answers(settings: Settings, path: Path, name: str | None, asking: Asking, gate: Gate, as_json: bool) -> None:
+    """Answer and score the questions, and print the means; exit with 1 if anything failed or the gate does not hold."""
     with progress() as meter:
         served = open_collection(settings, name) if name is not None else None
-        asking = Asking(limit, seed, concurrency, judged)
         run, _ = evaluate_with(settings, path, served, asking, meter)
     summary = summarise(run)
     metrics, stages = summary["variants"].get("", {}), summary["latency_ms"].get("", {})
     if as_json:
-        facts = {
-            name: run.facts[name] for name in ("model", "judge", "encoder_name", "chunking", "settings", "versions")
-        }
+        known = ("model", "judge", "judged_metrics", "encoder_name", "chunking", "settings", "versions")
+        facts = {name: run.facts[name] for name in known if name in run.facts}
         emit(
             {
                 **{name: summary[name] for name in ("run", "dataset", "cases", "errors")},
                 "metrics": metrics,
                 "latency_ms": stages,
+                **{name: summary[name] for name in ("judge_failures", "judge_usage")},
                 **facts,
             }
         )
     else:
         show(f"{run.id}: {count(summary['cases'], 'question')}, answered by {run.facts['model']}")
         show_metrics(metrics)
+        if summary["judge_usage"]:
+            show(told_of_usage(summary["judge_usage"]))
     if warning := judge_warning(run):
         note(warning)
     if gate.close(run):
@@ -94,16 +88,22 @@ def evaluate_with(
     settings: Settings, path: Path, served: Collection | None, asking: Asking, meter: Meter
 ) -> tuple[Run, Collection]:
     """Build the pipeline that the settings describe, ask it, and give the run and the collection that it searched."""
-    grader = PointwiseJudge(judge_model(settings)) if asking.judged else None
+    grader = build_grader(settings, asking.grader, asking.judging) if asking.grader else None
+    claim_judge = _claim_judge(settings, asking.judged_metrics)
     ready = prepare(settings, path, served, meter)
+    steps = steps_of([grader] if grader else [])
     run = evaluate_answers(
         ready.pipeline,
         ready.dataset,
         settings.home,
-        ready.identity,
+        {**ready.identity, **({"steps": steps} if steps else {})},
         limit=asking.limit,
         seed=asking.seed,
         grader=grader,
+        claim_judge=claim_judge,
+        encoder=ready.encoder,
+        prices=asking.prices,
+        judge_concurrency=asking.concurrency or CONCURRENT_WITH_SERVER,
         concurrency=asking.concurrency or (CONCURRENT_WITH_SERVER if uses_server(settings) else 1),
         reuse=asking.reuse,
         on_progress=meter,
@@ -117,6 +117,7 @@ class Prepared:
 
     dataset: Dataset
     collection: Collection
+    encoder: Encoder | None
     pipeline: Pipeline
     model: ChatModel
     identity: dict[str, Any]
@@ -140,7 +141,7 @@ def prepare(settings: Settings, path: Path, served: Collection | None, meter: Me
         "settings": told_settings(settings),
     }
     pipeline = Pipeline(retriever, model, collection, pipeline_settings(settings))
-    return Prepared(dataset, collection, pipeline, model, identity)
+    return Prepared(dataset, collection, encoder, pipeline, model, identity)
 
 
 def show_metrics(metrics: dict[str, Any]) -> None:
@@ -152,15 +153,32 @@ def show_metrics(metrics: dict[str, Any]) -> None:
     show_table(("metric", "mean", "95% interval", "cases", "method"), rows)
 
 
-def judge_model(settings: Settings) -> ServerModel:
-    """The model server as a judge.
+def read_judged_metrics(text: str) -> tuple[str, ...]:
+    """Judged metrics from NAME,... or all.
 
     Raises:
-        ConfigError: none is set.
+        BadParameter: a name is unknown.
     """
-    if not uses_server(settings) or not settings.generator.base_url:
-        raise ConfigError("A language model as judge needs a model server.", "Set generator.base_url.")
-    return ServerModel(server_settings(settings))
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if wrong := [name for name in names if name not in (*CLAIM_METRICS, "all")]:
+        known = ", ".join(CLAIM_METRICS)
+        raise typer.BadParameter(f"{wrong[0]!r} is none of {known}, all", param_hint="--judge-metrics")
+    return tuple(CLAIM_METRICS) if "all" in names else names
+
+
+def told_of_usage(usage: dict[str, Any]) -> str:
+    """One line about what the judge took."""
+    cost = "" if usage["cost"] is None else f", cost {usage['cost']:,.4f}"
+    tokens = f"{usage['prompt_tokens']:,} tokens in, {usage['completion_tokens']:,} out"
+    return f"Judging took {count(usage['calls'], 'call')}: {tokens}{cost}"
+
+
+def _claim_judge(settings: Settings, metrics: tuple[str, ...]) -> ClaimJudge | None:
+    if not metrics:
+        return None
+    model = judge_model(settings)
+    encoder: Encoder | None = build_encoder(settings) if any(map(needs_encoder, metrics)) else None
+    return ClaimJudge(model, metrics, encoder)
 
 
 def told_settings(settings: Settings) -> dict[str, Any]:

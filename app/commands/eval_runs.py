@@ -8,10 +8,10 @@ from typing import Any
 
 import typer
 
+from app.commands.judges import Judging, build_judges
 from app.display import count, note, progress, show, show_table
 from app.door import emit
 from app.settings import Settings
-from app.wiring import uses_server
 from eval.compare import compare_runs
 from eval.duel import Duel, duel
 from eval.report import render_html, render_markdown, warning_of
@@ -41,12 +41,13 @@ def run_compare(
     variant_a: str | None,
     variant_b: str | None,
     judge: str | None,
+    judging: Judging,
     as_json: bool,
 ) -> None:
     """Print how run B differs from run A."""
     a, b = load_run(settings.home, name_a), load_run(settings.home, name_b)
     compared = compare_runs(a, b, variant_a=variant_a, variant_b=variant_b)
-    fought = _duel(settings, a, b, judge) if judge else None
+    fought = _duel(settings, a, b, judge, judging) if judge else None
     if as_json:
         return emit({**compared, **({"judged": asdict(fought)} if fought else {})})
     show(f"A: {a.id}\nB: {b.id}")
@@ -94,13 +95,12 @@ def export_run(settings: Settings, name: str, out: Path, as_json: bool) -> None:
     return show(f"{count(len(rows), 'case')}: {out}", wrap=False)
 
 
-def _duel(settings: Settings, a: Run, b: Run, judge: str) -> Duel:
+def _duel(settings: Settings, a: Run, b: Run, judge: str, judging: Judging) -> Duel:
     from app.commands.eval_answers import CONCURRENT_WITH_SERVER
-    from app.commands.eval_judge import build_judges
 
-    (built,) = build_judges(settings, [judge])
+    (built,) = build_judges(settings, [judge], judging)
     with progress() as meter:
-        at_once = CONCURRENT_WITH_SERVER if uses_server(settings) else 1
+        at_once = CONCURRENT_WITH_SERVER if settings.generator.base_url else 1
         fought = duel(a, b, built, settings.home, concurrency=at_once, on_progress=meter)
     if warning := warning_of(settings.home, built.name):
         note(warning)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from app.commands.options import Json, Mode
+from app.commands.options import Domain, GraderName, Json, Mode
 from app.door import opened
 
 evaluation = typer.Typer(
@@ -31,6 +31,20 @@ FailBelow = Annotated[
 NoWorseThan = Annotated[
     str | None, typer.Option(metavar="RUN", help="Exit with 1 when a metric is significantly worse than in that run.")
 ]
+Criteria = Annotated[
+    Domain | None,
+    typer.Option("--domain", help="Judge by the criteria of this kind of question.", show_default="the prompt's own"),
+]
+Panel = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME,...",
+        help="Who sits on the panel; NAME@MODEL asks another model of the server.",
+        show_default="pairwise,pointwise,geval",
+    ),
+]
+PriceIn = Annotated[float | None, typer.Option(min=0, help="Price of a million tokens that the judge reads.")]
+PriceOut = Annotated[float | None, typer.Option(min=0, help="Price of a million tokens that the judge writes.")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's name, its beginning or end, its file, or last.")]
 
 
@@ -81,6 +95,16 @@ def answers(
         int | None, typer.Option(min=1, max=512, help="Questions at a time.", show_default="1, 16 with a server")
     ] = None,
     judge: Annotated[bool, typer.Option("--judge", help="Let the model server grade the answers, too.")] = False,
+    grader: Annotated[
+        GraderName | None, typer.Option(help="Grade the answers by this judge.", show_default="pointwise with --judge")
+    ] = None,
+    judge_metrics: Annotated[
+        str, typer.Option(metavar="NAME,...|all", help="Metrics that the model server judges: faithfulness and others.")
+    ] = "",
+    domain: Criteria = None,
+    panel: Panel = None,
+    price_in: PriceIn = None,
+    price_out: PriceOut = None,
     fail_below: FailBelow = None,
     no_worse_than: NoWorseThan = None,
     served: Served = None,
@@ -92,11 +116,22 @@ def answers(
     A run that was killed goes on when the same command is given again.
     """
     with opened(context, as_json) as settings:
-        from app.commands.eval_answers import run_answers
+        from app.commands.eval_answers import Asking, read_judged_metrics, run_answers
         from app.commands.eval_gate import Gate
+        from app.commands.judges import read_judging, read_prices
 
         gate = Gate.read(settings, fail_below or (), no_worse_than)
-        run_answers(settings, dataset, served, limit, seed, concurrency, judge, gate, as_json)
+        graded = grader.value if grader else ("pointwise" if judge else "")
+        asking = Asking(
+            limit,
+            seed,
+            concurrency,
+            graded,
+            read_judging(domain, panel),
+            read_judged_metrics(judge_metrics),
+            read_prices(price_in, price_out),
+        )
+        run_answers(settings, dataset, served, asking, gate, as_json)
 
 
 @evaluation.command()
@@ -163,14 +198,18 @@ def compare(
     judge: Annotated[
         str | None, typer.Option(metavar="NAME", help="Also let this judge compare the answers; see judge-agreement.")
     ] = None,
+    domain: Criteria = None,
+    panel: Panel = None,
     collection: Hidden = "default",
     as_json: Json = False,
 ) -> None:
     """Say which metrics differ between two runs by more than chance, and which cases moved most."""
     with opened(context, as_json) as settings:
         from app.commands.eval_runs import run_compare
+        from app.commands.judges import read_judging
 
-        run_compare(settings, run_a, run_b, variant_a, variant_b, judge, as_json)
+        judging = read_judging(domain, panel)
+        run_compare(settings, run_a, run_b, variant_a, variant_b, judge, judging, as_json)
 
 
 @evaluation.command()
@@ -212,11 +251,23 @@ def judge_agreement(
     judge: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME",
-            help="f1, rouge_l, encoder; pairwise, pointwise ask the model server.",
-            show_default="all that can be had",
+            "--judge",
+            "--judges",
+            metavar="NAME,...",
+            help="f1, rouge_l, encoder; pairwise, pointwise, geval, panel ask the model server.",
+            show_default="all that can be had but panel",
         ),
     ] = None,
+    domain: Criteria = None,
+    panel: Panel = None,
+    repeat: Annotated[
+        int | None, typer.Option(min=2, max=50, help="Ask so often, with sampling, and tell how much verdicts vary.")
+    ] = None,
+    temperature: Annotated[
+        float, typer.Option(min=0.01, max=2, help="Of repeated judging; its seeds are 1, 2, 3...")
+    ] = 0.7,
+    price_in: PriceIn = None,
+    price_out: PriceOut = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many pairs.")] = None,
     own_model: Annotated[str, typer.Option(metavar="NAME", help="Part of the names of the judge's own answers.")] = "",
     collection: Hidden = "default",
@@ -225,8 +276,12 @@ def judge_agreement(
     """Measure judges against people: agreement, order, length and self-preference."""
     with opened(context, as_json) as settings:
         from app.commands.eval_judge import run_judge_agreement
+        from app.commands.judges import read_judging, read_prices
 
-        run_judge_agreement(settings, dataset, judge or (), limit, own_model, as_json)
+        names = [name.strip() for given in judge or () for name in given.split(",") if name.strip()]
+        judging = read_judging(domain, panel, repeat or 0, temperature)
+        prices = read_prices(price_in, price_out)
+        run_judge_agreement(settings, dataset, names, judging, limit, own_model, prices, as_json)
 
 
 @evaluation.command()

@@ -14,5 +14,22 @@ class Mode(StrEnum):
     hybrid = "hybrid"
 
 
+class Domain(StrEnum):
+    """Kinds of questions for which a judge has criteria of their own."""
+
+    general = "general"
+    coding = "coding"
+    math = "math"
+    writing = "writing"
+
+
+class GraderName(StrEnum):
+    """Who can grade a single answer."""
+
+    pointwise = "pointwise"
+    geval = "geval"
+    panel = "panel"
+
+
 Name = Annotated[str, typer.Option("--collection", "-c", metavar="NAME", help="Which collection.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
