@@ -114,6 +114,17 @@ def test_context_precision_and_recall() -> None:
     assert (nothing["context_recall"], nothing["context_precision"]) == (0.0, 0.0)
 
 
+def test_noise_is_a_wrong_sentence_that_a_passage_supports() -> None:
+    hits = [hit("lamp", LAMP, 1), hit("ferry", FERRY, 2)]
+    said = answer("The lamp was lit in 1842. It burned oil. The ferry leaves at nine. Whales sing.", hits=hits)
+    scores = score_answer(case(["in 1842"], relevant={"lamp": 1}), said)
+    assert (scores["noise_relevant"], scores["noise_irrelevant"]) == (0.25, 0.25)  # oil; the ferry
+    both = score_answer(case(["in 1842"], relevant={"lamp": 1, "ferry": 1}), said)
+    assert (both["noise_relevant"], both["noise_irrelevant"]) == (0.5, 0.0)
+    for silent in (case(relevant={"lamp": 1}), case(["in 1842"])):
+        assert not {"noise_relevant", "noise_irrelevant"} & set(score_answer(silent, said))
+
+
 def test_confidence_is_the_mean_support_of_the_footnotes() -> None:
     assert confidence(answer("x", [citation(1, "a", 0.5), citation(2, "b", 1.0)])) == 0.75
     assert confidence(answer("The documents do not say.", abstained=True)) == 0.0

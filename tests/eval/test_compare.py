@@ -37,6 +37,14 @@ def test_metrics_are_paired_by_case(tmp_path: Path) -> None:
     assert comparison["metrics"]["em"]["p_holm"] == 1.0
 
 
+def test_less_noise_is_a_win(tmp_path: Path) -> None:
+    a = stored(tmp_path, {"": {"noise_relevant": {"a": 0.5, "b": 0.5, "c": 0.25}}})
+    b = stored(tmp_path, {"": {"noise_relevant": {"a": 0.0, "b": 0.25, "c": 0.5}}})
+    noise = compare_runs(a, b)["comparisons"][0]["metrics"]["noise_relevant"]
+    assert (noise["wins"], noise["losses"]) == (2, 1)
+    assert noise["difference"] == pytest.approx(-0.5 / 3)
+
+
 def test_holm_allows_for_every_metric(tmp_path: Path) -> None:
     low = {f"q{n}": 0.2 for n in range(12)}
     high = {f"q{n}": 0.2 + 0.01 * n for n in range(12)}

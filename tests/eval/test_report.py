@@ -94,6 +94,37 @@ def test_the_page_says_what_happened(answers: Run) -> None:
     assert "NaN" not in html
 
 
+def test_judgements_are_shown_with_what_failed_and_what_they_took(tmp_path: Path) -> None:
+    usage = {"calls": 1, "prompt_tokens": 900, "completion_tokens": 40}
+    steps = {
+        "answer_claims": {"value": [f"It burned oil. {EVIL}", "It burned gas."], "usage": usage},
+        "answer_in_passages": {"value": [True, False], "usage": usage},
+    }
+    failed = {"llm_context_recall": {"error": "ModelError", "message": "the judge is down"}}
+    answer = as_outcome(Answer("Oil.", (), (), False, "what?", model="echo"))
+    told = {"model": "judge-7b", "prompts": {"faithfulness": ["claims-1", "support-1"]}, "encoder": None}
+    facts = {"kind": "answers", "dataset": "tiny", "model": "echo", "judged_metrics": told}
+    with writing(runs_folder(tmp_path), facts, {}, [Case("q", "what burned?", answers=("oil",))]) as run:
+        run.note("prices", {"per_million_in": 1.0, "per_million_out": 10.0})
+        run.add(Record("q", 0, "", {**answer, "judgements": {"steps": steps, "failed": failed}}))
+        run.finish({"": {"f1": {"q": 0.5}, "faithfulness": {"q": 0.5}}}, complete=False)
+    html = re.sub(r"\s+", " ", render_html(load_run(tmp_path, "last")))
+    shown = (
+        "not supported: It burned gas.",
+        "supported: It burned oil. &lt;script&gt;",
+        "2 calls: 1800 tokens in, 80 out",
+        "cost 0.0026",
+        "llm_context_recall: 1 ModelError",
+        "judge: judge-7b, claims-1, support-1",
+        "not finished",
+    )
+    for said in shown:
+        assert said in html
+    text = render_markdown(load_run(tmp_path, "last"))
+    assert "Judging took 2 calls: 1800 tokens in, 80 out, cost 0.0026." in text
+    assert "llm_context_recall: 1 ModelError" in text
+
+
 def test_retrieval_is_shown_with_its_hits(retrieval: Run) -> None:
     html = render_html(retrieval)
     for said in ("Recall", "Scores of hits", "ndcg@10", "24 of 24", "First found: z (3.000)"):

@@ -82,6 +82,19 @@ def test_json_that_fits_a_schema_with_alternatives() -> None:
     assert set(written.value) == {"explanation", "grade"}
     assert written.value["grade"] in (1, 2, 3, 4, 5)
     assert all(len(alternatives) > 1 for _, alternatives in written.tokens)
+    assert (written.usage.calls, written.usage.completion_tokens) == (1, len(written.tokens))
+    assert 5 < written.usage.prompt_tokens < 200
+
+
+def test_another_seed_draws_another_text() -> None:
+    schema = {"type": "object", "properties": {"story": {"type": "string", "maxLength": 80}}, "required": ["story"]}
+    told = {
+        str(ServerModel(replace(SETTINGS, temperature=1.0, seed=seed)).complete(
+            (Message("user", "Tell a story."),), schema, 100
+        ).value)
+        for seed in (1, 2, 3)
+    }  # fmt: skip
+    assert len(told) > 1
 
 
 def test_an_object_that_was_cut_is_an_error() -> None:
