@@ -1,8 +1,8 @@
 """From verdicts to scores: the arithmetic of the metrics that ragas defines, apart from whoever gave the verdicts.
 
 Es et al. 2023 (arXiv:2309.15217) for faithfulness and answer relevancy; for the others the definitions of ragas 0.4
-(https://docs.ragas.io/en/stable/concepts/metrics/). `python -m bench.ragas_agreement --arithmetic` holds them to ragas' own code. A
-score that nothing bears on is None, where ragas has NaN.
+(https://docs.ragas.io/en/stable/concepts/metrics/). `python -m bench.ragas_agreement --arithmetic` holds them to its
+own code. A score that nothing bears on is None, where ragas has NaN.
 """
 
 from collections.abc import Sequence

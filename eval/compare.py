@@ -4,7 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+from eval.answers import JUDGED
+from eval.claim_metrics import CLAIM_METRICS, needs_encoder
 from eval.run import Run
+from eval.similarity import SIMILARITY_METRICS
 from eval.statistics import compare_paired, holm
 from eval.summary import LOWER_IS_BETTER, in_order
 from indexer.errors import DatasetError
@@ -19,8 +22,9 @@ def compare_runs(a: Run, b: Run, *, variant_a: str | None = None, variant_b: str
 
     Returns:
         {"a", "b", "comparisons": [{"variants": [a, b], "metrics": {metric: statistics.PairedTest's fields and
-        "p_holm"}, "moved": {metric: [{"case", "a", "b"}]}, "only_a", "only_b"}]}. `p_holm` allows for having looked
-        at all metrics of a comparison; "only_a" is the number of a run's values that the other does not have.
+        "p_holm"}, "moved": {metric: [{"case", "a", "b"}]}, "only_a", "only_b", "unlike"}]}. `p_holm` allows for having
+        looked at all metrics of a comparison; "only_a" is the number of a run's values that the other does not have;
+        "unlike" are metrics of both that were not compared, because another judge or encoder gave them.
 
     Raises:
         DatasetError: the runs are of different data or kinds, or have no case or variant in common.
@@ -57,7 +61,11 @@ def _compare(a: Run, b: Run, variant_a: str, variant_b: str) -> dict[str, Any]:
     first, second = a.scores[variant_a], b.scores[variant_b]
     tests, moved = {}, {}
     only_a = only_b = 0
-    for metric in in_order(name for name in first if name in second):
+    shared = in_order(name for name in first if name in second)
+    unlike = [metric for metric in shared if _measured_by(a, metric) != _measured_by(b, metric)]
+    for metric in shared:
+        if metric in unlike:
+            continue
         cases = [case for case in first[metric] if case in second[metric]]
         only_a += len(first[metric]) - len(cases)
         only_b += len(second[metric]) - len(cases)
@@ -70,7 +78,26 @@ def _compare(a: Run, b: Run, variant_a: str, variant_b: str) -> dict[str, Any]:
         raise DatasetError(f"{a.id} and {b.id} have no scored case in common.", "Compare runs on the same questions.")
     adjusted = holm({metric: test.p for metric, test in tests.items()})
     metrics = {metric: {**_finite(asdict(test)), "p_holm": adjusted[metric]} for metric, test in tests.items()}
-    return {"variants": [variant_a, variant_b], "metrics": metrics, "moved": moved, "only_a": only_a, "only_b": only_b}
+    return {
+        "variants": [variant_a, variant_b],
+        "metrics": metrics,
+        "moved": moved,
+        "only_a": only_a,
+        "only_b": only_b,
+        "unlike": unlike,
+    }
+
+
+def _measured_by(run: Run, metric: str) -> Any:
+    """What has to be the same for values of two runs to mean the same; None where rules alone measure."""
+    if metric == JUDGED:
+        return run.facts.get("judge")
+    if metric in SIMILARITY_METRICS:
+        return run.facts.get("encoder")
+    if metric in CLAIM_METRICS:
+        told = run.facts["judged_metrics"]
+        return told["model"], told["prompts"].get(metric), told["encoder"] if needs_encoder(metric) else None
+    return None
 
 
 def _moved(cases: Sequence[str], a: Mapping[str, float], b: Mapping[str, float]) -> list[dict[str, Any]]:

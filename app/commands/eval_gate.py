@@ -91,6 +91,10 @@ class Gate:
             return []
         broken = []
         for comparison in compare_runs(self.baseline, run)["comparisons"]:
+            if comparison["unlike"]:
+                note(
+                    f"Not compared with {self.baseline.id}: {', '.join(comparison['unlike'])}; judged otherwise there."
+                )
             for metric, test in comparison["metrics"].items():
                 worse_by = test["difference"] * (1 if metric in LOWER_IS_BETTER else -1)
                 if worse_by > 0 and test["p_holm"] < LEVEL:

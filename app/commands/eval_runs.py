@@ -60,6 +60,8 @@ def run_compare(
             ("metric", "A", "B", "B - A", "95% interval", "p (Holm)", "wins", "losses", "ties", "detectable"),
             [_compared(metric, test) for metric, test in comparison["metrics"].items()],
         )
+        if comparison["unlike"]:
+            show(f"Not compared, as another judge or encoder gave them: {', '.join(comparison['unlike'])}")
         for metric, moved in list(comparison["moved"].items())[:1]:
             cases = ", ".join(f"{case['case']} ({case['a']:.2f} -> {case['b']:.2f})" for case in moved[:5])
             show(f"Moved most by {metric}: {cases or 'none'}")

@@ -127,7 +127,7 @@ def answers(
             seed,
             concurrency,
             graded,
-            read_judging(domain, panel),
+            read_judging([graded] if graded else [], domain, panel),
             read_judged_metrics(judge_metrics),
             read_prices(price_in, price_out),
         )
@@ -208,7 +208,7 @@ def compare(
         from app.commands.eval_runs import run_compare
         from app.commands.judges import read_judging
 
-        judging = read_judging(domain, panel)
+        judging = read_judging([judge] if judge else [], domain, panel)
         run_compare(settings, run_a, run_b, variant_a, variant_b, judge, judging, as_json)
 
 
@@ -264,8 +264,9 @@ def judge_agreement(
         int | None, typer.Option(min=2, max=50, help="Ask so often, with sampling, and tell how much verdicts vary.")
     ] = None,
     temperature: Annotated[
-        float, typer.Option(min=0.01, max=2, help="Of repeated judging; its seeds are 1, 2, 3...")
-    ] = 0.7,
+        float | None,
+        typer.Option(min=0.01, max=2, help="Of repeated judging; its seeds are 1, 2, 3...", show_default="0.7"),
+    ] = None,
     price_in: PriceIn = None,
     price_out: PriceOut = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many pairs.")] = None,
@@ -279,7 +280,7 @@ def judge_agreement(
         from app.commands.judges import read_judging, read_prices
 
         names = [name.strip() for given in judge or () for name in given.split(",") if name.strip()]
-        judging = read_judging(domain, panel, repeat or 0, temperature)
+        judging = read_judging(names or ["all"], domain, panel, repeat, temperature)
         prices = read_prices(price_in, price_out)
         run_judge_agreement(settings, dataset, names, judging, limit, own_model, prices, as_json)
 

@@ -17,8 +17,9 @@ from generator.usage import Prices
 from indexer.errors import ConfigError
 
 RULES, MODELS = ("f1", "rouge_l", "encoder"), ("pairwise", "pointwise", "geval")
-GRADERS = ("pointwise", "geval", "panel")
 PANEL = "panel"
+GRADING = ("pointwise", "geval")
+GRADERS = (*GRADING, PANEL)
 TEMPERATURE = 0.7  # of repeated judging
 Asked = PairwiseJudge | PointwiseJudge | GEvalJudge
 
@@ -28,15 +29,31 @@ class Judging:
     """How judges are built: whose criteria, who sits on a panel, how often and how warm a verdict is asked again."""
 
     domain: str = ""
-    panel: Sequence[str] = MODELS
+    panel: Sequence[str] = ()  # empty: every judge that is a model and can do what is wanted
     repeat: int = 0
     temperature: float = TEMPERATURE
 
 
-def read_judging(domain: str | None, panel: str | None, repeat: int = 0, temperature: float = TEMPERATURE) -> Judging:
-    """The options that say how judges are built."""
+def read_judging(
+    judges: Sequence[str],
+    domain: str | None,
+    panel: str | None,
+    repeat: int | None = None,
+    temperature: float | None = None,
+) -> Judging:
+    """The options that say how `judges` are built.
+
+    Raises:
+        BadParameter: an option would have no effect.
+    """
+    if domain and not judges:
+        raise typer.BadParameter("there is no judge to give criteria to", param_hint="--domain")
+    if panel and PANEL not in judges:
+        raise typer.BadParameter("no judge is called panel", param_hint="--panel")
+    if temperature is not None and not repeat:
+        raise typer.BadParameter("it is of repeated judging: give --repeat", param_hint="--temperature")
     members = tuple(name.strip() for name in (panel or "").split(",") if name.strip())
-    return Judging(domain or "", members or MODELS, repeat, temperature)
+    return Judging(domain or "", members, repeat or 0, TEMPERATURE if temperature is None else temperature)
 
 
 def read_prices(per_million_in: float | None, per_million_out: float | None) -> Prices | None:
@@ -60,8 +77,10 @@ def build_judges(settings: Settings, names: Sequence[str], judging: Judging | No
         ModelError: the server failed to write G-Eval's steps.
     """
     judging = judging or Judging()
-    for name in [*names, *(judging.panel if PANEL in names else ())]:
+    for name in names:
         _check(name, (*RULES, *MODELS, PANEL))
+    for name in judging.panel:
+        _check(name, (*RULES, *MODELS))
     if judging.repeat:
         asked = [name for name in names if name not in RULES]
         if not asked:
@@ -80,7 +99,9 @@ def build_grader(settings: Settings, name: str, judging: Judging) -> Grader:
     _check(name, GRADERS)
     if name != PANEL:
         return _grader(settings, name, judging)
-    members = [member for member in judging.panel if member.partition("@")[0] in GRADERS]
+    members = judging.panel or GRADING
+    for member in members:
+        _check(member, GRADING)
     return PanelGrader([_grader(settings, member, judging) for member in members])
 
 
@@ -126,7 +147,7 @@ def _build(settings: Settings, name: str, judging: Judging, temperature: float |
         encoder = build_encoder(settings) if name == "encoder" else None
         return next(judge for judge in rule_judges(encoder) if judge.name == name)
     if name == PANEL:
-        return PanelJudge([_build(settings, member, judging, temperature, seed) for member in judging.panel])
+        return PanelJudge([_build(settings, member, judging, temperature, seed) for member in judging.panel or MODELS])
     return _asked(settings, name, judging, temperature, seed)
 
 

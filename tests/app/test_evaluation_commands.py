@@ -405,10 +405,23 @@ def test_a_failed_judgement_fails_the_command_and_only_it_is_tried_again(
 
 
 @pytest.mark.parametrize(
-    "more", [("--judge-metrics", "beauty"), ("--price-in", "1"), ("--grader", "oracle"), ("--domain", "poetry")]
+    "more",
+    [
+        ("--judge-metrics", "beauty"),
+        ("--price-in", "1"),
+        ("--grader", "oracle"),
+        ("--domain", "poetry"),
+        ("--domain", "math"),
+        ("--judge", "--panel", "pointwise,geval"),
+    ],
 )
 def test_what_a_judge_cannot_be_told_is_a_usage_mistake(answers: Callable[..., Any], more: Sequence[str]) -> None:
     assert answers(*more).code == 2
+
+
+def test_a_panel_that_grades_takes_only_who_can(answers: Callable[..., Any], judge: Judge) -> None:
+    refused = answers("--grader", "panel", "--panel", "pairwise,pointwise")
+    assert (refused.code, "There is no judge pairwise." in refused.stderr) == (1, True)
 
 
 def test_judged_metrics_need_a_server(answers: Callable[..., Any]) -> None:
@@ -451,5 +464,7 @@ def test_judges_of_every_kind_are_measured_and_repeated(footnote: Footnote, judg
     )
     rules = footnote(*command, "--judge", "f1", "--repeat", "3")
     assert (rules.code, "nothing to repeat" in rules.stderr) == (1, True)
+    assert footnote(*command, "--judge", "f1", "--panel", "f1,geval").code == 2
+    assert footnote(*command, "--judge", "pairwise", "--temperature", "1").code == 2
     for wrong in ("oracle", "f1@model", "pairwise,panel@model"):
         assert footnote(*command, "--judge", wrong).code == 1

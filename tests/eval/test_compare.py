@@ -45,6 +45,22 @@ def test_less_noise_is_a_win(tmp_path: Path) -> None:
     assert noise["difference"] == pytest.approx(-0.5 / 3)
 
 
+def test_what_another_judge_gave_is_not_compared(tmp_path: Path) -> None:
+    def judged(model: str) -> Run:
+        told = {"model": model, "prompts": {"faithfulness": ["claims-1"]}, "encoder": None}
+        facts = {"kind": "answers", "dataset": "t", "dataset_sha256": "x", "judged_metrics": told, "judge": model}
+        with writing(runs_folder(tmp_path), facts, {}, [Case("a", "?")]) as run:
+            run.add(Record("a", 0, "", {}))
+            run.finish({"": {"f1": {"a": 1.0}, "faithfulness": {"a": 1.0}, "judged": {"a": 1.0}}})
+        return load_run(tmp_path, str(run.path))
+
+    one, same, other = judged("small"), judged("small"), judged("large")
+    (alike,) = compare_runs(one, same)["comparisons"]
+    assert (set(alike["metrics"]), alike["unlike"]) == ({"f1", "judged", "faithfulness"}, [])
+    (differs,) = compare_runs(one, other)["comparisons"]
+    assert (set(differs["metrics"]), differs["unlike"]) == ({"f1"}, ["judged", "faithfulness"])
+
+
 def test_holm_allows_for_every_metric(tmp_path: Path) -> None:
     low = {f"q{n}": 0.2 for n in range(12)}
     high = {f"q{n}": 0.2 + 0.01 * n for n in range(12)}
