@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from eval.answer_metrics import normalised
-from eval.answers import answer_case, as_answer
+from eval.answers import answer_case
 from eval.dataset import Case, rows_of, sha256_of
+from eval.outcome import as_answer
 from eval.run import Record, Run, load_run, runs_folder, writing
 from generator.answer import Answer
 from generator.chat import ChatModel
