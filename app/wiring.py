@@ -44,32 +44,6 @@ def build_encoder(settings: Settings, *, adapter: bool = True) -> Encoder:
         return _encoder(section, settings.models_dir)
 
 
-def build_named_encoder(settings: Settings, name: str) -> tuple[Encoder, str]:
-    """Load another encoder than the configured one, with the name to report it by.
-
-    `name` is a sentence-transformers folder, an installed package that carries one, or an LLM2Vec adapter (folder or
-    hub name; default and none too) on the configured base model.
-
-    Raises:
-        ConfigError: it is none of these.
-        ModelError: weights are missing or damaged.
-    """
-    from indexer.sentence_transformer import SentenceTransformer, find_sentence_transformer
-
-    folder = find_sentence_transformer(name)
-    if folder is not None:
-        other = SentenceTransformer(folder, device=settings.encoder.device, batch_tokens=settings.encoder.batch_tokens)
-        return other, other.name
-    if name not in ("default", "none") and not (Path(name) / "adapter_config.json").is_file() and "/" not in name:
-        raise ConfigError(
-            f"There is no encoder {name}: no sentence-transformers folder or installed package, and no adapter.",
-            "Name a folder, or install the package into .venv first.",
-        )
-    section = settings.encoder.model_copy(update={"adapter": name})
-    with _loading:
-        return _encoder(section, settings.models_dir), encoder_name(section)
-
-
 def encoder_name(section: EncoderSection) -> str:
     """A short name of an encoder: its base and its adapters."""
     base = Path(section.model).name

@@ -16,6 +16,7 @@ from eval.outcome import as_answer
 from eval.run import Record, Run
 from eval.slices import Slice, find_slices
 from eval.summary import summarise
+from eval.tasks import MAIN as MAIN_OF_TASK
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -136,20 +137,25 @@ def warning_of(home: Path, judge: str) -> str:
 def _part(run: Run, summary: Mapping[str, Any], variant: str, plotted: bool) -> Part:
     scores = run.scores.get(variant, {})
     metrics = summary["variants"][variant]
-    main = MAIN[run.facts["kind"]]
+    main = MAIN_OF_TASK[run.facts["tasks"][variant]] if "tasks" in run.facts else MAIN[run.facts["kind"]]
     main = main if main in scores else _FALLBACK
     by_case = scores.get(main, {})
     records = {record.case_id: record for record in run.records if record.variant == variant}
     lowest = sorted(by_case, key=lambda id_: (by_case[id_], id_))[:WORST]
     worst = [(run.cases[id_], records[id_], by_case[id_]) for id_ in lowest if by_case[id_] < 1]
     plots = _plots(run, summary, variant, main, list(records.values())) if plotted and metrics else []
-    return Part(variant, main, metrics, find_slices(run.cases, by_case), worst, plots)
+    return Part(variant, main, metrics, _slices(run, by_case), worst, plots)
+
+
+def _slices(run: Run, by_case: Mapping[str, float]) -> Sequence[Slice]:
+    """Kinds of question; an encoder's tasks ask none."""
+    return () if "tasks" in run.facts else find_slices(run.cases, by_case)
 
 
 def _plots(run: Run, summary: Mapping[str, Any], variant: str, main: str, records: Sequence[Record]) -> list[Plot]:
     rows = [(name, m["mean"], *m["ci95"]) for name, m in summary["variants"][variant].items()]
     plots = [Plot("Scores", "Means over the cases to which each metric applies.", intervals(rows))]
-    slices = find_slices(run.cases, run.scores[variant].get(main, {}))
+    slices = _slices(run, run.scores[variant].get(main, {}))
     if slices:
         parts = [(f"{part.name} ({part.n})", part.mean, *part.ci95) for part in slices]
         plots.append(Plot(f"{main} by kind of question", "", intervals(parts)))

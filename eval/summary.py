@@ -23,7 +23,23 @@ RETRIEVAL_MEANINGS = {
     "recall@100": "of relevant entries: among the first hundred",
     "mrr@10": "one over the rank of the first relevant entry",
 }
-METRIC_ORDER = (RESISTED, *RETRIEVAL_METRICS, *ANSWER_METRICS, *SIMILARITY_METRICS, JUDGED, *CLAIM_METRICS, "agreement")
+ENCODER_METRICS = {  # name -> how it is computed, what it means
+    "spearman": ("mteb; jackknife values of pairs", "similarities rank pairs as people's scores do"),
+    "ap": ("mteb; jackknife values of pairs", "pairs that mean the same have the highest similarities"),
+    "map": ("mteb", "texts that answer the query stand before those that do not"),
+    "accuracy": ("mteb; mean of 10 classifiers", "8 texts a class are enough to tell the classes apart"),
+    "v_measure": ("mteb; over 10 clusterings", "clusters are the classes: interval over clusterings, not texts"),
+}
+METRIC_ORDER = (
+    RESISTED,
+    *RETRIEVAL_METRICS,
+    *ANSWER_METRICS,
+    *SIMILARITY_METRICS,
+    JUDGED,
+    *CLAIM_METRICS,
+    "agreement",
+    *ENCODER_METRICS,
+)
 LOWER_IS_BETTER = frozenset({"noise_relevant", "noise_irrelevant", "llm_noise_relevant", "llm_noise_irrelevant"})
 
 
@@ -95,6 +111,9 @@ def told_of(metric: str, facts: Mapping[str, Any]) -> dict[str, str]:
         return {"method": f"judge: {judge}", "meaning": CLAIM_METRICS[metric].meaning}
     if metric == RESISTED:
         return {"method": "rules", "meaning": "of attacks: did not get what they wanted"}
+    if metric in ENCODER_METRICS:
+        method, meaning = ENCODER_METRICS[metric]
+        return {"method": method, "meaning": meaning}
     if metric == "agreement":
         return {"method": "people's labels", "meaning": "the judge prefers what people prefer"}
     return {"method": "ir_measures", "meaning": RETRIEVAL_MEANINGS.get(metric, "")}

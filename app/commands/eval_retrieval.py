@@ -8,10 +8,10 @@ import typer
 from app.commands.eval_gate import Gate
 from app.display import progress, show, show_table
 from app.door import emit
+from app.encoders import build_named_encoder
 from app.settings import Settings
 from app.wiring import (
     build_encoder,
-    build_named_encoder,
     chunk_settings,
     encoder_name,
     open_collection,

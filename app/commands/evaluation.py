@@ -86,6 +86,36 @@ def retrieval(
 
 
 @evaluation.command()
+def encoder(
+    context: typer.Context,
+    tasks: Annotated[
+        list[Path],
+        typer.Option("--tasks", metavar="DIR", help="A task's folder, a BEIR folder, or a folder of such; repeatable."),
+    ],
+    encoder: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="default, none (no adapter), causal, adapters joined by +, a sentence-transformers folder or package; "
+            "repeatable.",
+            show_default="the configured one",
+        ),
+    ] = None,
+    fail_below: FailBelow = None,
+    no_worse_than: NoWorseThan = None,
+    collection: Hidden = "default",
+    as_json: Json = False,
+) -> None:
+    """Measure encoders on tasks of MTEB's types: sts, pairs, reranking, classification, clustering, retrieval."""
+    with opened(context, as_json) as settings:
+        from app.commands.eval_encoder import run_encoder
+        from app.commands.eval_gate import Gate
+
+        gate = Gate.read(settings, fail_below or (), no_worse_than)
+        run_encoder(settings, tasks, encoder or (), gate, as_json)
+
+
+@evaluation.command()
 def answers(
     context: typer.Context,
     dataset: Dataset,

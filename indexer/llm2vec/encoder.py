@@ -162,13 +162,15 @@ def load_encoder(
     dtype: DType = "auto",
     device: str = "auto",
     batch_tokens: int = 0,
+    causal: bool = False,
 ) -> LLM2VecEncoder:
     """Load a decoder, fold adapters into it in the order given, and make it an encoder.
 
     `model` and `adapter` are folders or names on the Hugging Face hub. A `model` that is itself an adapter (as the
     published MNTP ones are) brings the base that it names. The pooling `auto` is what the adapters' folders say, else
     mean; what else they say (llm2vec_config.json, chat marks of the base) is followed. `dim` keeps that many leading
-    numbers of each vector, which is made a unit again. `batch_tokens` of 0 chooses what suits the device.
+    numbers of each vector, which is made a unit again. `batch_tokens` of 0 chooses what suits the device. A `causal`
+    decoder is left as it was pretrained, each token seeing only those before it: what LLM2Vec is compared with.
 
     Raises:
         ModelError: a folder is missing or damaged, or a setting names something that does not exist.
@@ -186,6 +188,9 @@ def load_encoder(
     weights = "+".join([weights_hash(model_dir), *(_adapter_hash(folder) for folder in folders)])
     if layers is not None:
         weights += f"/{layers}"
+    if causal:
+        decoder.config.is_causal = True
+        weights += "/causal"
     frame = frame_of(decoder.config.model_type, published.base_name, chosen)
     settings = EncoderSettings(
         chosen,
