@@ -27,6 +27,8 @@ HOMES = {
     "tantivy": ("indexer/store/",),
     "sqlite3": ("indexer/", "eval/run.py"),  # documents, and evaluation runs
     "openai": ("generator/",),
+    "mteb": ("eval/mteb_tasks.py",),
+    "datasets": ("eval/mteb_tasks.py",),
     "typer": ("app/",),
     "rich": ("app/",),
 }
