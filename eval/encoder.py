@@ -80,7 +80,7 @@ def figures(run: Run) -> dict[str, dict[str, Any]]:
     shown = {}
     for task in run.facts["tasks"]:
         scores = run.scores[task]
-        shown[task] = metric_figures(scores, len(next(iter(scores.values()))))
+        shown[task] = metric_figures(scores, len(next(iter(scores.values()))), run.facts)
     return shown
 
 
