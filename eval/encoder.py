@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +13,7 @@ from eval.dataset import Case, load_dataset
 from eval.index import OnProgress
 from eval.mteb_tasks import EXPERIMENTS, SEED, check_mteb, score_task
 from eval.retrieval import evaluate_retrieval
-from eval.run import Record, Run, load_run, runs_folder, writing
+from eval.run import Record, Run, finished_run, load_run, runs_folder, writing
 from eval.summary import metric_figures
 from eval.tasks import MAIN, Task
 from eval.vectors import KeptEncoder
@@ -29,32 +29,28 @@ def evaluate_encoder(
     name: str,
     home: Path,
     settings: RetrieverSettings | None = None,
+    *,
+    reuse: bool = False,
     on_progress: OnProgress | None = None,
 ) -> Run:
     """Score an encoder on each task, and keep it as a run of which the tasks are the variants.
 
     Retrieval is the served dense search over the task's corpus, and a run of its own beside. All else is scored by mteb
     (see eval/mteb_tasks.py); its vectors are kept under `home`/eval. After a kill the same call goes on with the task
-    that was under way, and encodes only what it had not.
+    that was under way, and encodes only what it had not. `reuse` takes a finished run of the same evaluation.
 
     Raises:
         ConfigError: a task needs mteb, and it is not installed.
         ModelError: the encoder cannot run, or makes all texts alike.
     """
-    others = [task for task in tasks if task.type != "retrieval"]
-    if others:
+    if any(task.type != "retrieval" for task in tasks):
         check_mteb()
-    identity = {
-        "kind": KIND,
-        "dataset": _name(tasks),
-        "dataset_sha256": _hash(tasks),
-        "encoder": encoder.fingerprint,
-        "tasks": {task.name: task.type for task in tasks},
-        "settings": {"seed": SEED, "experiments": EXPERIMENTS, "mteb": version("mteb") if others else None},
-    }
+    identity = _identity(tasks, encoder, settings or RetrieverSettings())
+    if reuse and (path := finished_run(home, identity)):
+        return load_run(home, str(path))
     cases = {task.name: cases_of(task) for task in tasks}
-    first = {task.name: sum(len(cases[other.name]) for other in tasks[:at]) for at, task in enumerate(tasks)}
     asked = [case for task in tasks for case in cases[task.name]]
+    places = {case.id: place for place, case in enumerate(asked)}
     with writing(runs_folder(home), identity, {"encoder_name": name}, asked) as run:
         done = {variant for variant, _ in run.done()}
         kept = KeptEncoder(encoder, home / "eval" / "vectors")
@@ -65,12 +61,8 @@ def evaluate_encoder(
                 outcomes = _retrieve(task, encoder, home, settings, on_progress)
             else:
                 outcomes = _score(task, kept, on_progress)
-            run.add(  # all or none of a task: figures are of the whole
-                *(
-                    Record(case.id, first[task.name] + place, task.name, outcome)
-                    for place, (case, outcome) in enumerate(zip(cases[task.name], outcomes, strict=True))
-                )
-            )
+            told = zip(cases[task.name], outcomes, strict=True)
+            run.add(*(Record(case.id, places[case.id], task.name, outcome) for case, outcome in told))  # all or none
         run.finish(_scores(run.records()))
     return load_run(home, str(run.path))
 
@@ -131,6 +123,19 @@ def _scores(records: Sequence[Record]) -> dict[str, dict[str, dict[str, float]]]
         for metric, value in record.outcome["scores"].items():
             scores.setdefault(record.variant, {}).setdefault(metric, {})[record.case_id] = value
     return scores
+
+
+def _identity(tasks: Sequence[Task], encoder: Encoder, settings: RetrieverSettings) -> dict[str, Any]:
+    types = {task.type for task in tasks}
+    return {
+        "kind": KIND,
+        "dataset": _name(tasks),
+        "dataset_sha256": _hash(tasks),
+        "encoder": encoder.fingerprint,
+        "tasks": {task.name: task.type for task in tasks},
+        "settings": asdict(settings) if "retrieval" in types else None,
+        "mteb": {"version": version("mteb"), "seed": SEED} if types != {"retrieval"} else None,
+    }
 
 
 def _name(tasks: Sequence[Task]) -> str:

@@ -18,10 +18,12 @@ from eval.tasks import MAIN, Task, load_tasks
 from indexer.encoder import Encoder
 
 
-def run_encoder(settings: Settings, paths: Sequence[Path], names: Sequence[str], gate: Gate, as_json: bool) -> None:
+def run_encoder(
+    settings: Settings, paths: Sequence[Path], names: Sequence[str], reuse: bool, gate: Gate, as_json: bool
+) -> None:
     """Evaluate each encoder on each task, and print the means; exit with 1 if the gate does not hold for one."""
     tasks = load_tasks(paths)
-    runs = [_evaluate(settings, tasks, name) for name in names or (None,)]
+    runs = [_evaluate(settings, tasks, name, reuse) for name in names or (None,)]
     if as_json:
         emit({"tasks": {task.name: task.type for task in tasks}, "encoders": [_told(run) for run in runs]})
     else:
@@ -31,10 +33,12 @@ def run_encoder(settings: Settings, paths: Sequence[Path], names: Sequence[str],
         raise typer.Exit(1)
 
 
-def _evaluate(settings: Settings, tasks: Sequence[Task], name: str | None) -> Run:
+def _evaluate(settings: Settings, tasks: Sequence[Task], name: str | None, reuse: bool) -> Run:
     encoder, shown = _encoder(settings, name)
     with progress() as meter:
-        return evaluate_encoder(tasks, encoder, shown, settings.home, retriever_settings(settings), meter)
+        return evaluate_encoder(
+            tasks, encoder, shown, settings.home, retriever_settings(settings), reuse=reuse, on_progress=meter
+        )
 
 
 def _encoder(settings: Settings, name: str | None) -> tuple[Encoder, str]:

@@ -31,6 +31,7 @@ def run_retrieval(
     other: str | None,
     by_span: bool,
     measures: Sequence[str],
+    reuse: bool,
     gate: Gate,
     as_json: bool,
 ) -> None:
@@ -53,6 +54,7 @@ def run_retrieval(
             served=served,
             by_span=by_span,
             measures=measures,
+            reuse=reuse,
             on_progress=meter,
         )
     report["encoder_name"] = shown

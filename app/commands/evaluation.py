@@ -45,6 +45,7 @@ Panel = Annotated[
 ]
 PriceIn = Annotated[float | None, typer.Option(min=0, help="Price of a million tokens that the judge reads.")]
 PriceOut = Annotated[float | None, typer.Option(min=0, help="Price of a million tokens that the judge writes.")]
+Reuse = Annotated[bool, typer.Option("--reuse", help="Take the finished run of the same evaluation, if there is one.")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's name, its beginning or end, its file, or last.")]
 
 
@@ -67,6 +68,7 @@ def retrieval(
     ] = False,
     fail_below: FailBelow = None,
     no_worse_than: NoWorseThan = None,
+    reuse: Reuse = False,
     served: Served = None,
     collection: Hidden = "default",
     as_json: Json = False,
@@ -82,7 +84,7 @@ def retrieval(
 
         measures = [name.strip() for name in metrics.split(",") if name.strip()]
         gate = Gate.read(settings, fail_below or (), no_worse_than)
-        run_retrieval(settings, dataset, served, names, encoder, spans, measures, gate, as_json)
+        run_retrieval(settings, dataset, served, names, encoder, spans, measures, reuse, gate, as_json)
 
 
 @evaluation.command()
@@ -103,6 +105,7 @@ def encoder(
     ] = None,
     fail_below: FailBelow = None,
     no_worse_than: NoWorseThan = None,
+    reuse: Reuse = False,
     collection: Hidden = "default",
     as_json: Json = False,
 ) -> None:
@@ -112,7 +115,7 @@ def encoder(
         from app.commands.eval_gate import Gate
 
         gate = Gate.read(settings, fail_below or (), no_worse_than)
-        run_encoder(settings, tasks, encoder or (), gate, as_json)
+        run_encoder(settings, tasks, encoder or (), reuse, gate, as_json)
 
 
 @evaluation.command()
@@ -137,6 +140,7 @@ def answers(
     price_out: PriceOut = None,
     fail_below: FailBelow = None,
     no_worse_than: NoWorseThan = None,
+    reuse: Reuse = False,
     served: Served = None,
     collection: Hidden = "default",
     as_json: Json = False,
@@ -160,6 +164,7 @@ def answers(
             read_judging([graded] if graded else [], domain, panel),
             read_judged_metrics(judge_metrics),
             read_prices(price_in, price_out),
+            reuse,
         )
         run_answers(settings, dataset, served, asking, gate, as_json)
 

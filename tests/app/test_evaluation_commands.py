@@ -143,6 +143,16 @@ def test_a_limit_draws_the_same_questions_again(answers: Callable[..., Any]) -> 
     assert first["run"] != second["run"]
 
 
+def test_a_finished_run_is_taken_again_if_asked(footnote: Footnote, answers: Callable[..., Any], dataset: Path) -> None:
+    first = answers("--json").json["run"]
+    assert answers("--reuse", "--json").json["run"] == first
+    assert answers("--reuse", "--limit", "2", "--json").json["run"] != first
+    searched = ("eval", "retrieval", "--dataset", dataset, "--modes", "bm25", "--json")
+    run = footnote(*searched).json["run"]
+    assert footnote(*searched, "--reuse").json["run"] == run
+    assert footnote(*searched).json["run"] != run
+
+
 def test_a_failed_case_fails_the_command_and_only_it_is_tried_again(
     answers: Callable[..., Any], model: FirstSentence
 ) -> None:

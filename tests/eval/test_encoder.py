@@ -77,8 +77,11 @@ def test_retrieval_needs_no_mteb(beir: Path, tmp_path: Path, monkeypatch: pytest
     assert 0 < run.scores["island"]["mrr@10"]["island/q2"] <= 0.5
     told = figures(run)["island"]["ndcg@10"]
     assert (told["n"], told["method"]) == (2, "ir_measures")
+    again = TopicEncoder()
+    assert evaluate_encoder(load_tasks([beir]), again, "topics", tmp_path, reuse=True).id == run.id
+    assert again.encoded == []
     assert (run.facts["kind"], run.facts["dataset"], run.facts["encoder_name"]) == ("encoder", "island", "topics")
-    assert run.facts["settings"]["mteb"] is None
+    assert run.facts["mteb"] is None
 
 
 def test_without_mteb_nothing_is_begun(beir: Path, sts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
