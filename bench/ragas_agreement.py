@@ -52,6 +52,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, default=None, help="write verdicts and ragas' scores here")
     parser.add_argument("--run", default=None, help="an evaluation run with judged metrics")
     parser.add_argument("--limit", type=int, default=None, help="only the first so many answers of the run")
+    parser.add_argument("--most", type=int, default=20, help="items of any list that ragas' judge writes (20)")
     options = parser.parse_args()
     if options.arithmetic == bool(options.run):
         parser.error("choose --arithmetic or --run RUN")
@@ -123,13 +124,14 @@ def compare_run(python: Path, options: argparse.Namespace) -> dict[str, Any]:
     run = load_run(settings.home, options.run)
     ids, samples = samples_of(run, options.limit)
     encoder = build_encoder(settings)
-    with_server = ThreadingHTTPServer(("127.0.0.1", 0), vectors_of(encoder))
-    threading.Thread(target=with_server.serve_forever, daemon=True).start()
+    vectors = ThreadingHTTPServer(("127.0.0.1", 0), vectors_of(encoder))
+    threading.Thread(target=vectors.serve_forever, daemon=True).start()
     job = {
         "samples": samples,
         "base_url": settings.generator.base_url,
+        "most": options.most,
         "model": run.facts["judged_metrics"]["model"],
-        "vectors": f"http://127.0.0.1:{with_server.server_port}",
+        "vectors": f"http://127.0.0.1:{vectors.server_port}",
     }
     theirs = dict(zip(ids, run_ragas(python, job), strict=True))
     metrics = {}
@@ -140,7 +142,7 @@ def compare_run(python: Path, options: argparse.Namespace) -> dict[str, Any]:
         failed = sum(metric in theirs[id_]["errors"] for id_ in ids)
         metrics[metric] = {**agreement(both), "same_definition": metric in SAME, "ragas_failed": failed}
         print(f"{metric:24} {json.dumps(metrics[metric])}", flush=True)
-    return {"run": run.id, "judge": job["model"], "answers": len(ids), "metrics": metrics}
+    return {"run": run.id, "judge": job["model"], "most": options.most, "answers": len(ids), "metrics": metrics}
 
 
 def samples_of(run: Run, limit: int | None) -> tuple[list[str], list[dict[str, Any]]]:

@@ -35,9 +35,9 @@ from ragas.metrics.collections import (
     NoiseSensitivity,
 )
 
-LONGEST, MOST = 300, 20  # characters of a string, items of a list: our own schemas' limits
+LONGEST = 300  # characters of a string: our own schemas' limit
 MAX_TOKENS = 1500
-AT_ONCE = 4
+AT_ONCE = 8
 
 
 class Cosines:
@@ -90,7 +90,8 @@ def score(metric, given):
 class Judge(InstructorBaseRagasLLM):
     """The model server, held to the schema of what ragas wants to read, with 0 and 1 for its verdicts."""
 
-    def __init__(self, base_url, model):
+    def __init__(self, base_url, model, most):
+        self.most = most  # items of a list
         self.client = AsyncOpenAI(base_url=base_url, api_key="none", timeout=300)
         self.model = model
         self.slots = asyncio.Semaphore(AT_ONCE)
@@ -99,7 +100,7 @@ class Judge(InstructorBaseRagasLLM):
         return asyncio.run(self.agenerate(prompt, response_model))
 
     async def agenerate(self, prompt, response_model):
-        schema = bounded(response_model.model_json_schema())
+        schema = bounded(response_model.model_json_schema(), self.most)
         async with self.slots:
             answered = await self.client.chat.completions.create(
                 model=self.model,
@@ -146,17 +147,17 @@ class BothNoises(NoiseSensitivity):
         return super()._compute_score(self.verdicts)
 
 
-def bounded(schema):
+def bounded(schema, most):
     if isinstance(schema, list):
-        return [bounded(part) for part in schema]
+        return [bounded(part, most) for part in schema]
     if not isinstance(schema, dict):
         return schema
     limits = {
         "string": {"maxLength": LONGEST},
-        "array": {"maxItems": MOST},
+        "array": {"maxItems": most},
         "integer": {"enum": [0, 1]},
     }.get(schema.get("type") if isinstance(schema.get("type"), str) else "", {})
-    return {**{name: bounded(part) for name, part in schema.items()}, **limits}
+    return {**{name: bounded(part, most) for name, part in schema.items()}, **limits}
 
 
 async def measure(judge, vectors, sample):
@@ -191,7 +192,7 @@ async def measure(judge, vectors, sample):
 
 
 async def measure_all(job):
-    judge, vectors = Judge(job["base_url"], job["model"]), Vectors(job["vectors"])
+    judge, vectors = Judge(job["base_url"], job["model"], job["most"]), Vectors(job["vectors"])
     found = []
     for number, sample in enumerate(job["samples"], start=1):
         found.append(await measure(judge, vectors, sample))

@@ -1,7 +1,8 @@
 """Asking a language model for claims, verdicts on claims, and questions: what the metrics of claim_metrics.py rest on.
 
-Two things differ from ragas: every list of verdicts is held to the number of claims by its JSON schema, and the
-questions to an answer are written in one call, not drawn in several.
+Three things differ from ragas: a JSON schema holds every list of verdicts to the number of claims, and claims to the
+length of the text; a claim that is repeated counts once; the questions to an answer are written in one call, not drawn
+in several.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from indexer.encoder import Encoder
 from indexer.errors import ModelError
 
 QUESTIONS = 3  # made from an answer: ragas' strictness
-MOST_CLAIMS = 20  # of one text; the schema allows no more
+MOST_CLAIMS, FEW_CLAIMS, WORDS_PER_CLAIM = 20, 3, 3  # small models go on and on: two words cannot make twenty claims
 _MAX_TOKENS = 1500
 _TOKENS_PER_VERDICT = 100  # more than a reason of its longest and its verdict need
 CLAIMS, SUPPORT, USEFUL, MADE_QUESTIONS = "claims-1", "support-1", "useful-1", "questions-1"  # prompts
@@ -28,12 +29,13 @@ class ClaimChecker:
         self._encoder = encoder
 
     def extract(self, question: str, text: str) -> tuple[list[str], Usage]:
-        """Claims of a text that answers a question; it has one at least."""
-        items = {"type": "array", "minItems": 1, "maxItems": MOST_CLAIMS, "items": _text(300)}
+        """Claims of a text that answers a question, each once; one at least."""
+        most = min(MOST_CLAIMS, max(FEW_CLAIMS, len(text.split()) // WORDS_PER_CLAIM))
+        items = {"type": "array", "minItems": 1, "maxItems": most, "items": _text(300)}
         claims, usage = self._ask(CLAIMS, {"Question": question, "Text": text}, "claims", items)
         if not claims:
             raise _disobeyed(self._model.name, "no claim")
-        return claims, usage
+        return list(dict.fromkeys(claims)), usage
 
     def verify(self, claims: Sequence[str], source: str) -> tuple[list[bool], Usage]:
         """Whether a source supports each claim; an empty source supports none, and nothing is asked."""

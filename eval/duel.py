@@ -1,8 +1,9 @@
 """Two runs' answers against each other, by a judge."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,11 +38,19 @@ class Duel:
 
 
 def duel(
-    a: Run, b: Run, judge: Judge, home: Path, *, concurrency: int = 1, on_progress: OnProgress | None = None
+    a: Run,
+    b: Run,
+    judge: Judge,
+    home: Path,
+    sampling: Mapping[str, Any] | None = None,
+    *,
+    concurrency: int = 1,
+    on_progress: OnProgress | None = None,
 ) -> Duel:
     """Let a judge compare the answers of two runs wherever a reference is known and both answered something.
 
-    The verdicts are kept in a run; after a kill, the same call goes on with the pairs that are missing.
+    The verdicts are kept in a run, with the judge's `sampling` and what else decides them; after a kill, the same call
+    goes on with the pairs that are missing.
 
     Raises:
         DatasetError: the runs hold no answers, or none to the same questions.
@@ -49,7 +58,7 @@ def duel(
     pairs = [Compared(pair, a.id, b.id, (0,)) for pair in answer_pairs(a, b)]
     if not pairs:
         raise DatasetError(f"{a.id} and {b.id} share no answered question with a reference.", "Compare other runs.")
-    identity = {"a": a.id, "b": b.id}
+    identity = {"a": a.id, "b": b.id, **(sampling or {})}
     run = judge_pairs([judge], pairs, home, str(a.facts["dataset"]), identity, concurrency, on_progress)
     by_id = {item.pair.id: item for item in pairs}
     judged = [(by_id[r.case_id], as_verdict(r.outcome)) for r in run.records if r.outcome is not None]

@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from app.commands.eval_answers import CONCURRENT_WITH_SERVER, told_of_usage
-from app.commands.judges import MODELS, RULES, Judging, build_judges, steps_of
+from app.commands.judges import MODELS, RULES, Judging, build_judges, sampling_of
 from app.display import count, note, progress, show, show_table
 from app.door import emit
 from app.settings import Settings
@@ -32,15 +32,13 @@ def run_judge_agreement(
     compared = load_compared(folder)[:limit]
     served = bool(settings.generator.base_url)
     judges = build_judges(settings, names or (*RULES, *(MODELS if served else ())), judging)
-    steps = steps_of(judges)
-    sampling = {"temperature": settings.generator.temperature} if served else None
     with progress() as meter:
         run, told = measure_judges(
             judges,
             compared,
             settings.home,
             folder.resolve().stem,
-            {"limit": limit, "sampling": sampling, **({"steps": steps} if steps else {})},
+            {"limit": limit, **sampling_of(settings, judges)},
             own_model=own_model,
             prices=prices,
             concurrency=CONCURRENT_WITH_SERVER if served else 1,

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from app.commands.judges import Judging, build_judges
+from app.commands.judges import Judging, build_judges, sampling_of
 from app.display import count, note, progress, show, show_table
 from app.door import emit
 from app.settings import Settings
@@ -103,7 +103,8 @@ def _duel(settings: Settings, a: Run, b: Run, judge: str, judging: Judging) -> D
     (built,) = build_judges(settings, [judge], judging)
     with progress() as meter:
         at_once = CONCURRENT_WITH_SERVER if settings.generator.base_url else 1
-        fought = duel(a, b, built, settings.home, concurrency=at_once, on_progress=meter)
+        sampling = sampling_of(settings, [built])
+        fought = duel(a, b, built, settings.home, sampling, concurrency=at_once, on_progress=meter)
     if warning := warning_of(settings.home, built.name):
         note(warning)
     return fought

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import typer
 
@@ -116,6 +117,13 @@ def judge_model(settings: Settings, model: str = "", temperature: float | None =
     given = server_settings(settings)
     warm = given.temperature if temperature is None else temperature
     return ServerModel(replace(given, model=model or given.model, temperature=warm, seed=seed))
+
+
+def sampling_of(settings: Settings, judges: Sequence[Judge | Grader]) -> dict[str, Any]:
+    """What decides the verdicts of judges beside their names: the server's temperature, and generated steps."""
+    steps = steps_of(judges)
+    warm = {"temperature": settings.generator.temperature, "seed": 0} if settings.generator.base_url else None
+    return {"sampling": warm, **({"steps": steps} if steps else {})}
 
 
 def steps_of(judges: Sequence[Judge | Grader]) -> dict[str, tuple[str, ...]]:

@@ -152,6 +152,18 @@ def test_what_does_not_fit_is_an_error(written: Mapping[str, Any]) -> None:
         ClaimChecker(Wrong()).extract("when?", LIT)
 
 
+def test_claims_are_few_where_words_are_few_and_none_is_repeated() -> None:
+    class Counting(Reader):
+        def claims(self, text: str, schema: Mapping[str, Any]) -> list[str]:
+            self.most = schema["properties"]["claims"]["maxItems"]
+            return ["It is 34 metres tall."] * 2
+
+    model = Counting()
+    for words, most in ((2, 3), (30, 10), (100, 20)):
+        assert ClaimChecker(model).extract("how tall?", "word " * words)[0] == ["It is 34 metres tall."]
+        assert model.most == most
+
+
 def test_as_many_verdicts_as_claims() -> None:
     class Short(Reader):
         def verdicts(self, text: str, schema: Mapping[str, Any]) -> list[dict[str, Any]]:

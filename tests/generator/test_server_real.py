@@ -3,6 +3,7 @@
 import os
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -114,3 +115,22 @@ def test_judges_run_against_the_server() -> None:
     grade = PointwiseJudge(model).grade(pair.question, pair.reference, pair.a)
     assert 1 <= grade["grade"] <= 5
     assert grade["grade"] != int(grade["grade"])  # weighed by probabilities, and no model is that sure
+
+
+def test_claims_and_steps_come_from_the_server(tmp_path: Path) -> None:
+    from eval.claims import ClaimChecker
+    from eval.geval import GEvalJudge, evaluation_steps
+
+    model = ServerModel(SETTINGS)
+    checker = ClaimChecker(model)
+    claims, usage = checker.extract("When was the lamp lit?", "The lamp was lit in 1842. It burned oil.")
+    assert 1 <= len(claims) <= 3
+    assert usage.calls == 1
+    verdicts, _ = checker.verify(claims, "The lamp was lit in 1842.")
+    assert len(verdicts) == len(claims)
+    made, _ = checker.make_questions("In 1842.")
+    assert len(made["questions"]) == 3
+    steps = evaluation_steps(model, "general", tmp_path)
+    assert 3 <= len(steps) <= 8
+    grade = GEvalJudge(model, "general", steps).grade("When was the lamp lit?", "In 1842.", "In 1842.")["grade"]
+    assert 1 < grade < 5
