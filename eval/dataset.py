@@ -77,8 +77,8 @@ def load_dataset(folder: Path) -> Dataset:
     """Read and check a data set.
 
     Raises:
-        DatasetError: a file is missing or malformed, an id is repeated or names nothing, or no judgement says that
-            anything is relevant. The message names the file and the line.
+        DatasetError: a file is missing or malformed, an id is repeated or names nothing, or there are questions with an
+            answer and no judgement says that anything is relevant. The message names the file and the line.
     """
     entries = tuple(_entries(folder / CORPUS))
     cases = load_cases(folder, {entry.id for entry in entries})
@@ -96,6 +96,9 @@ def load_cases(folder: Path, entry_ids: Set[str] | None) -> tuple[Case, ...]:
     asked = tuple(_cases(folder / QUERIES))
     known = {case.id for case in asked}
     grades = _grades(folder / QRELS, entry_ids, known)
+    judged = any(grade > 0 for row in grades.values() for grade in row.values())
+    if not judged and any(case.answerable for case in asked):
+        raise DatasetError(f"{folder / QRELS} judges nothing as relevant", "At least one line needs a score above 0.")
     spans = _spans(folder / SPANS, entry_ids, known) if (folder / SPANS).exists() else {}
     return tuple(
         replace(case, relevant=MappingProxyType(grades.get(case.id, {})), spans=tuple(spans.get(case.id, ())))
@@ -213,8 +216,6 @@ def _grades(path: Path, entry_ids: Set[str] | None, case_ids: Set[str]) -> dict[
         if entry in grades.setdefault(question, {}):
             raise _malformed(path, line, f'"{question}" and "{entry}" are judged twice')
         grades[question][entry] = grade
-    if not any(grade > 0 for judged in grades.values() for grade in judged.values()):
-        raise DatasetError(f"{path} judges nothing as relevant", "At least one line needs a score above 0.")
     return grades
 
 

@@ -16,11 +16,12 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any
 
-from eval.dataset import Case, Dataset, Entry, load_cases, load_dataset, rows_of
+from eval.dataset import CORPUS, QRELS, QUERIES, SPANS, Case, Dataset, Entry, load_cases, load_dataset, rows_of
 from generator.prompt import Turn
 from indexer.errors import DatasetError
 
 _KNOWN = "A data set is a BEIR folder, a SQuAD .json, or a .csv, .tsv or .jsonl of questions; see docs/evaluation.md."
+_WHICH = "Say which collection is asked: --served NAME."
 _NO = ("false", "no", "0")
 
 
@@ -33,6 +34,8 @@ def load_any(path: Path, sources: Set[str] | None = None) -> Dataset:
         DatasetError: the file or folder is missing, malformed or of no known kind, or needs a collection.
     """
     if path.is_dir():
+        if sources is None and (path / QUERIES).exists() and not (path / CORPUS).exists():
+            raise DatasetError(f"{path} has questions and no corpus.", _WHICH)
         return load_dataset(path) if sources is None else _about(path, _folder_cases(path, sources), _hash_of(path))
     if not path.is_file():
         raise DatasetError(f"There is no data set {path}.", _KNOWN)
@@ -43,7 +46,7 @@ def load_any(path: Path, sources: Set[str] | None = None) -> Dataset:
     if path.suffix not in (".csv", ".tsv", ".jsonl"):
         raise DatasetError(f"{path} is of no known kind.", _KNOWN)
     if sources is None:
-        raise DatasetError(f"{path} has questions and no corpus.", "Say which collection is asked: --served NAME.")
+        raise DatasetError(f"{path} has questions and no corpus.", _WHICH)
     cases = [_resolved(path, case, sources) for case in _questions(path)]
     if not cases:
         raise DatasetError(f"{path} has no questions.", _KNOWN)
@@ -64,7 +67,8 @@ def _about(path: Path, cases: Sequence[Case], sha256: str) -> Dataset:
 
 
 def _hash_of(path: Path) -> str:
-    files = sorted(path.glob("*.*")) if path.is_dir() else [path]
+    # Of a folder what is read: decisions about questions, say, lie beside them and change no answer.
+    files = [path / name for name in (CORPUS, QUERIES, QRELS, SPANS)] if path.is_dir() else [path]
     return hashlib.sha256(b"\n".join(file.read_bytes() for file in files if file.is_file())).hexdigest()
 
 

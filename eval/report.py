@@ -26,6 +26,7 @@ MAIN = {
     "retrieval": "ndcg@10",
     "answers": "f1",
     "judge-agreement": "agreement",
+    "injection": "resisted",
 }  # the metric that slices and worst cases go by
 _FALLBACK = "support"  # for answers without any known ones
 _BINS = 5
@@ -137,7 +138,8 @@ def warning_of(home: Path, judge: str) -> str:
 def _part(run: Run, summary: Mapping[str, Any], variant: str, plotted: bool) -> Part:
     scores = run.scores.get(variant, {})
     metrics = summary["variants"][variant]
-    main = MAIN_OF_TASK[run.facts["tasks"][variant]] if "tasks" in run.facts else MAIN[run.facts["kind"]]
+    kind = run.facts["kind"]
+    main = MAIN_OF_TASK[run.facts["tasks"][variant]] if "tasks" in run.facts else MAIN.get(kind, _FALLBACK)
     main = main if main in scores else _FALLBACK
     by_case = scores.get(main, {})
     records = {record.case_id: record for record in run.records if record.variant == variant}

@@ -9,7 +9,7 @@ import json
 import platform
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -177,6 +177,18 @@ def list_runs(home: Path) -> list[str]:
     return sorted(path.stem for path in runs_folder(home).glob("*.db"))
 
 
+def list_facts(home: Path, kind: str) -> list[Mapping[str, Any]]:
+    """Facts of all runs of a kind, oldest first, without their cases."""
+    found = []
+    for path in sorted(runs_folder(home).glob(f"*-{kind}-*.db")):
+        try:
+            with closing(_open(path)) as connection:
+                found.append(_facts(connection))
+        except sqlite3.Error as error:
+            raise _no_run(path, error) from error
+    return [facts for facts in found if facts.get("kind") == kind]
+
+
 def load_run(home: Path, name: str) -> Run:
     """Read a run by its file, by its name, or by what its name alone begins or ends with; "last" is the newest.
 
@@ -185,9 +197,8 @@ def load_run(home: Path, name: str) -> Run:
     """
     path = _find(home, name)
     try:
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
-        try:
-            facts = {row[0]: json.loads(row[1]) for row in connection.execute("SELECT name, value FROM fact")}
+        with closing(_open(path)) as connection:
+            facts = _facts(connection)
             if facts.get("layout") != LAYOUT:
                 raise DatasetError(f"{path} was written by another version of Footnote.", "Run the evaluation again.")
             scores: dict[str, dict[str, dict[str, float]]] = {}
@@ -198,10 +209,20 @@ def load_run(home: Path, name: str) -> Run:
             for variant, metric, case, value in connection.execute(ordered):
                 scores.setdefault(variant, {}).setdefault(metric, {})[case] = value
             return Run(path, MappingProxyType(facts), _cases(connection), _records(connection), scores)
-        finally:
-            connection.close()
     except sqlite3.Error as error:
-        raise DatasetError(f"{path} is no evaluation run: {error}", "Name a file under HOME/eval/runs.") from error
+        raise _no_run(path, error) from error
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+
+
+def _facts(connection: sqlite3.Connection) -> dict[str, Any]:
+    return {row[0]: json.loads(row[1]) for row in connection.execute("SELECT name, value FROM fact")}
+
+
+def _no_run(path: Path, error: sqlite3.Error) -> DatasetError:
+    return DatasetError(f"{path} is no evaluation run: {error}", "Name a file under HOME/eval/runs.")
 
 
 def _find(home: Path, name: str) -> Path:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from generator.prompt import Message, Prompt
 from generator.usage import Usage
-from indexer.errors import ModelError
+from indexer.errors import ModelError, UnfinishedError
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -122,7 +122,8 @@ class ServerModel:
         """Write one JSON object that fits a JSON schema, with each token's alternatives.
 
         Raises:
-            ModelError: as `stream` does; also when the object was cut at `max_tokens`.
+            UnfinishedError: the object was cut at `max_tokens`.
+            ModelError: as `stream` does.
         """
         with self._errors():
             answered = self._client.chat.completions.create(
@@ -138,7 +139,7 @@ class ServerModel:
             choice = answered.choices[0]
             text, tokens = choice.message.content, choice.logprobs.content if choice.logprobs else None
             if choice.finish_reason == "length":
-                raise ModelError(
+                raise UnfinishedError(
                     f"{self.name} wrote more than {max_tokens} tokens.", "Allow more, or take a larger model."
                 )
             value = json.loads(text or "")

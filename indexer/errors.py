@@ -29,5 +29,9 @@ class ModelError(FootnoteError):
     """An encoder or chat model is missing, unreachable or refused the request."""
 
 
+class UnfinishedError(ModelError):
+    """A model wrote on until it was cut: the server is well, and what it wrote is of no use."""
+
+
 class DatasetError(FootnoteError):
     """An evaluation data set does not load or does not join."""

@@ -107,13 +107,24 @@ def build_grader(settings: Settings, name: str, judging: Judging) -> Grader:
 
 
 def judge_model(settings: Settings, model: str = "", temperature: float | None = None, seed: int = 0) -> ServerModel:
-    """The model server as a judge, whoever answers: its configured model and temperature, or others.
+    """The model server as a judge: its configured model and temperature, or others.
+
+    Raises:
+        ConfigError: none is set.
+    """
+    return server_model(settings, "A language model as judge", model, temperature, seed)
+
+
+def server_model(
+    settings: Settings, purpose: str, model: str = "", temperature: float | None = None, seed: int = 0
+) -> ServerModel:
+    """The model server, whoever answers, for what the embedded reader cannot do.
 
     Raises:
         ConfigError: none is set.
     """
     if not settings.generator.base_url:
-        raise ConfigError("A language model as judge needs a model server.", "Set generator.base_url.")
+        raise ConfigError(f"{purpose} needs a model server.", "Set generator.base_url.")
     given = server_settings(settings)
     warm = given.temperature if temperature is None else temperature
     return ServerModel(replace(given, model=model or given.model, temperature=warm, seed=seed))

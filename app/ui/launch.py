@@ -22,15 +22,18 @@ def run_ui(
     *,
     config: Path | None = None,
     open_browser: bool = False,
+    review: Path | None = None,
 ) -> int:
-    """Serve the chat page until the server ends or Ctrl-C is pressed; returns the exit code.
+    """Serve the page until the server ends or Ctrl-C is pressed; returns the exit code.
+
+    It opens on the chat, or on a folder of written questions to `review`.
 
     Raises:
         ConfigError: another program listens on the port.
     """
     port = port or settings.ui.port
     _refuse_taken(settings.ui.host, port)
-    command = ui_command(settings, collection, port, open_browser=open_browser)
+    command = ui_command(settings, collection, port, open_browser=open_browser, review=review)
     server = subprocess.Popen(command, cwd=ROOT, env=ui_environment(settings, config, os.environ))
     before = signal.signal(signal.SIGTERM, lambda *_: server.terminate())  # else the server would outlive us
     try:
@@ -43,7 +46,14 @@ def run_ui(
         signal.signal(signal.SIGTERM, before)
 
 
-def ui_command(settings: Settings, collection: str | None, port: int, *, open_browser: bool = False) -> list[str]:
+def ui_command(
+    settings: Settings,
+    collection: str | None,
+    port: int,
+    *,
+    open_browser: bool = False,
+    review: Path | None = None,
+) -> list[str]:
     """The command line of the server. It must run from the repository's root: only so does the page find the rooms."""
     options = {
         "server.address": settings.ui.host,
@@ -57,7 +67,10 @@ def ui_command(settings: Settings, collection: str | None, port: int, *, open_br
     if settings.ui.host in LOOPBACK:
         # A page of another site must not reach this one by giving its own name our address.
         flags += [f"--server.allowedHosts={name}" for name in LOOPBACK]
-    return [sys.executable, "-m", "streamlit", "run", str(PAGE), *flags, "--", *([collection] if collection else [])]
+    arguments = [collection] if collection else []
+    if review is not None:
+        arguments += ["--review", str(review.resolve())]
+    return [sys.executable, "-m", "streamlit", "run", str(PAGE), *flags, "--", *arguments]
 
 
 def ui_environment(settings: Settings, config: Path | None, environ: Mapping[str, str]) -> dict[str, str]:

@@ -1,4 +1,7 @@
-"""The chat page. Run it with `footnote ui`, or `python -m streamlit run app/ui/main.py` from the repository's root."""
+"""The chat, and the page on which written questions are reviewed.
+
+Run it with `footnote ui`, or `python -m streamlit run app/ui/main.py` from the repository's root.
+"""
 
 import time
 from pathlib import Path
@@ -10,6 +13,7 @@ from app.ui import rooms
 from app.ui.footnotes import listen
 from app.ui.markup import label
 from app.ui.panel import show_source
+from app.ui.review import show_review
 from app.ui.samples import sample_questions
 from app.ui.session import Chat, Session
 from app.ui.sidebar import draw_progress, show_sidebar, show_upload
@@ -22,9 +26,25 @@ _HERE = Path(__file__).parent
 
 
 def main() -> None:
-    """Draw the page from what the session holds, then watch whatever is being worked on."""
+    """Draw the page that the address names; the chat, unless the server was started to review questions."""
     st.set_page_config("Footnote", _HERE / "icon.png", layout="centered")
     st.html(_HERE / "page.css")
+    reviews = rooms.review_folder() is not None
+    pages = (
+        st.Page(chat, title="Chat", icon=":material/chat:", url_path="chat", default=not reviews),
+        st.Page(
+            show_review,
+            title="Review questions",
+            icon=":material/fact_check:",
+            url_path="review",
+            default=reviews,
+        ),
+    )
+    st.navigation(pages).run()
+
+
+def chat() -> None:
+    """Draw the conversation from what the session holds, then watch whatever is being worked on."""
     try:
         session = _session()
         _page(session)

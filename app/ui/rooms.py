@@ -1,6 +1,7 @@
 """What the page asks of the rooms below. Streamlit shares what is cached here between all readers: it is immutable or
 safe to share between threads, and nothing of a reader's own is in it."""
 
+import argparse
 import logging
 import sys
 import threading
@@ -14,6 +15,7 @@ import streamlit as st
 from app.settings import Settings, load_settings
 from app.ui.uploads import Outcome, Report
 from app.wiring import build_encoder, build_pipeline, chunk_settings, open_collection
+from eval.synthesis.synthesize import written_folders
 from generator.pipeline import Event, Pipeline, Stage
 from indexer.collection import Collection
 from indexer.document import Document
@@ -40,9 +42,28 @@ def settings() -> Settings:
 def first_collection() -> str:
     """The collection that was named on the command line, else the default one, else the first there is."""
     names = Collection.list(settings().home)
-    if len(sys.argv) > 1:
-        return sys.argv[1]
+    if named := _arguments().collection:
+        return str(named)
     return DEFAULT if DEFAULT in names or not names else names[0]
+
+
+def review_folder() -> Path | None:
+    """The folder of questions that was named on the command line."""
+    folder: Path | None = _arguments().review
+    return folder
+
+
+def question_folders() -> list[Path]:
+    """Folders of written questions: the one that was named on the command line, then those of this home's runs."""
+    named = [folder] if (folder := review_folder()) else []
+    return list(dict.fromkeys([*named, *written_folders(settings().home)]))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("collection", nargs="?")
+    parser.add_argument("--review", type=Path)
+    return parser.parse_args(sys.argv[1:])
 
 
 def collections() -> list[Summary]:

@@ -1,0 +1,1 @@
+"""Questions written from a collection by a language model, filtered, and reviewed by people."""
