@@ -82,4 +82,4 @@ def _details_html(candidate: Candidate, provenance: Mapping[str, Any]) -> str:
         "Question": candidate.id,
     }
     rows = "".join(f'<dt>{escaped(name)}</dt><dd dir="auto">{escaped(value)}</dd>' for name, value in told.items())
-    return f'<details class="fn-meta"><summary>Filters and provenance</summary><dl>{rows}</dl></details>'
+    return f'<details class="fn-meta" open><summary>Filters and provenance</summary><dl>{rows}</dl></details>'

@@ -16,7 +16,7 @@ from app.ui.panel import show_source
 from app.ui.review import show_review
 from app.ui.samples import sample_questions
 from app.ui.session import Chat, Session
-from app.ui.sidebar import draw_progress, show_sidebar, show_upload
+from app.ui.sidebar import draw_progress, show_brand, show_sidebar, show_upload
 from app.ui.turn import Turn
 from app.ui.views import error_html, turn_html
 from indexer.errors import FootnoteError
@@ -29,18 +29,16 @@ def main() -> None:
     """Draw the page that the address names; the chat, unless the server was started to review questions."""
     st.set_page_config("Footnote", _HERE / "icon.png", layout="centered")
     st.html(_HERE / "page.css")
+    st.navigation(_pages(), position="hidden").run()
+
+
+def _pages() -> tuple[st.Page, st.Page]:
+    """The chat, and the review of written questions."""
     reviews = rooms.review_folder() is not None
-    pages = (
+    return (
         st.Page(chat, title="Chat", icon=":material/chat:", url_path="chat", default=not reviews),
-        st.Page(
-            show_review,
-            title="Review questions",
-            icon=":material/fact_check:",
-            url_path="review",
-            default=reviews,
-        ),
+        st.Page(review, title="Review questions", icon=":material/fact_check:", url_path="review", default=reviews),
     )
-    st.navigation(pages).run()
 
 
 def chat() -> None:
@@ -50,6 +48,14 @@ def chat() -> None:
         _page(session)
     except FootnoteError as error:
         st.html(error_html(error))
+
+
+def review() -> None:
+    """Draw the questions that wait for a person."""
+    with st.sidebar:
+        show_brand()
+        st.page_link(_pages()[0])
+    show_review()
 
 
 def _session() -> Session:
@@ -64,6 +70,7 @@ def _page(session: Session) -> None:
     with st.sidebar:
         show_sidebar(session)
         progress = show_upload(session)
+        st.page_link(_pages()[1])
     rooms.warm(session.collection)
     chat = session.chat
     listen(chat, _status(chat))

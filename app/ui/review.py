@@ -47,9 +47,8 @@ def show_review() -> None:
     shown = _choose_shown(questions)
     queue = in_turn(questions, shown, reviewing.passed)
     if not queue:
-        st.html(
-            f'<p class="fn-abstained" role="status">{"Nothing is left." if questions.candidates else "None yet."}</p>'
-        )
+        told = "Nothing is left here." if questions.candidates else "No question passed the filters yet."
+        st.html(f'<p class="fn-abstained" role="status">{told}</p>')
         _offer_undo(folder, reviewing)
         return
     _show_candidate(questions, queue[0], reviewing)
@@ -63,8 +62,7 @@ def in_turn(questions: QuestionSet, shown: str, passed: Sequence[str]) -> list[C
 
 def _choose(folders: Sequence[Path]) -> Path:
     with st.sidebar:
-        st.html('<p class="fn-brand">Footnote<sup>1</sup></p>')
-        return st.selectbox("Questions", folders, format_func=lambda folder: shown_path(str(folder)))
+        return st.selectbox("Questions", folders, format_func=lambda folder: folder.name)
 
 
 def _reviewing(folder: Path) -> Reviewing:
@@ -103,7 +101,7 @@ def _offer_verdicts(folder: Path, id_: str, reviewing: Reviewing) -> None:
     with st.container(key="fn-verdicts", horizontal=True, gap="small"):
         for name, key, icon, verdict in (
             ("Accept", "a", ":material/check:", "accepted"),
-            ("Reject", "r", ":material/close:", "rejected"),
+            ("Reject", "x", ":material/close:", "rejected"),
         ):
             given = (folder, id_, verdict, reviewing)
             st.button(name, key=f"{name}-{id_}", icon=icon, shortcut=key, on_click=_decide, args=given)

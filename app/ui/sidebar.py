@@ -25,9 +25,14 @@ class Drawable(Protocol):
     def progress(self, value: float, text: str | None = None) -> DeltaGenerator: ...
 
 
+def show_brand() -> None:
+    """Draw our name."""
+    st.html('<p class="fn-brand">Footnote<sup>1</sup></p>')
+
+
 def show_sidebar(session: Session) -> None:
     """Draw the sidebar and let the reader choose, add and open."""
-    st.html('<p class="fn-brand">Footnote<sup>1</sup></p>')
+    show_brand()
     _choose_collection(session)
     st.button("New chat", icon=":material/edit_square:", on_click=_clear_chat, args=(session,), width="stretch")
     documents = rooms.documents(session.collection)

@@ -4,9 +4,14 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from generator.prompt import Message
+from eval.synthesis.candidate import Candidate, Kind
+from eval.synthesis.filters import locate
+from eval.synthesis.question_set import save_questions
+from eval.synthesis.synthesize import Plan, Written
+from generator.prompt import Message, Turn
 from generator.server import Completion
 from indexer.document import Chunk
 from indexer.errors import ModelError
@@ -33,6 +38,38 @@ def passage(text: str = TOWER, document: str = "tower", start: int = 100) -> Sto
 def hits(*passages: StoredChunk) -> tuple[Hit, ...]:
     """Passages as a search gives them."""
     return tuple(Hit(p.chunk, p.source, p.title, 1 / rank, rank, "convex") for rank, p in enumerate(passages, start=1))
+
+
+def candidate(
+    number: int, kind: Kind, question: str, answer: str, *quoted: str, turns: tuple[Turn, ...] = ()
+) -> Candidate:
+    """A question as the filters leave it, about the tower, and with a second quote about the ferry."""
+    passages = (passage(), passage(FERRY, "ferry"))[: len(quoted) or 1]
+    quotes = tuple(quote for text, held in zip(quoted, passages, strict=False) if (quote := locate(text, held)))
+    scores = {"rank_1": 2.0, "reading_f1": 1.0}
+    return Candidate(
+        f"{kind}-{number:04}", kind, passages, {}, question, answer, turns, f"{question} (in full)", quotes, scores
+    )
+
+
+LIT = "The tower is 34 metres tall and was first lit in 1842."
+HOME = "The Meridian is steered by the light of Skerry Point when it comes home after dark."
+HOSTILE = "How tall is the <img src=x onerror=alert(1)> **tower** [of](http://evil.example)?"
+
+
+def question_folder(out: Path) -> Path:
+    """Four questions to review, one of each kind."""
+    before = ("Who was the <b>first</b> keeper?", "Ann Moray")
+    candidates = [
+        candidate(1, "single", HOSTILE, "34 metres", LIT),
+        candidate(2, "two", "How tall is the light that steers the Meridian?", "34 metres", LIT, HOME),
+        candidate(3, "unanswerable", "What did the tower cost?", ""),
+        candidate(4, "follow-up", "When was it first lit?", "1842", LIT, turns=(before,)),
+    ]
+    plan = Plan({c.kind: 1 for c in candidates}, {c.kind: 10 for c in candidates}, seed=7)
+    identity = {"model": "scripted", "dataset": "island", "fingerprint": "f1"}
+    save_questions(out, "run-1", Written(candidates=candidates), plan, identity)
+    return out
 
 
 class Author:

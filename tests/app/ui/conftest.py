@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -193,27 +193,35 @@ def home(chromium: "playwright.Browser", tmp_path_factory: pytest.TempPathFactor
     return home
 
 
+@contextmanager
+def running(arguments: Sequence[str | Path], home: Path, log: Path, **settings: str) -> Iterator[Site]:
+    """A command that serves a page, until the block ends."""
+    port = _free_port()
+    command = [sys.executable, "-m", "app", *map(str, arguments), "--port", str(port)]
+    with log.open("w") as output:
+        server = subprocess.Popen(
+            command, cwd=ROOT, env={**_environment(home), **settings}, stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        _wait_for(f"http://127.0.0.1:{port}/_stcore/health", server, log)
+        yield Site(f"http://127.0.0.1:{port}", home)
+    finally:
+        server.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            server.wait(20)
+        server.kill()
+    assert "Traceback" not in log.read_text(), log.read_text()
+
+
 @pytest.fixture(scope="module")
 def serve(home: Path) -> Callable[..., "contextmanager[Site]"]:
     """Starts the page as `footnote ui` does, with more settings if given."""
 
     @contextmanager
     def serving(**settings: str) -> Iterator[Site]:
-        port, log = _free_port(), home.parent / f"server-{len(settings)}.log"
-        command = [sys.executable, "-m", "app", "ui", "--collection", "default", "--port", str(port)]
-        with log.open("w") as output:
-            server = subprocess.Popen(
-                command, cwd=ROOT, env={**_environment(home), **settings}, stdout=output, stderr=subprocess.STDOUT
-            )
-        try:
-            _wait_for(f"http://127.0.0.1:{port}/_stcore/health", server, log)
-            yield Site(f"http://127.0.0.1:{port}", home)
-        finally:
-            server.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                server.wait(20)
-            server.kill()
-        assert "Traceback" not in log.read_text(), log.read_text()
+        arguments = ("ui", "--collection", "default")
+        with running(arguments, home, home.parent / f"server-{len(settings)}.log", **settings) as site:
+            yield site
 
     return serving
 
