@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from eval.judge import PROMPTS as FOLDER
+from eval.prompting import PROMPTS as FOLDER
 from eval.synthesis.author import PROMPTS, READ_PROMPT, read, write_question
 from eval.synthesis.candidate import KINDS, REASONS, Candidate, as_json, from_json
 from eval.synthesis.filters import Filters, Kept, agreement_f1, content_words, jaccard, locate
