@@ -1,4 +1,4 @@
-"""An evaluation that is killed again and again beside one that is left alone: the exported cases must be the same bytes.
+"""An evaluation that is killed again and again beside one that is left alone: exported cases must be the same bytes.
 
     python -m bench.resume --limit 60 --kills 20
 
