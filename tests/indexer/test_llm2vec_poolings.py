@@ -122,3 +122,14 @@ def test_a_pooling_that_does_not_exist_is_refused(decoder: Decoder) -> None:
     with pytest.raises(ModelError, match="no pooling 'median'") as caught:
         load_encoder(decoder("llama", False), None, pooling="median")
     assert all(pooling in caught.value.remedy for pooling in POOLINGS)
+
+
+def test_a_causal_decoder_sees_only_what_stands_before(decoder: Decoder) -> None:
+    """The first token's state depends on what follows only when the decoder is bidirectional."""
+    folder = decoder("llama", False)
+    one, two = "river bank", "river boat"
+    causal = load_encoder(folder, None, dtype="float32", pooling="bos", causal=True)
+    assert np.array_equal(*causal.encode([one, two]))
+    both_ways = load_encoder(folder, None, dtype="float32", pooling="bos")
+    assert not np.allclose(*both_ways.encode([one, two]), atol=1e-4)
+    assert causal.fingerprint != both_ways.fingerprint
