@@ -32,13 +32,13 @@ ENCODER_METRICS = {  # name -> how it is computed, what it means
 }
 METRIC_ORDER = (
     RESISTED,
+    *ENCODER_METRICS,
     *RETRIEVAL_METRICS,
     *ANSWER_METRICS,
     *SIMILARITY_METRICS,
     JUDGED,
     *CLAIM_METRICS,
     "agreement",
-    *ENCODER_METRICS,
 )
 LOWER_IS_BETTER = frozenset({"noise_relevant", "noise_irrelevant", "llm_noise_relevant", "llm_noise_irrelevant"})
 

@@ -128,6 +128,7 @@ def test_a_run_has_a_report(beir: Path, sts: Path, tmp_path: Path) -> None:
     run = evaluate_encoder(load_tasks([beir.parent]), TopicEncoder(), "topics", tmp_path)
     page, text = render_html(run), render_markdown(run)
     assert "<h2" in page
+    assert "6 cases of tasks" in text
     assert "| spearman | 0.9487 |" in text
     assert "Worst by spearman" in text
     assert "by kind of question" not in text
