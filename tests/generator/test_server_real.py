@@ -134,3 +134,23 @@ def test_claims_and_steps_come_from_the_server(tmp_path: Path) -> None:
     assert 3 <= len(steps) <= 8
     grade = GEvalJudge(model, "general", steps).grade("When was the lamp lit?", "In 1842.", "In 1842.")["grade"]
     assert 1 < grade < 5
+
+
+def test_seeded_draws_of_long_prompts_at_once_leave_the_server_alive() -> None:
+    """vLLM on a processor dies of a seeded request that it reads in several pieces; scripts/vllm-cpu reads them whole."""
+    model = ServerModel(replace(SETTINGS, temperature=0.7, seed=3))
+    schema = {"type": "object", "properties": {"word": {"type": "string", "maxLength": 8}}, "required": ["word"]}
+    long = "The harbour opens at nine and closes at five, every day but Sunday. " * 60
+    written: list[object] = []
+
+    def work(number: int) -> None:
+        message = Message("user", f"{long} Give a word for {number}.")
+        written.append(model.complete([message], schema, max_tokens=24).value)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(300)
+    assert len(written) == 6
+    assert model.count_tokens(["alive"])
