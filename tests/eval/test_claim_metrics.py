@@ -234,6 +234,32 @@ def test_a_run_keeps_judgements_and_tries_failed_ones_again(tmp_path: Path, fold
     assert summarise(again)["finished"]
 
 
+def test_a_run_that_was_stopped_keeps_its_judgements(tmp_path: Path, folder: Path) -> None:
+    class Stopping(Reader):
+        left = 3
+
+        def complete(self, messages: Sequence[Message], schema: Mapping[str, Any], max_tokens: int = 512) -> Completion:
+            if self.left == 0:
+                raise KeyboardInterrupt
+            self.left -= 1
+            return super().complete(messages, schema, max_tokens)
+
+    model = Stopping()
+    judge = ClaimJudge(model, ("faithfulness",))
+
+    def evaluate() -> Any:
+        return evaluate_answers(Lamps(), load_dataset(folder), tmp_path, {"model": "lamps"}, claim_judge=judge)
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate()
+    stopped = load_run(tmp_path, "last")
+    assert sum(JUDGEMENTS in (record.outcome or {}) for record in stopped.records) == 1
+    model.left = 99
+    run = evaluate()
+    assert (run.id, set(run.scores[""]["faithfulness"])) == (stopped.id, {"q0", "q1", "q2"})
+    assert model.left == 99 - 2 * 2  # claims and verdicts of the two that were missing
+
+
 def test_judge_and_prompts_name_the_run(tmp_path: Path, folder: Path) -> None:
     def run_id(judge: ClaimJudge | None) -> str:
         return evaluate_answers(Lamps(), load_dataset(folder), tmp_path, {"model": "lamps"}, claim_judge=judge).id[20:]
