@@ -1,7 +1,8 @@
 """Runs inside ragas' environment (ragas_agreement.py builds it); imports nothing of Footnote.
 
 Reads a JSON job from the file named first and writes {"scores": [...]} to the one named second. A job has "arithmetic",
-cases of verdicts for ragas' own scoring functions, or "samples" with "base_url", "model" and "vectors" for its metrics.
+cases of verdicts for ragas' own scoring functions, or "samples" and "vectors" for its metrics: judged by "model" at
+"base_url", or without a model by the replies that each sample brings for each metric.
 """
 
 import asyncio
@@ -38,6 +39,14 @@ from ragas.metrics.collections import (
 LONGEST = 300  # characters of a string: our own schemas' limit
 MAX_TOKENS = 1500
 AT_ONCE = 8
+METRICS = (
+    "faithfulness",
+    "answer_relevancy",
+    "answer_correctness",
+    "llm_context_precision",
+    "llm_context_recall",
+    "llm_noise_relevant",
+)
 
 
 class Cosines:
@@ -113,6 +122,19 @@ class Judge(InstructorBaseRagasLLM):
         return response_model.model_validate_json(answered.choices[0].message.content)
 
 
+class Replay(InstructorBaseRagasLLM):
+    """Says what was said before, in the order in which ragas asks."""
+
+    def __init__(self, replies):
+        self.replies = list(replies)
+
+    def generate(self, prompt, response_model):
+        return response_model.model_validate(self.replies.pop(0))
+
+    async def agenerate(self, prompt, response_model):
+        return self.generate(prompt, response_model)
+
+
 class Vectors(BaseRagasEmbedding):
     """Our encoder's unit vectors, fetched from the process that started this one."""
 
@@ -160,23 +182,28 @@ def bounded(schema, most):
     return {**{name: bounded(part, most) for name, part in schema.items()}, **limits}
 
 
-async def measure(judge, vectors, sample):
+async def measure(judges, vectors, sample):
     question, answer = sample["question"], sample["answer"]
     reference, passages = sample["reference"], sample["passages"]
-    noise = BothNoises(llm=judge)
-    told = {"user_input": question}
-    asked = {
-        "faithfulness": Faithfulness(llm=judge).ascore(**told, response=answer, retrieved_contexts=passages),
-        "answer_relevancy": AnswerRelevancy(llm=judge, embeddings=vectors).ascore(**told, response=answer),
-        "answer_correctness": AnswerCorrectness(llm=judge, embeddings=vectors).ascore(
-            **told, response=answer, reference=reference
+    said = {"user_input": question, "response": answer}
+    found = {"user_input": question, "reference": reference, "retrieved_contexts": passages}
+    makers = {
+        "faithfulness": lambda llm: Faithfulness(llm=llm).ascore(**said, retrieved_contexts=passages),
+        "answer_relevancy": lambda llm: AnswerRelevancy(llm=llm, embeddings=vectors).ascore(**said),
+        "answer_correctness": lambda llm: AnswerCorrectness(llm=llm, embeddings=vectors).ascore(
+            **said, reference=reference
         ),
-        "llm_context_precision": ContextPrecisionWithReference(llm=judge).ascore(
-            **told, reference=reference, retrieved_contexts=passages
-        ),
-        "llm_context_recall": ContextRecall(llm=judge).ascore(**told, reference=reference, retrieved_contexts=passages),
-        "llm_noise_relevant": noise.ascore(**told, response=answer, reference=reference, retrieved_contexts=passages),
+        "llm_context_precision": lambda llm: ContextPrecisionWithReference(llm=llm).ascore(**found),
+        "llm_context_recall": lambda llm: ContextRecall(llm=llm).ascore(**found),
+        "llm_noise_relevant": lambda llm: noise_of(llm).ascore(**found, response=answer),
     }
+    noises = {}
+
+    def noise_of(llm):
+        noises["both"] = BothNoises(llm=llm)
+        return noises["both"]
+
+    asked = {metric: make(judges[metric]) for metric, make in makers.items() if metric in judges}
     results = await asyncio.gather(*asked.values(), return_exceptions=True)
     scores, errors = {}, {}
     for metric, result in zip(asked, results, strict=True):
@@ -187,15 +214,20 @@ async def measure(judge, vectors, sample):
         else:
             scores[metric] = float(result.value)
     if "llm_noise_relevant" in scores:
-        scores["llm_noise_irrelevant"] = float(noise.other_mode())
+        scores["llm_noise_irrelevant"] = float(noises["both"].other_mode())
+    elif "llm_noise_relevant" in errors:
+        errors["llm_noise_irrelevant"] = errors["llm_noise_relevant"]
     return {"scores": scores, "errors": errors}
 
 
 async def measure_all(job):
-    judge, vectors = Judge(job["base_url"], job["model"], job["most"]), Vectors(job["vectors"])
+    vectors = Vectors(job["vectors"])
+    judge = Judge(job["base_url"], job["model"], job["most"]) if "model" in job else None
     found = []
     for number, sample in enumerate(job["samples"], start=1):
-        found.append(await measure(judge, vectors, sample))
+        replies = sample.get("replies", {})
+        judges = dict.fromkeys(METRICS, judge) if judge else {name: Replay(said) for name, said in replies.items()}
+        found.append(await measure(judges, vectors, sample))
         print(f"ragas: {number} of {len(job['samples'])}", file=sys.stderr, flush=True)
     return found
 

@@ -29,6 +29,12 @@ class Subject:
     answer: str
     reference: str
     passages: tuple[str, ...]
+    before: tuple[str, ...] = ()  # questions asked before in the same conversation
+
+    @property
+    def asked(self) -> str:
+        """The question with those before it, without which "And then?" means nothing."""
+        return f"{' / '.join(self.before)} / {self.question}" if self.before else self.question
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +116,9 @@ class ClaimJudge:
 def subject_of(case: Case, answer: Answer) -> Subject:
     """What is judged of an answered case. Alternative known answers are one reference, with " / " between."""
     said = "" if answer.abstained else without_markers(answer.text).strip()
-    return Subject(case.question, said, " / ".join(case.answers), tuple(hit.chunk.text for hit in answer.hits))
+    passages = tuple(hit.chunk.text for hit in answer.hits)
+    before = tuple(question for question, _ in case.turns)
+    return Subject(case.question, said, " / ".join(case.answers), passages, before)
 
 
 def score_claims(judgement: Mapping[str, Any], metrics: Sequence[str]) -> dict[str, float]:
@@ -163,8 +171,8 @@ def _correctness(values: Mapping[str, Any]) -> float | None:
 
 STEPS: Mapping[str, Step] = MappingProxyType(
     {
-        "answer_claims": Step((), CLAIMS, lambda checker, s, _: checker.extract(s.question, s.answer)),
-        "reference_claims": Step((), CLAIMS, lambda checker, s, _: checker.extract(s.question, s.reference)),
+        "answer_claims": Step((), CLAIMS, lambda checker, s, _: checker.extract(s.asked, s.answer)),
+        "reference_claims": Step((), CLAIMS, lambda checker, s, _: checker.extract(s.asked, s.reference)),
         "answer_in_passages": Step(
             ("answer_claims",), SUPPORT, lambda checker, s, had: checker.verify(had["answer_claims"], _joined(s))
         ),
@@ -174,12 +182,12 @@ STEPS: Mapping[str, Step] = MappingProxyType(
         "answer_in_reference": Step(
             ("answer_claims",),
             SUPPORT,
-            lambda checker, s, had: checker.verify(had["answer_claims"], _with_question(s.question, s.reference)),
+            lambda checker, s, had: checker.verify(had["answer_claims"], _with_question(s.asked, s.reference)),
         ),
         "reference_in_answer": Step(
             ("reference_claims",),
             SUPPORT,
-            lambda checker, s, had: checker.verify(had["reference_claims"], _with_question(s.question, s.answer)),
+            lambda checker, s, had: checker.verify(had["reference_claims"], _with_question(s.asked, s.answer)),
         ),
         "answer_in_each_passage": Step(
             ("answer_claims",), SUPPORT, lambda checker, s, had: checker.verify_each(had["answer_claims"], s.passages)
@@ -189,10 +197,10 @@ STEPS: Mapping[str, Step] = MappingProxyType(
             SUPPORT,
             lambda checker, s, had: checker.verify_each(had["reference_claims"], s.passages),
         ),
-        "useful_passages": Step((), USEFUL, lambda checker, s, _: checker.useful(s.question, s.reference, s.passages)),
+        "useful_passages": Step((), USEFUL, lambda checker, s, _: checker.useful(s.asked, s.reference, s.passages)),
         "questions": Step((), MADE_QUESTIONS, lambda checker, s, _: checker.make_questions(s.answer)),
         "question_cosines": Step(
-            ("questions",), "", lambda checker, s, had: checker.cosines(s.question, had["questions"]["questions"])
+            ("questions",), "", lambda checker, s, had: checker.cosines(s.asked, had["questions"]["questions"])
         ),
         "similarity": Step((), "", lambda checker, s, _: checker.cosines(s.reference, [s.answer])),
     }

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from eval.answers import evaluate_answers
-from eval.claim_metrics import CLAIM_METRICS, ClaimJudge, Subject, score_claims
+from eval.claim_metrics import CLAIM_METRICS, ClaimJudge, Subject, score_claims, subject_of
 from eval.claims import ClaimChecker
-from eval.dataset import load_dataset
+from eval.dataset import Case, load_dataset
 from eval.judgements import JUDGEMENTS, failures, told_usage
 from eval.run import load_run
 from eval.summary import summarise
@@ -123,6 +123,21 @@ def test_what_is_not_known_is_not_asked() -> None:
     unknown = Subject("when?", LIT, "", (LIT,))
     assert set(scores(judge.judge(unknown))) == {"faithfulness", "answer_relevancy"}
     assert scores(judge.judge(Subject("when?", LIT, LIT, ())), ["faithfulness"]) == {"faithfulness": 0.0}
+
+
+def test_a_follow_up_is_judged_with_what_was_asked_before() -> None:
+    seen: list[str] = []
+
+    class Listening(Reader):
+        def claims(self, text: str, schema: Mapping[str, Any]) -> list[str]:
+            seen.append(field(text, "Question"))
+            return super().claims(text, schema)
+
+    case = Case("q", "And what burned?", answers=(OIL,), turns=(("When was it lit?", LIT),))
+    subject = subject_of(case, Answer(f"{OIL} [1]", (), (), False, "what burned in the lamp?"))
+    ClaimJudge(Listening(), ["faithfulness"]).judge(subject)
+    assert seen == ["When was it lit? / And what burned?"]
+    assert (subject.answer, subject.reference) == (OIL, OIL)
 
 
 def test_a_failed_step_fails_what_rests_on_it_and_is_asked_again() -> None:
