@@ -8,8 +8,8 @@ ragas runs in its own environment, built in --cache on the first run. --arithmet
 scoring functions and to ours; --keep writes them down for the tests. --run takes the answers and scores of an `eval
 answers --judge-metrics all` run, and lets ragas judge the same answers, passages and references by the same model
 (generator.base_url) with its own prompts, and our encoder's vectors. With --replay no model is asked: ragas' whole
-metrics are given the claims and verdicts of the run, so that what is left is the definitions. The last line is JSON; the
-exit code is 1 when the arithmetic differs by more than 1e-9, or a replayed score by more than 1e-5 (a run keeps six
+metrics are given the claims and verdicts of the run, so that what is left is the definitions. The last line is JSON.
+The exit code is 1 when the arithmetic differs by more than 1e-9, or a replayed score by more than 1e-5 (a run keeps six
 digits), 5e-3 where a cosine is in it: in bfloat16 a vector depends a little on what is encoded beside it.
 
 Same definition: faithfulness, context precision with reference, noise sensitivity, answer correctness. Nearly: answer
