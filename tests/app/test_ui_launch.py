@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.settings import ROOT, Settings
+from app.ui import rooms
 from app.ui.launch import PAGE, run_ui, ui_command, ui_environment
 from indexer.errors import ConfigError
 
@@ -17,6 +18,16 @@ def test_the_command_keeps_to_this_machine_and_calls_nobody() -> None:
     assert {"--server.address=127.0.0.1", "--server.port=8600", "--browser.gatherUsageStats=false"} <= set(command)
     assert "--server.allowedHosts=localhost" in command
     assert command[-2:] == ["--", "contracts"]
+
+
+def test_a_folder_to_review_is_named_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = ui_command(Settings(), None, 8600, review=Path("asked"))  # the server runs in another folder
+    assert command[-3:] == ["--", "--review", str(tmp_path / "asked")]
+    monkeypatch.setattr("sys.argv", ["main.py", *command[-2:]])
+    assert rooms.review_folder() == tmp_path / "asked"
+    monkeypatch.setattr("sys.argv", ["main.py", "contracts"])
+    assert (rooms.review_folder(), rooms.first_collection()) == (None, "contracts")
 
 
 def test_a_page_for_the_network_answers_to_any_name() -> None:

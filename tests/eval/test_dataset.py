@@ -103,6 +103,13 @@ def test_a_wrong_line_is_named(folder: Path, name: str, line: str, what: str) ->
         load_dataset(folder)
 
 
+def test_a_set_that_is_to_be_declined_needs_no_judgement(folder: Path) -> None:
+    (folder / "queries.jsonl").write_text('{"_id": "q1", "text": "Why?", "answerable": false}\n')
+    (folder / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\n")
+    (case,) = load_dataset(folder).cases
+    assert (case.answerable, dict(case.relevant)) == (False, {})
+
+
 @pytest.mark.parametrize("qrels", ["", "query-id\tcorpus-id\tscore\n", "q1\td1\t0\n"])
 def test_qrels_that_judge_nothing_relevant(folder: Path, qrels: str) -> None:
     (folder / "qrels.tsv").write_text(qrels)

@@ -84,6 +84,18 @@ def test_a_folder_about_a_collection(tmp_path: Path) -> None:
     assert load_any(tmp_path, SOURCES).cases == (Case("q", "Who?", {"/data/lamp/keepers.pdf": 2}),)
 
 
+def test_what_lies_beside_a_set_does_not_change_it(tmp_path: Path) -> None:
+    (tmp_path / "queries.jsonl").write_text('{"_id": "a", "text": "Why?", "answerable": false}\n')
+    (tmp_path / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\n")
+    before = load_any(tmp_path, SOURCES).sha256
+    (tmp_path / "decisions.json").write_text("{}")
+    assert load_any(tmp_path, SOURCES).sha256 == before
+    (tmp_path / "queries.jsonl").write_text('{"_id": "a", "text": "Why not?", "answerable": false}\n')
+    assert load_any(tmp_path, SOURCES).sha256 != before
+    with pytest.raises(DatasetError, match="questions and no corpus"):
+        load_any(tmp_path)
+
+
 def test_a_document_is_named_by_the_end_of_its_path() -> None:
     assert resolve("/data/ferry/times.md", SOURCES) == ["/data/ferry/times.md"]
     assert resolve("ferry/times.md", SOURCES) == ["/data/ferry/times.md"]
