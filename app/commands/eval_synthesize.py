@@ -48,6 +48,9 @@ def run_synthesize(
     section = settings.retriever
     with progress() as meter:
         passages = read_passages(collection, meter)
+        plan = _plan(passages, plan_counts(number, kinds), attempts, seed, k)
+        identity = identity_of(passages, model, plan, _told(settings))
+        check_folder(out, identity)  # before anything is loaded
         retriever = build_retriever(
             settings, collection, with_encoder=section.mode != "bm25", with_reranker=section.rerank
         )
@@ -55,15 +58,6 @@ def run_synthesize(
         def search(question: str, depth: int) -> Sequence[Hit]:
             return retriever.search(question, depth, section.mode, section.rerank)
 
-        plan = _plan(passages, plan_counts(number, kinds), attempts, seed, k)
-        told = {
-            "retriever": asdict(retriever_settings(settings)),
-            "mode": section.mode,
-            "rerank": section.rerank,
-            "temperature": settings.generator.temperature,
-        }
-        identity = identity_of(passages, model, plan, told)
-        check_folder(out, identity)
         saver = _Saver(out, plan, identity)
         run, written = synthesize(
             passages,
@@ -118,6 +112,16 @@ class _Saver:
 
 def _meter(meter: Meter) -> Any:
     return lambda kind, kept, wanted, left_s: meter(f"{kind} questions", kept, wanted, left_s)
+
+
+def _told(settings: Settings) -> dict[str, Any]:
+    """The settings that can change a question or a filter's verdict."""
+    return {
+        "retriever": asdict(retriever_settings(settings)),
+        "mode": settings.retriever.mode,
+        "rerank": settings.retriever.rerank,
+        "temperature": settings.generator.temperature,
+    }
 
 
 def _plan(passages: Passages, counts: Mapping[Kind, int], attempts: int | None, seed: int, k: int) -> Plan:

@@ -12,7 +12,7 @@ from app.ui.markup import escaped
 from app.ui.panel import shown_path
 from app.ui.views import error_html
 from eval.synthesis.candidate import Candidate
-from eval.synthesis.question_set import QuestionSet, Verdict, decide, load_questions, use_only_accepted
+from eval.synthesis.question_set import Decision, QuestionSet, Verdict, decide, load_questions, use_only_accepted
 from indexer.errors import FootnoteError
 
 SHOWN = {"undecided": "To review", "accepted": "Accepted", "rejected": "Rejected", "": "All"}
@@ -23,7 +23,7 @@ class Reviewing:
     """Where one browser tab is in a folder of questions."""
 
     passed: list[str] = field(default_factory=list)  # skipped or decided here: shown after all others
-    decided: list[str] = field(default_factory=list)  # here, oldest first
+    decided: list[tuple[str, Decision | None]] = field(default_factory=list)  # here, with what was decided before
     editing: str = ""
     failure: FootnoteError | None = None
 
@@ -152,16 +152,19 @@ def _decide(
     except FootnoteError as error:
         reviewing.failure = error
         return
-    reviewing.decided.append(id_)
+    reviewing.decided.append((id_, before))
     _pass(id_, reviewing)
 
 
 def _undo(folder: Path, reviewing: Reviewing) -> None:
-    """Take the last decision of this tab back, and show that question."""
+    """Take the last decision of this tab back, to what was decided before, and show that question."""
     reviewing.failure = None
-    id_ = reviewing.decided.pop()
+    id_, before = reviewing.decided.pop()
     try:
-        decide(folder, id_, None)
+        if before is None:
+            decide(folder, id_, None)
+        else:
+            decide(folder, id_, before.verdict, before.question, before.answer)
     except FootnoteError as error:
         reviewing.failure = error
     if id_ in reviewing.passed:

@@ -80,7 +80,8 @@ def check_folder(folder: Path, identity: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: it does.
     """
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    # What a kill left of the very first save is hidden.
+    if not folder.exists() or (folder.is_dir() and all(path.name.startswith(".") for path in folder.iterdir())):
         return
     about = read_json(folder / ABOUT)
     if about is None:

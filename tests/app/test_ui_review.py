@@ -78,6 +78,10 @@ def test_an_edit_is_an_accepted_question(folder: Path) -> None:
     press(app, "Reject")
     assert verdicts(folder) == {"single-0001": "rejected"}
     assert load_questions(folder).decisions["single-0001"].question == "How tall is it all?"
+    press(app, "Undo")
+    assert verdicts(folder) == {"single-0001": "accepted"}
+    press(app, "Undo")
+    assert verdicts(folder) == {}
 
 
 def test_a_question_without_an_answer_is_given_none(folder: Path) -> None:

@@ -259,6 +259,9 @@ def test_another_command_does_not_write_into_the_folder(folder: Path, passages: 
     identity = identity_of(passages, Islander(), PLAN, {"mode": "hybrid"})
     check_folder(folder, identity)
     check_folder(tmp_path / "new", identity)
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun/.lock").touch()
+    check_folder(tmp_path / "begun", identity)
     with pytest.raises(ConfigError, match="in another way"):
         check_folder(folder, identity_of(passages, Islander(), replace(PLAN, seed=4), {"mode": "hybrid"}))
     (tmp_path / "mine").mkdir()
