@@ -23,6 +23,7 @@ Search = Callable[[str, int], Sequence[Hit]]  # the served search: question, num
 CONSISTENT_F1 = 0.5  # of the second reading's answer with the first
 QUOTED = 0.8  # share of a quote's content that one sentence of the passage must have
 SAME_WORDS = 0.7  # Jaccard index of content words from which two questions are the same
+CLEAR_WORDS = 4  # content words of a question with a pronoun: "How many pots did the museum have when it opened?"
 READ_PASSAGES = 5  # that a question without an answer is tried on: as many as an answer is written from by default
 WORDS = {"question": (3, 40), "answer": (1, 20), "quote": (3, 80)}  # fewest and most
 _LEAK = re.compile(
@@ -122,7 +123,7 @@ def check_form(candidate: Candidate) -> Candidate:
         return replace(candidate, reason="leak")
     if said and _holds(candidate.self_contained, candidate.answer):
         return replace(candidate, reason="given_away")
-    if needs_context(candidate.self_contained):
+    if is_unclear(candidate.self_contained):
         return replace(candidate, reason="needs_context")
     return candidate
 
@@ -165,9 +166,14 @@ def check_conversation(candidate: Candidate) -> Candidate:
     """A follow-up must need what was said before; the first question must not."""
     if candidate.turns and not needs_context(candidate.question):
         return replace(candidate, reason="stands_alone")
-    if any(needs_context(question) for question, _ in candidate.turns):
+    if any(is_unclear(question) for question, _ in candidate.turns):
         return replace(candidate, reason="needs_context")
     return candidate
+
+
+def is_unclear(question: str) -> bool:
+    """Whether a question leans on something unsaid, and has too few words of its own for its pronoun to mean them."""
+    return needs_context(question) and len(content_words(question)) < CLEAR_WORDS
 
 
 def agreement_f1(said: str, expected: str) -> float:

@@ -8,7 +8,7 @@ import pytest
 from eval.prompting import PROMPTS as FOLDER
 from eval.synthesis.author import PROMPTS, READ_PROMPT, read, write_question
 from eval.synthesis.candidate import KINDS, REASONS, Candidate, as_json, from_json
-from eval.synthesis.filters import Filters, Kept, agreement_f1, content_words, jaccard, locate
+from eval.synthesis.filters import Filters, Kept, agreement_f1, content_words, is_unclear, jaccard, locate
 from indexer.errors import ModelError, UnfinishedError
 from indexer.store.records import StoredChunk
 from tests.eval.written import FERRY, TOWER, Author, hits, passage
@@ -120,6 +120,13 @@ def test_a_question_that_speaks_of_its_passage_is_dropped(question: str) -> None
 
 def test_a_question_that_speaks_of_papers_as_its_matter_is_not() -> None:
     assert check("single", {**SINGLE, "question": "Which documents name the lighthouse of Skerry Point?"}).reason == ""
+
+
+def test_a_pronoun_may_mean_what_the_question_names() -> None:
+    clear = "How many metres did the lighthouse tower have when it was built?"
+    assert check("single", {**SINGLE, "question": clear}).reason == ""
+    assert is_unclear("When was it built?")
+    assert not is_unclear(clear)
 
 
 def test_the_search_must_find_the_passage_among_k() -> None:
