@@ -35,10 +35,20 @@ class Passages:
         return [place for row in zip_longest(*columns) for place in row if place is not None][:limit]
 
     def at(self, place: Place) -> StoredChunk:
-        """The passage at a place."""
+        """The passage at a place.
+
+        Raises:
+            IndexError_: its document was changed or removed since the collection was read.
+        """
         document_id, number = place
         source, title = self.named[document_id]
-        return StoredChunk(_chunks(self.collection, document_id)[number], source, title)
+        chunks = _chunks(self.collection, document_id)
+        if number >= len(chunks):
+            raise IndexError_(
+                f"{source} was changed or removed while questions were written from it.",
+                "Give the command again with a new folder: it asks about what is there now.",
+            )
+        return StoredChunk(chunks[number], source, title)
 
     @staticmethod
     def _shuffled(document_id: str, numbers: Sequence[int], seed: str) -> list[Place]:

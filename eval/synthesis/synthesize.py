@@ -19,7 +19,7 @@ from eval.synthesis.author import PROMPTS, READ_PROMPT, write_question
 from eval.synthesis.candidate import KINDS, Candidate, Kind, as_json, from_json
 from eval.synthesis.filters import CONSISTENT_F1, QUOTED, SAME_WORDS, Filters, Kept, Search
 from eval.synthesis.passages import Passages, Place
-from indexer.errors import FootnoteError, ModelError
+from indexer.errors import ModelError
 from indexer.store.records import StoredChunk
 from indexer.store.text import embed_text
 
@@ -128,6 +128,7 @@ def synthesize(
 
     Raises:
         ConfigError: the same questions are being written in another process.
+        IndexError_: the collection cannot be searched, or changed meanwhile.
         ModelError: `FAILURES_IN_A_ROW` candidates failed one after the other.
     """
     filters, kept, written = Filters(search, model, plan.k), Kept(), Written()
@@ -162,16 +163,15 @@ class _Author:
     filters: Filters
 
     def attempt(self, number: int) -> Record:
-        """Write and check one candidate. Only what Footnote itself calls an error becomes a record."""
+        """Write and check one candidate. What the model fails at becomes a record; anything else ends the run."""
         began = time.monotonic()
         name = f"{self.kind}-{number + 1:04}"
         try:
             candidate = self._begun(name, self.passages.at(self.places[number]))
             if not candidate.reason:
                 candidate = self.filters.check(write_question(self.filters.model, candidate))
-        except FootnoteError as error:
-            kind_of = type(error).__name__.rstrip("_")
-            return Record(name, number, self.kind, error=kind_of, message=error.message)
+        except ModelError as error:
+            return Record(name, number, self.kind, error=type(error).__name__, message=error.message)
         took = {"total": round((time.monotonic() - began) * 1000, 1)}
         return Record(name, number, self.kind, as_json(candidate), timings_ms=took)
 

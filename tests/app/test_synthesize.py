@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from app.ui import rooms
+from eval.synthesis.question_set import decide
 from generator.prompt import Prompt
 from tests.eval.written import Islander, island
 
@@ -109,11 +111,15 @@ def test_a_failure_is_told_and_tried_again(synthesize: Callable[..., Any], model
     assert (again.code, again.json["kept"], again.json["run"]) == (0, 9, failed.json["run"])
 
 
-def test_decisions_are_told_and_the_set_follows(footnote: Footnote, synthesize: Callable[..., Any]) -> None:
-    from eval.synthesis.question_set import decide
-
+def test_decisions_are_told_and_the_set_follows(
+    footnote: Footnote, synthesize: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     synthesize("--count", "4")
     folder = Path("asked")
+    monkeypatch.setattr("sys.argv", ["main.py"])
+    rooms.settings.cache_clear()
+    assert rooms.question_folders() == [folder.resolve()]  # the page finds it by its run
+    rooms.settings.cache_clear()
     (first, *_) = (json.loads(line)["_id"] for line in (folder / "queries.jsonl").read_text().splitlines())
     decide(folder, first, "accepted")
     told = footnote("eval", "review", folder, "--json")

@@ -204,6 +204,14 @@ def test_a_server_that_is_down_ends_the_run(passages: Passages, tmp_path: Path) 
     assert model.calls == FAILURES_IN_A_ROW
 
 
+def test_a_document_that_goes_away_meanwhile_ends_the_run(passages: Passages, tmp_path: Path) -> None:
+    with passages.collection.writer() as writer:
+        writer.delete("doc4")
+    plan = Plan({"single": 12}, {"single": 12})
+    with pytest.raises(IndexError_, match=r"doc4\.txt was changed or removed"):
+        write(passages, tmp_path, Islander(), plan)
+
+
 def test_progress_has_a_time_left(passages: Passages, tmp_path: Path) -> None:
     seen: list[tuple[str, int, int, float | None]] = []
     plan = Plan({"single": 4}, {"single": 12})
