@@ -15,6 +15,7 @@ from app.door import emit
 from app.settings import Settings
 from app.wiring import build_retriever, open_collection, retriever_settings
 from eval.synthesis.candidate import REASONS, Kind
+from eval.synthesis.filters import Search
 from eval.synthesis.passages import Passages, read_passages
 from eval.synthesis.question_set import (
     QuestionSet,
@@ -24,7 +25,7 @@ from eval.synthesis.question_set import (
     use_only_accepted,
 )
 from eval.synthesis.synthesize import Plan, Written, identity_of, plan_counts, synthesize
-from retriever.hit import Hit
+from indexer.collection import Collection
 
 TRIED_PER_QUESTION = 10
 _SAVED_EVERY_S = 10.0
@@ -45,30 +46,21 @@ def run_synthesize(
     """Write the questions into `out`; exit with 1 if there are fewer than were asked for, or a passage failed."""
     model = server_model(settings, "Writing questions")
     collection = open_collection(settings, name)
-    section = settings.retriever
     with progress() as meter:
         passages = read_passages(collection, meter)
         plan = _plan(passages, plan_counts(number, kinds), attempts, seed, k)
         identity = identity_of(passages, model, plan, _told(settings))
         check_folder(out, identity)  # before anything is loaded
-        retriever = build_retriever(
-            settings, collection, with_encoder=section.mode != "bm25", with_reranker=section.rerank
-        )
-
-        def search(question: str, depth: int) -> Sequence[Hit]:
-            return retriever.search(question, depth, section.mode, section.rerank)
-
-        saver = _Saver(out, plan, identity)
         run, written = synthesize(
             passages,
-            search,
+            _served_search(settings, collection),
             model,
             plan,
             settings.home,
             identity,
             facts={"out": str(out.resolve())},
             concurrency=concurrency or CONCURRENT_WITH_SERVER,
-            on_kept=saver,
+            on_kept=_Saver(out, plan, identity),
             on_progress=_meter(meter),
         )
     questions = save_questions(out, run, written, plan, identity)
@@ -112,6 +104,13 @@ class _Saver:
 
 def _meter(meter: Meter) -> Any:
     return lambda kind, kept, wanted, left_s: meter(f"{kind} questions", kept, wanted, left_s)
+
+
+def _served_search(settings: Settings, collection: Collection) -> Search:
+    """The search that answers questions, with as many passages as are asked for."""
+    section = settings.retriever
+    retriever = build_retriever(settings, collection, with_encoder=section.mode != "bm25", with_reranker=section.rerank)
+    return lambda question, depth: retriever.search(question, depth, section.mode, section.rerank)
 
 
 def _told(settings: Settings) -> dict[str, Any]:
