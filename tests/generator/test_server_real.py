@@ -137,7 +137,7 @@ def test_claims_and_steps_come_from_the_server(tmp_path: Path) -> None:
 
 
 def test_seeded_draws_of_long_prompts_at_once_leave_the_server_alive() -> None:
-    """vLLM on a processor dies of a seeded request that it reads in several pieces; scripts/vllm-cpu reads them whole."""
+    """vLLM on a processor dies of a seeded request that it reads in pieces; scripts/vllm-cpu reads them whole."""
     model = ServerModel(replace(SETTINGS, temperature=0.7, seed=3))
     schema = {"type": "object", "properties": {"word": {"type": "string", "maxLength": 8}}, "required": ["word"]}
     long = "The harbour opens at nine and closes at five, every day but Sunday. " * 60
