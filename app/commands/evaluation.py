@@ -40,7 +40,7 @@ Panel = Annotated[
     typer.Option(
         metavar="NAME,...",
         help="Who sits on the panel; NAME@MODEL asks another model of the server.",
-        show_default="pairwise,pointwise,geval",
+        show_default="every kind that asks a model and can do it",
     ),
 ]
 PriceIn = Annotated[float | None, typer.Option(min=0, help="Price of a million tokens that the judge reads.")]
@@ -132,7 +132,10 @@ def answers(
         GraderName | None, typer.Option(help="Grade the answers by this judge.", show_default="pointwise with --judge")
     ] = None,
     judge_metrics: Annotated[
-        str, typer.Option(metavar="NAME,...|all", help="Metrics that the model server judges: faithfulness and others.")
+        str,
+        typer.Option(
+            metavar="NAME,...|all", help="ragas' metrics, judged by the model server; docs/evaluation.md lists them."
+        ),
     ] = "",
     domain: Criteria = None,
     panel: Panel = None,
