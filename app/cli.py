@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from app.commands.evaluation import evaluation
+from app.commands.evaluation_questions import question_commands
+from app.commands.evaluation_runs import run_commands
 from app.commands.options import Json, Mode, Name
 from app.commands.train import training
 from app.door import Invocation, opened
@@ -20,6 +22,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+evaluation.add_typer(run_commands)
+evaluation.add_typer(question_commands)
 app.add_typer(evaluation, name="eval")
 app.add_typer(training, name="train")
 

@@ -1,11 +1,11 @@
-"""`footnote eval`: what each command takes. What it does is in eval_*.py, imported on use."""
+"""`footnote eval`: what the commands that measure take. What they do is in eval_*.py, imported on use."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from app.commands.options import Domain, GraderName, Json, Mode, Name
+from app.commands.options import Criteria, GraderName, Hidden, Json, Mode, Panel, PriceIn, PriceOut
 from app.door import opened
 
 evaluation = typer.Typer(
@@ -24,29 +24,13 @@ Served = Annotated[
         metavar="NAME", help="Ask this collection; judgements name its documents.", show_default="DIR's own corpus"
     ),
 ]
-Hidden = Annotated[str, typer.Option("--collection", "-c", hidden=True)]
 FailBelow = Annotated[
     list[str] | None, typer.Option(metavar="METRIC=VALUE", help="Exit with 1 when a mean is below; MODE.METRIC too.")
 ]
 NoWorseThan = Annotated[
     str | None, typer.Option(metavar="RUN", help="Exit with 1 when a metric is significantly worse than in that run.")
 ]
-Criteria = Annotated[
-    Domain | None,
-    typer.Option("--domain", help="Judge by the criteria of this kind of question.", show_default="the prompt's own"),
-]
-Panel = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME,...",
-        help="Who sits on the panel; NAME@MODEL asks another model of the server.",
-        show_default="every kind that asks a model and can do it",
-    ),
-]
-PriceIn = Annotated[float | None, typer.Option(min=0, help="Price of a million tokens that the judge reads.")]
-PriceOut = Annotated[float | None, typer.Option(min=0, help="Price of a million tokens that the judge writes.")]
 Reuse = Annotated[bool, typer.Option("--reuse", help="Take the finished run of the same evaluation, if there is one.")]
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's name, its beginning or end, its file, or last.")]
 
 
 @evaluation.command()
@@ -218,112 +202,6 @@ def injection(
 
 
 @evaluation.command()
-def runs(context: typer.Context, collection: Hidden = "default", as_json: Json = False) -> None:
-    """List the runs."""
-    with opened(context, as_json) as settings:
-        from app.commands.eval_runs import list_all
-
-        list_all(settings, as_json)
-
-
-@evaluation.command()
-def compare(
-    context: typer.Context,
-    run_a: RunName,
-    run_b: RunName,
-    variant_a: Annotated[str | None, typer.Option("--mode-a", metavar="MODE", help="Of run A.")] = None,
-    variant_b: Annotated[str | None, typer.Option("--mode-b", metavar="MODE", help="Of run B.")] = None,
-    judge: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Also let this judge compare the answers; see judge-agreement.")
-    ] = None,
-    domain: Criteria = None,
-    panel: Panel = None,
-    collection: Hidden = "default",
-    as_json: Json = False,
-) -> None:
-    """Say which metrics differ between two runs by more than chance, and which cases moved most."""
-    with opened(context, as_json) as settings:
-        from app.commands.eval_runs import run_compare
-        from app.commands.judges import read_judging
-
-        judging = read_judging([judge] if judge else [], domain, panel)
-        run_compare(settings, run_a, run_b, variant_a, variant_b, judge, judging, as_json)
-
-
-@evaluation.command()
-def report(
-    context: typer.Context,
-    run: RunName,
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE.html|FILE.md", help="Gets the report.", show_default="RUN.html here")
-    ] = None,
-    collection: Hidden = "default",
-    as_json: Json = False,
-) -> None:
-    """Write one self-contained page about a run."""
-    with opened(context, as_json) as settings:
-        from app.commands.eval_runs import write_report
-
-        write_report(settings, run, out, as_json)
-
-
-@evaluation.command()
-def export(
-    context: typer.Context,
-    run: RunName,
-    out: Annotated[Path, typer.Option(metavar="FILE.jsonl|FILE.csv", help="One line a case; without times.")],
-    collection: Hidden = "default",
-    as_json: Json = False,
-) -> None:
-    """Write every case of a run with its outcome and scores."""
-    with opened(context, as_json) as settings:
-        from app.commands.eval_runs import export_run
-
-        export_run(settings, run, out, as_json)
-
-
-@evaluation.command("judge-agreement")
-def judge_agreement(
-    context: typer.Context,
-    dataset: Annotated[Path, typer.Option("--dataset", metavar="DIR", help="Pairs of answers that people compared.")],
-    judge: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--judge",
-            "--judges",
-            metavar="NAME,...",
-            help="f1, rouge_l, encoder; pairwise, pointwise, geval, panel ask the model server.",
-            show_default="all that can be had but panel",
-        ),
-    ] = None,
-    domain: Criteria = None,
-    panel: Panel = None,
-    repeat: Annotated[
-        int | None, typer.Option(min=2, max=50, help="Ask so often, with sampling, and tell how much verdicts vary.")
-    ] = None,
-    temperature: Annotated[
-        float | None,
-        typer.Option(min=0.01, max=2, help="Of repeated judging; its seeds are 1, 2, 3...", show_default="0.7"),
-    ] = None,
-    price_in: PriceIn = None,
-    price_out: PriceOut = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many pairs.")] = None,
-    own_model: Annotated[str, typer.Option(metavar="NAME", help="Part of the names of the judge's own answers.")] = "",
-    collection: Hidden = "default",
-    as_json: Json = False,
-) -> None:
-    """Measure judges against people: agreement, order, length and self-preference."""
-    with opened(context, as_json) as settings:
-        from app.commands.eval_judge import run_judge_agreement
-        from app.commands.judges import read_judging, read_prices
-
-        names = [name.strip() for given in judge or () for name in given.split(",") if name.strip()]
-        judging = read_judging(names or ["all"], domain, panel, repeat, temperature)
-        prices = read_prices(price_in, price_out)
-        run_judge_agreement(settings, dataset, names, judging, limit, own_model, prices, as_json)
-
-
-@evaluation.command()
 def calibrate(
     context: typer.Context,
     dataset: Dataset,
@@ -342,76 +220,3 @@ def calibrate(
 
         run = run_calibrate_reader if reader else run_calibrate
         run(settings, dataset, served, out, seed, as_json)
-
-
-@evaluation.command()
-def synthesize(
-    context: typer.Context,
-    out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Gets the questions; a new folder, or that of this command.")
-    ],
-    collection: Name = "default",
-    number: Annotated[int, typer.Option("--count", min=1, max=100_000, help="Questions in all.")] = 20,
-    kinds: Annotated[
-        str, typer.Option(metavar="KIND,...", help="Any of single, two, unanswerable, follow-up.")
-    ] = "single,two,unanswerable,follow-up",
-    attempts: Annotated[
-        int | None,
-        typer.Option(min=1, help="Most passages tried for a kind.", show_default="10 for each question"),
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Decides which passages.")] = 0,
-    k: Annotated[
-        int, typer.Option("--k", "-k", min=1, max=100, help="The search must find a question's passages among so many.")
-    ] = 10,
-    concurrency: Annotated[
-        int | None, typer.Option(min=1, max=512, help="Passages at a time.", show_default="16")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Let the model server write questions about a collection, and keep those that pass the filters.
-
-    Writing that was killed goes on when the same command is given again.
-    """
-    from eval.synthesis.candidate import KINDS
-
-    names = [name.strip() for name in kinds.split(",") if name.strip()]
-    wrong = [name for name in names if name not in KINDS]
-    if wrong or not names:
-        raise typer.BadParameter(
-            f"{wrong[0] if wrong else kinds!r} is none of {', '.join(KINDS)}", param_hint="--kinds"
-        )
-    chosen = [kind for kind in KINDS if kind in names]
-    if number < len(chosen):
-        raise typer.BadParameter(f"{number} is fewer than the kinds asked for", param_hint="--count")
-    with opened(context, as_json) as settings:
-        from app.commands.eval_synthesize import run_synthesize
-
-        run_synthesize(settings, collection, out, number, chosen, attempts, seed, k, concurrency, as_json)
-
-
-@evaluation.command()
-def review(
-    context: typer.Context,
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that `eval synthesize` wrote.")],
-    accepted_only: Annotated[
-        bool | None,
-        typer.Option(
-            "--accepted-only/--undecided-too",
-            help="Whether questions that nobody has looked at are used.",
-            show_default="as it was; at first they are",
-        ),
-    ] = None,
-    no_ui: Annotated[bool, typer.Option("--no-ui", help="Only say what was decided.")] = False,
-    port: Annotated[int | None, typer.Option(min=1, max=65535, show_default="ui.port, 8501")] = None,
-    collection: Hidden = "default",
-    as_json: Json = False,
-) -> None:
-    """Open the page on which people accept, edit and reject written questions."""
-    with opened(context, as_json) as settings:
-        from app.commands.eval_synthesize import run_review
-
-        run_review(settings, folder, accepted_only, as_json)
-        if not (no_ui or as_json):
-            from app.ui.launch import run_ui
-
-            raise typer.Exit(run_ui(settings, None, port, config=context.obj.config, review=folder))

@@ -33,3 +33,18 @@ class GraderName(StrEnum):
 
 Name = Annotated[str, typer.Option("--collection", "-c", metavar="NAME", help="Which collection.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
+Hidden = Annotated[str, typer.Option("--collection", "-c", hidden=True)]
+Criteria = Annotated[
+    Domain | None,
+    typer.Option("--domain", help="Judge by the criteria of this kind of question.", show_default="the prompt's own"),
+]
+Panel = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME,...",
+        help="Who sits on the panel; NAME@MODEL asks another model of the server.",
+        show_default="every kind that asks a model and can do it",
+    ),
+]
+PriceIn = Annotated[float | None, typer.Option(min=0, help="Price of a million tokens that the judge reads.")]
+PriceOut = Annotated[float | None, typer.Option(min=0, help="Price of a million tokens that the judge writes.")]
