@@ -223,13 +223,18 @@ async def measure(judges, vectors, sample):
 async def measure_all(job):
     vectors = Vectors(job["vectors"])
     judge = Judge(job["base_url"], job["model"], job["most"]) if "model" in job else None
-    found = []
-    for number, sample in enumerate(job["samples"], start=1):
+    done = 0
+
+    async def one(sample):
+        nonlocal done
         replies = sample.get("replies", {})
         judges = dict.fromkeys(METRICS, judge) if judge else {name: Replay(said) for name, said in replies.items()}
-        found.append(await measure(judges, vectors, sample))
-        print(f"ragas: {number} of {len(job['samples'])}", file=sys.stderr, flush=True)
-    return found
+        measured = await measure(judges, vectors, sample)
+        done += 1
+        print(f"ragas: {done} of {len(job['samples'])}", file=sys.stderr, flush=True)
+        return measured
+
+    return await asyncio.gather(*map(one, job["samples"]))
 
 
 if __name__ == "__main__":
