@@ -210,5 +210,8 @@ def test_a_run_learns_stops_and_goes_on(questions_path: Path, tmp_path: Path) ->
     further = replace(settings, out=tmp_path / "further", start=adapter, max_steps=1, learning_rate=0.0)
     went_on, started = (load_file(folder / "adapter_model.safetensors") for folder in (train(further), adapter))
     assert all(torch.equal(went_on[name], started[name]) for name in started)
+    assert "it went on from an adapter of 12 steps of 4 samples" in (
+        tmp_path / "further" / "adapter" / "README.md"
+    ).read_text(encoding="utf-8")
     with pytest.raises(ModelError, match="does not fit"):
         train(replace(further, out=tmp_path / "other", rank=2))
