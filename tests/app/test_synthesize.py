@@ -35,7 +35,7 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Islander:
     """An author in place of the model server, and a reader in place of the embedded one."""
     islander = Islander(badly_on=["Eigg"])
     monkeypatch.setattr("app.commands.eval_synthesize.server_model", lambda settings, purpose: islander)
-    monkeypatch.setattr("app.wiring._embedded", lambda models_dir: FirstSentences())
+    monkeypatch.setattr("app.wiring._embedded", lambda *_: FirstSentences())
     return islander
 
 
