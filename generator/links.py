@@ -7,6 +7,9 @@ from collections.abc import Sequence
 _IMAGE = re.compile(r"!\[([^\]\n]*)\]\s*(?:\([^)\n]*\)|\[[^\]\n]*\])?")
 _LINK = re.compile(r"\[([^\]\n]+)\]\((?=\s*<?(?:[/\\#]|www\.|[a-z][a-z0-9+.-]*:))([^)\n]*\)?)\)?", re.IGNORECASE)
 _DEFINITION = re.compile(r"^[ \t]{0,3}\[[^\]\n]+\]:[ \t]*\S.*$\n?", re.MULTILINE)
+# One that a quotation or a list holds, or that goes on in the next line.
+_LOOSE_DEFINITION = re.compile(r"^((?:[^\w\n]|\d)*\[(?:[^\]\\]|\\.)*\]):", re.MULTILINE)
+_AUTOLINK = re.compile(r"<([a-z][a-z0-9+.-]{1,31}:[^\s<>]*|[^\s<>@]+@[^\s<>@]+)>", re.IGNORECASE)
 _TAG = re.compile(
     r"<\s*/?\s*(?:a|area|audio|base|button|embed|form|frame|iframe|image|img|input|link|meta|object|picture|script|source|"
     r"style|svg|track|video)\b[^>]*>?",
@@ -32,6 +35,10 @@ def without_links(text: str, sources: Sequence[str]) -> str:
         text = _TAG.sub("", _DEFINITION.sub("", _IMAGE.sub(r"\1", text)))
         text = _LINK.sub(lambda found: _label(found, sources), text)
         text = _ADDRESS.sub(lambda found: _address(found[0], sources), text)
+        text = _AUTOLINK.sub(r"\1", text)
+        # What else Markdown would take for a link leads to a place on the page's own server, if anywhere. It is as
+        # likely to be code, f[0](x): the words stay, and a space makes them words.
+        text = _LOOSE_DEFINITION.sub(r"\1 :", text.replace("](", "] ("))
     return text
 
 
