@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from indexer.errors import FootnoteError
+from indexer.errors import ConfigError, FootnoteError
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -89,6 +89,11 @@ def configure_logging(debug: bool) -> None:
     else:
         for room in ("app", "eval", "generator", "retriever", "indexer"):
             logging.getLogger(room).setLevel(logging.DEBUG)
+
+
+def unwritable(path: Path, error: OSError) -> ConfigError:
+    """What to say of a file that a user named and that cannot be written."""
+    return ConfigError(f"{path} cannot be written: {error.strerror}.", "Name a file in a folder of yours.")
 
 
 def emit(value: Any) -> None:

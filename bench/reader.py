@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from eval.answers import evaluate_answers
 from eval.dataset import Dataset, load_dataset
-from eval.index import index_corpus
+from eval.index import index_corpus, whole
 from eval.summary import summarise
 from generator.align import coverages
 from generator.chat import ChatModel
@@ -30,7 +30,7 @@ from generator.pipeline import Pipeline, PipelineSettings
 from generator.prompt import Prompt
 from generator.sentences import split_sentences
 from indexer.collection import Collection
-from indexer.document import Chunk
+from indexer.encoder import Encoder
 from indexer.llm2vec.encoder import load_encoder
 from indexer.llm2vec.weights import DEFAULT_ADAPTER, base_model_dir
 from retriever.hit import Hit
@@ -86,8 +86,7 @@ class GoldPassages:
         hits = []
         for rank, source in enumerate(sources[:k], start=1):
             document = self._collection.document(self._ids[source])
-            chunk = Chunk(f"{document.id}:0", document.id, document.text, 0, len(document.text), (), None)
-            hits.append(Hit(chunk, source, document.title, 1.0, rank, "gold"))
+            hits.append(Hit(whole(document), source, document.title, 1.0, rank, "gold"))
         return tuple(hits)
 
 
@@ -101,11 +100,14 @@ def reader(spec: str, models: Path) -> ChatModel:
     return load_embedded(base, DEFAULT_READER if spec == "shipped" else Path(spec))
 
 
-def measure(dataset: Dataset, context: str, model: ChatModel, options: argparse.Namespace) -> Mapping[str, Any]:
-    # A corpus that is searched by words alone needs no vectors.
-    adapters = [DEFAULT_ADAPTER] if DEFAULT_ADAPTER else []
-    encoder = load_encoder(base_model_dir(options.home / "models"), adapters) if options.mode != "bm25" else None
-    collection = index_corpus(dataset, options.home, encoder, on_progress=tell)
+def measure(
+    dataset: Dataset,
+    collection: Collection,
+    encoder: Encoder | None,
+    context: str,
+    model: ChatModel,
+    options: argparse.Namespace,
+) -> Mapping[str, Any]:
     searcher = GoldPassages(dataset, collection) if context == "gold" else Retriever(collection, encoder)
     asked = replace(dataset, cases=dataset.judged) if context == "gold" else dataset
     identity = {"bench": "reader", "context": context, "mode": options.mode, "model": model.name}
@@ -143,12 +145,16 @@ def main() -> None:
     results: dict[str, Any] = {}
     print("| " + " | ".join(["set", "passages", "reader", *METRICS]) + " |")
     print("|" + "---|" * (3 + len(METRICS)))
+    # A corpus that is searched by words alone needs no vectors.
+    adapters = [DEFAULT_ADAPTER] if DEFAULT_ADAPTER else []
+    encoder = load_encoder(base_model_dir(options.home / "models"), adapters) if options.mode != "bm25" else None
     models = [(spec, reader(spec, options.home / "models")) for spec in options.readers.split(",")]
     for name in options.sets.split(","):
         dataset = load_dataset(Path(name) if Path(name).is_dir() else BENCH / name)
+        collection = index_corpus(dataset, options.home, encoder, on_progress=tell)
         for context in options.contexts.split(","):
             for spec, model in models:
-                metrics = measure(dataset, context, model, options)
+                metrics = measure(dataset, collection, encoder, context, model, options)
                 results[f"{dataset.name}/{context}/{spec}"] = {name: metrics.get(name) for name in METRICS}
                 print(row((dataset.name, context, spec), metrics), flush=True)
     print(json.dumps({"mode": options.mode, "limit": options.limit, "results": results}))

@@ -44,6 +44,11 @@ def normalised(text: str) -> str:
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
+def holds(text: str, words: str) -> bool:
+    """Whether words stand in a text in this order, both normalised."""
+    return f" {normalised(words)} " in f" {normalised(text)} "
+
+
 def exact_match(case: Case, answer: Answer) -> float | None:
     """1 if the answer is one of the known ones (Rajpurkar et al. 2016); where there is none, if it was declined."""
     if not case.answerable:
@@ -62,8 +67,8 @@ def token_f1(case: Case, answer: Answer) -> float | None:
 
 def contains(case: Case, answer: Answer) -> float | None:
     """1 if a known answer stands in the answer word for word: string EM of ALCE (Gao et al. 2023)."""
-    said = f" {normalised(_words(answer))} "
-    return _best(case, answer, lambda known: float(f" {normalised(known)} " in said)) if case.answerable else None
+    said = _words(answer)
+    return _best(case, answer, lambda known: float(holds(said, known))) if case.answerable else None
 
 
 def rouge_l(case: Case, answer: Answer) -> float | None:

@@ -1,7 +1,6 @@
 """Ask a data set's questions of the served pipeline, and keep everything that comes back."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,8 +11,9 @@ from eval.dataset import Case, Dataset, drawn
 from eval.judge import GRADES, Grader
 from eval.judgements import claim_scores, failures, judge_answers
 from eval.outcome import as_answer, as_outcome
-from eval.run import Record, Run, RunWriter, Scores, finished_run, load_run, runs_folder, writing
+from eval.run import Record, Run, RunWriter, Scores, failed_record, finished_run, load_run, runs_folder, writing
 from eval.similarity import similarity_scores
+from eval.work import record_each
 from generator.citations import without_markers
 from generator.pipeline import Done, Event
 from generator.prompt import Turn
@@ -101,27 +101,14 @@ def answer_cases(
     """
     done = {case_id for _, case_id in run.done()}
     todo = [(place, case) for place, case in enumerate(cases) if case.id not in done]
-    waiting = iter(todo)
-    finished = len(cases) - len(todo)
-    with ThreadPoolExecutor(concurrency, thread_name_prefix="case") as workers:
-        running: set[Future[Record]] = set()
-        try:
-            while True:
-                for place, case in waiting:  # only as many as can run: an interrupt loses no more than those
-                    running.add(workers.submit(answer_case, pipeline, case, place, grader))
-                    if len(running) >= concurrency:
-                        break
-                if not running:
-                    return
-                ready, running = wait(running, return_when=FIRST_COMPLETED)
-                run.add(*(future.result() for future in ready))
-                finished += len(ready)
-                if on_progress:
-                    on_progress("questions", finished, len(cases))
-        except BaseException:
-            for future in running:
-                future.cancel()
-            raise
+    known = len(cases) - len(todo)
+    record_each(
+        todo,
+        lambda one: answer_case(pipeline, one[1], one[0], grader),
+        run,
+        concurrency,
+        (lambda more: on_progress("questions", known + more, len(cases))) if on_progress else None,
+    )
 
 
 def answer_case(pipeline: Answers, case: Case, place: int, grader: Grader | None = None) -> Record:
@@ -139,7 +126,7 @@ def answer_case(pipeline: Answers, case: Case, place: int, grader: Grader | None
             words, known = without_markers(done.answer.text), " / ".join(case.answers)
             outcome["judgement"] = grader.grade(case.question, known, words)
     except FootnoteError as error:
-        return Record(case.id, place, error=type(error).__name__.rstrip("_"), message=error.message)
+        return failed_record(case.id, place, error)
     return Record(case.id, place, outcome=outcome, timings_ms=dict(done.answer.timings_ms))
 
 

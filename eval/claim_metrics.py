@@ -102,8 +102,7 @@ class ClaimJudge:
                     except FootnoteError as error:
                         broken[step] = error
                 if step in broken:
-                    error_type = type(broken[step]).__name__.rstrip("_")
-                    failed[metric] = {"error": error_type, "message": broken[step].message}
+                    failed[metric] = {"error": broken[step].kind, "message": broken[step].message}
                     break
         return {"steps": steps, "failed": failed}
 

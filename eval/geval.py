@@ -14,6 +14,7 @@ from eval.judge import GRADES, JudgeModel, Pair, Verdict, compare_grades, read_g
 from eval.prompting import Rubric
 from generator.prompt import Message
 from indexer.errors import ModelError
+from indexer.store.disk import write_json
 
 WRITING, GRADING = "geval-steps-1", "geval-1"
 _STEPS = {"type": "array", "minItems": 3, "maxItems": 8, "items": {"type": "string", "minLength": 10, "maxLength": 300}}
@@ -76,7 +77,5 @@ def evaluation_steps(model: JudgeModel, domain: str, home: Path) -> tuple[str, .
         raise ModelError(f"{model.name} wrote no steps.", "Serve a model that follows a JSON schema.")
     told = {"model": model.name, "prompt": rubric.name, "steps": [" ".join(step.split()) for step in steps]}
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(".part")
-    scratch.write_text(json.dumps(told, ensure_ascii=False, indent=2), encoding="utf-8")
-    scratch.replace(path)
+    write_json(path, told)
     return tuple(told["steps"])

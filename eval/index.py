@@ -120,7 +120,12 @@ def _steps(documents: Sequence[Document]) -> Iterator[tuple[int, Sequence[Docume
 def _chunks(document: Document, encoder: Encoder, chunking: ChunkSettings | None) -> tuple[Chunk, ...]:
     if chunking is not None:
         return chunk(document, encoder.count_tokens, chunking)
-    return (Chunk(f"{document.id}:0", document.id, document.text, 0, len(document.text)),)
+    return (whole(document),)
+
+
+def whole(document: Document) -> Chunk:
+    """A document as one chunk."""
+    return Chunk(f"{document.id}:0", document.id, document.text, 0, len(document.text))
 
 
 def _encode(encoder: Encoder, documents: Sequence[Document], chunks: Sequence[Sequence[Chunk]]) -> Iterator[Vectors]:

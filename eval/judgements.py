@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +9,7 @@ from eval.claim_metrics import ClaimJudge, score_claims, subject_of
 from eval.dataset import Case
 from eval.outcome import as_answer
 from eval.run import Record, Run, RunWriter
+from eval.work import record_each
 from generator.usage import Prices, Usage
 
 OnProgress = Callable[[str, int, int], None]
@@ -29,16 +29,13 @@ def judge_answers(
     answered = [record for record in run.records() if record.outcome is not None]
     todo = [record for record in answered if not _is_judged(record)]
     done = len(answered) - len(todo)
-    with ThreadPoolExecutor(concurrency, thread_name_prefix="judge") as workers:
-        running = [workers.submit(_judged, judge, by_id[record.case_id], record) for record in todo]
-        try:
-            for finished, future in enumerate(as_completed(running), start=1):
-                run.add(future.result())
-                if on_progress:
-                    on_progress("judgements", done + finished, len(answered))
-        except BaseException:
-            workers.shutdown(wait=False, cancel_futures=True)
-            raise
+    record_each(
+        todo,
+        lambda record: _judged(judge, by_id[record.case_id], record),
+        run,
+        concurrency,
+        (lambda more: on_progress("judgements", done + more, len(answered))) if on_progress else None,
+    )
 
 
 def claim_scores(records: Sequence[Record], metrics: Sequence[str]) -> dict[str, dict[str, float]]:

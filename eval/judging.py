@@ -1,7 +1,6 @@
 """Measuring judges: every verdict kept in a run, and what the verdicts say beside those of people."""
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,13 @@ from eval.dataset import Case
 from eval.human import Compared
 from eval.judge import Judge, Verdict
 from eval.repeat import RepeatedJudge, variation
-from eval.run import Record, Run, RunWriter, list_runs, load_run, runs_folder, writing
+from eval.run import Record, Run, RunWriter, failed_record, list_runs, load_run, runs_folder, writing
+from eval.work import record_each
 from generator.usage import Prices
 from indexer.errors import FootnoteError
 
 OnProgress = Callable[[str, int, int], None]
 KIND = "judge-agreement"
-_AT_ONCE = 4  # pairs handed out for each worker before their verdicts are recorded
 
 
 def measure_judges(
@@ -115,20 +114,20 @@ def _judge_missing(
 ) -> None:
     done = {case_id for variant, case_id in run.done() if variant == judge.name}
     todo = [(place, item) for place, item in enumerate(compared) if item.pair.id not in done]
-    step = concurrency * _AT_ONCE
-    with ThreadPoolExecutor(concurrency, thread_name_prefix="judge") as workers:
-        for start in range(0, len(todo), step):
-            run.add(*workers.map(lambda one: _record(judge, *one), todo[start : start + step]))
-            if on_progress:
-                on_progress(judge.name, len(done) + min(start + step, len(todo)), len(compared))
+    record_each(
+        todo,
+        lambda one: _record(judge, *one),
+        run,
+        concurrency,
+        (lambda more: on_progress(judge.name, len(done) + more, len(compared))) if on_progress else None,
+    )
 
 
 def _record(judge: Judge, place: int, compared: Compared) -> Record:
     try:
         verdict = judge.compare(compared.pair)
     except FootnoteError as error:
-        name = type(error).__name__.rstrip("_")
-        return Record(compared.pair.id, place, judge.name, error=name, message=error.message)
+        return failed_record(compared.pair.id, place, error, judge.name)
     outcome = {
         "preference": verdict.preference,
         "value": verdict.value,

@@ -26,7 +26,7 @@ def as_answer(outcome: Mapping[str, Any]) -> Answer:
     """The answer that `as_outcome` wrote down."""
     hits = [
         Hit(
-            chunk=Chunk(**{**hit["chunk"], "heading_path": tuple(hit["chunk"]["heading_path"])}),
+            chunk=as_chunk(hit["chunk"]),
             parts={name: Part(**part) for name, part in hit["parts"].items()},
             **{name: hit[name] for name in ("source", "title", "score", "rank", "stage")},
         )
@@ -41,6 +41,11 @@ def as_answer(outcome: Mapping[str, Any]) -> Answer:
         model=outcome["model"],
         dropped_markers=outcome["dropped_markers"],
     )
+
+
+def as_chunk(value: Mapping[str, Any]) -> Chunk:
+    """The chunk that was written down field by field."""
+    return Chunk(**{**value, "heading_path": tuple(value["heading_path"])})
 
 
 def _hit(hit: Hit) -> dict[str, Any]:

@@ -6,30 +6,36 @@ One member that fails fails the panel's verdict: a vote of fewer members would b
 from collections import Counter
 from collections.abc import Sequence
 from statistics import fmean
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from eval.judge import Grader, Judge, Pair, Verdict
 from generator.usage import Usage
 from indexer.errors import ConfigError
 
-T = TypeVar("T")
+Member = TypeVar("Member", Judge, Grader)
 
 
-class PanelJudge:
-    """Lets every member compare, and follows the majority."""
+class _Panel(Generic[Member]):
+    """Two members or more."""
 
-    def __init__(self, members: Sequence[Judge]) -> None:
+    def __init__(self, members: Sequence[Member]) -> None:
         """Join members.
 
         Raises:
             ConfigError: there are fewer than two.
         """
-        self.members = _enough(members)
+        if len(members) < 2:
+            raise ConfigError("A panel needs two judges at least.", "Name more with --panel.")
+        self.members: tuple[Member, ...] = tuple(members)
 
     @property
     def name(self) -> str:
         """The members."""
         return f"panel of {'; '.join(member.name for member in self.members)}"
+
+
+class PanelJudge(_Panel[Judge]):
+    """Lets every member compare, and follows the majority."""
 
     def compare(self, pair: Pair) -> Verdict:
         """Prefer what most members prefer, neither where that is none alone; the value is their mean preference."""
@@ -43,21 +49,8 @@ class PanelJudge:
         return Verdict(majority(votes), fmean(votes), all(ordered) if ordered else None, said, usage)
 
 
-class PanelGrader:
+class PanelGrader(_Panel[Grader]):
     """Lets every member grade, and gives the mean."""
-
-    def __init__(self, members: Sequence[Grader]) -> None:
-        """Join members.
-
-        Raises:
-            ConfigError: there are fewer than two.
-        """
-        self.members = _enough(members)
-
-    @property
-    def name(self) -> str:
-        """The members."""
-        return f"panel of {'; '.join(member.name for member in self.members)}"
 
     @property
     def needs_reference(self) -> bool:
@@ -81,9 +74,3 @@ def majority(votes: Sequence[int]) -> int:
     """The commonest vote; 0, a tie, where two are as common."""
     (first, most), *others = Counter(votes).most_common()
     return 0 if others and others[0][1] == most else first
-
-
-def _enough(members: Sequence[T]) -> tuple[T, ...]:
-    if len(members) < 2:
-        raise ConfigError("A panel needs two judges at least.", "Name more with --panel.")
-    return tuple(members)

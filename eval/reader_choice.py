@@ -11,7 +11,7 @@ import numpy as np
 from eval.answer_metrics import token_f1
 from eval.calibrate import FOLDS, LEVEL
 from eval.dataset import Case
-from eval.run import Record, Run, load_run, runs_folder, writing
+from eval.run import Record, Run, failed_record, load_run, runs_folder, writing
 from eval.statistics import Floats, PairedTest, compare_paired, logistic_regression
 from generator.answer import Answer
 from generator.choice import ChoiceSettings, Look, Span, Verdict, best_span, choose, decline_probability, decline_signs
@@ -162,7 +162,7 @@ def _looked(pipeline: Finds, reader: Looks, case: Case, place: int) -> Record:
         found = next(event for event in pipeline.ask(case.question, turns) if isinstance(event, Found))
         look = reader.look(found.query, found.hits) if found.hits else Look((), (), Verdict((), ()))
     except FootnoteError as error:
-        return Record(case.id, place, error=type(error).__name__.rstrip("_"), message=error.message)
+        return failed_record(case.id, place, error)
     outcome: dict[str, Any] = {
         "texts": look.texts,
         "coverages": look.coverages,

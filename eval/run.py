@@ -20,7 +20,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from eval.dataset import Case, Span
-from indexer.errors import ConfigError, DatasetError
+from indexer.errors import ConfigError, DatasetError, FootnoteError
 
 LAYOUT = 1
 _SCHEMA = """
@@ -53,6 +53,11 @@ class Record:
     error: str = ""
     message: str = ""
     timings_ms: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def failed_record(case_id: str, position: int, error: FootnoteError, variant: str = "") -> Record:
+    """What is kept of a case that failed."""
+    return Record(case_id, position, variant, error=error.kind, message=error.message)
 
 
 @dataclass(frozen=True, slots=True)

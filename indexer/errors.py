@@ -12,6 +12,11 @@ class FootnoteError(Exception):
         self.message = message
         self.remedy = remedy
 
+    @property
+    def kind(self) -> str:
+        """The name that errors are counted under."""
+        return type(self).__name__.rstrip("_")
+
 
 class ConfigError(FootnoteError):
     """A setting, option or argument is wrong or missing."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from app.display import progress, show
-from app.door import emit
+from app.door import emit, unwritable
 from app.settings import Settings
 from app.wiring import build_encoder
 from indexer.encoder import Vectors
@@ -67,6 +67,4 @@ def _write(output: Path, vectors: Vectors) -> None:
         Path(partial.name).replace(output)
     except OSError as error:
         Path(partial.name).unlink(missing_ok=True)
-        raise ConfigError(
-            f"{output} cannot be written: {error.strerror}.", "Name a file in a folder of yours."
-        ) from error
+        raise unwritable(output, error) from error

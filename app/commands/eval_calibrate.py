@@ -7,7 +7,7 @@ from typing import Any
 
 from app.commands.eval_answers import prepare
 from app.display import count, progress, show, show_table
-from app.door import emit
+from app.door import emit, unwritable
 from app.settings import Settings
 from app.wiring import build_encoder, open_collection, retriever_settings
 from eval.calibrate import as_json, calibrate, changed
@@ -24,8 +24,8 @@ def run_calibrate(
     settings: Settings, path: Path, name: str | None, out: Path | None, seed: int, wants_json: bool
 ) -> None:
     """Learn on a data set's own corpus, or on a served collection; print what to change, or that nothing helps."""
-    encoder, present = build_encoder(settings), retriever_settings(settings)
     _check_new(out)
+    encoder, present = build_encoder(settings), retriever_settings(settings)
     with progress() as meter:
         served = open_collection(settings, name) if name is not None else None
         dataset = load_any(path, None if served is None else sources_of(served))
@@ -96,7 +96,7 @@ def _write(out: Path | None, lines: str) -> None:
     try:
         out.write_text(lines, encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"{out} cannot be written: {error.strerror}.", "Name a file in a folder of yours.") from error
+        raise unwritable(out, error) from error
 
 
 def _advise(helps: bool, lines: str, out: Path | None) -> None:

@@ -10,14 +10,13 @@ import typer
 
 from app.commands.judges import Judging, build_judges, sampling_of
 from app.display import count, note, progress, show, show_table
-from app.door import emit
+from app.door import emit, unwritable
 from app.settings import Settings
 from eval.compare import compare_runs
 from eval.duel import Duel, duel
 from eval.report import render_html, render_markdown, warning_of
 from eval.run import Run, list_runs, load_run
 from eval.summary import summarise
-from indexer.errors import ConfigError
 
 
 def list_all(settings: Settings, as_json: bool) -> None:
@@ -176,15 +175,11 @@ def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
                 told = [outcome.get("answer", ""), outcome.get("abstained", ""), row["error"]]
                 table.writerow([row["case"], row["variant"], *told, *(row["scores"].get(m, "") for m in metrics)])
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
 
 
 def _write(path: Path, text: str) -> None:
     try:
         path.write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
-        raise _unwritable(path, error) from error
-
-
-def _unwritable(path: Path, error: OSError) -> ConfigError:
-    return ConfigError(f"{path} cannot be written: {error.strerror}.", "Name a file in a folder of yours.")
+        raise unwritable(path, error) from error

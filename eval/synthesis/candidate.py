@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
+from eval.outcome import as_chunk
 from generator.prompt import Turn
-from indexer.document import Chunk
 from indexer.store.records import StoredChunk
 
 Kind = Literal["single", "two", "unanswerable", "follow-up"]
@@ -108,5 +108,4 @@ def from_json(value: Mapping[str, Any]) -> Candidate:
 
 
 def _passage(value: Mapping[str, Any]) -> StoredChunk:
-    chunk = Chunk(**{**value["chunk"], "heading_path": tuple(value["chunk"]["heading_path"])})
-    return StoredChunk(chunk, value["source"], value["title"])
+    return StoredChunk(as_chunk(value["chunk"]), value["source"], value["title"])

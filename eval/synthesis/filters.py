@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from eval.answer_metrics import normalised, token_f1
+from eval.answer_metrics import holds, normalised, token_f1
 from eval.dataset import Case
 from eval.judge import JudgeModel
 from eval.synthesis.author import read
@@ -121,7 +121,7 @@ def check_form(candidate: Candidate) -> Candidate:
         return replace(candidate, reason="no_question")
     if any(_LEAK.search(question) for question in asked):
         return replace(candidate, reason="leak")
-    if said and _holds(candidate.self_contained, candidate.answer):
+    if said and holds(candidate.self_contained, candidate.answer):
         return replace(candidate, reason="given_away")
     if is_unclear(candidate.self_contained):
         return replace(candidate, reason="needs_context")
@@ -155,9 +155,9 @@ def locate(text: str, passage: StoredChunk) -> Quote | None:
 
 def check_answer(candidate: Candidate) -> Candidate:
     """The answer must stand in a quote, and the first answer of a conversation in the passage."""
-    if candidate.answerable and not any(_holds(quote.text, candidate.answer) for quote in candidate.quotes):
+    if candidate.answerable and not any(holds(quote.text, candidate.answer) for quote in candidate.quotes):
         return replace(candidate, reason="answer_not_in_quote")
-    if any(not _holds(candidate.passages[0].chunk.text, answer) for _, answer in candidate.turns):
+    if any(not holds(candidate.passages[0].chunk.text, answer) for _, answer in candidate.turns):
         return replace(candidate, reason="first_answer_not_in_passage")
     return candidate
 
@@ -201,10 +201,6 @@ def _rank(hits: Sequence[Hit], document_id: str, quote: Quote | None) -> int | N
         if quote and chunk.document_id == quote.document_id and chunk.start <= quote.start and quote.end <= chunk.end:
             return hit.rank
     return None
-
-
-def _holds(text: str, words: str) -> bool:
-    return f" {normalised(words)} " in f" {normalised(text)} "
 
 
 def _within(texts: Iterable[str], fewest: int, most: int) -> bool:

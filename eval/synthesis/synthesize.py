@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.judge import JudgeModel
-from eval.run import Record, finished_run, list_facts, load_run, runs_folder, writing
+from eval.run import Record, failed_record, finished_run, list_facts, load_run, runs_folder, writing
 from eval.synthesis.author import PROMPTS, READ_PROMPT, write_question
 from eval.synthesis.candidate import KINDS, Candidate, Kind, as_json, from_json
 from eval.synthesis.filters import CONSISTENT_F1, QUOTED, SAME_WORDS, Filters, Kept, Search
@@ -171,7 +171,7 @@ class _Author:
             if not candidate.reason:
                 candidate = self.filters.check(write_question(self.filters.model, candidate))
         except ModelError as error:
-            return Record(name, number, self.kind, error=type(error).__name__, message=error.message)
+            return failed_record(name, number, error, self.kind)
         took = {"total": round((time.monotonic() - began) * 1000, 1)}
         return Record(name, number, self.kind, as_json(candidate), timings_ms=took)
 
