@@ -99,14 +99,23 @@ class ChoiceSection(Section):
     """What the embedded reader's choice of an answer weighs. `footnote eval calibrate --reader` learns all of them; a
     key that is not set has the value that came with the reader."""
 
+    word_weight: float | None = None
+    """Of a span's log-probability per token, when spans of the passages compete. The next four compete with it."""
+
+    span_weight: float | None = None
+    """Of the log-probability of the whole span."""
+
     coverage_weight: float | None = None
-    """Of the share of the question's words that a passage has, when passages compete."""
+    """Of the share of the question's words that the span's passage has."""
+
+    near_weight: float | None = None
+    """Of the share of them that the span's own sentence has."""
 
     doubt_weight: float | None = None
-    """Of the reader's log-probability that a passage holds an answer at all, when passages compete."""
+    """Of the reader's log-probability that the passage holds an answer at all."""
 
     decline_bias: float | None = None
-    """Log-odds that the documents do not say, before the three signs below."""
+    """Log-odds that the documents do not say, before the four signs below."""
 
     decline_coverage: float | None = None
     """Of the share of the question's words that the chosen passage has."""
@@ -116,6 +125,9 @@ class ChoiceSection(Section):
 
     decline_span: float | None = None
     """Of the log-probability per token of the chosen words."""
+
+    decline_near: float | None = None
+    """Of the share of the question's words that the chosen words' sentence has."""
 
     decline_above: float | None = Field(default=None, ge=0, le=1)
     """Decline when it is more probable than this that the documents do not say: 1 never declines."""

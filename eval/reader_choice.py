@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import product
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +13,20 @@ from eval.dataset import Case
 from eval.run import Record, Run, failed_record, load_run, runs_folder, writing
 from eval.statistics import Floats, PairedTest, compare_paired, logistic_regression
 from generator.answer import Answer
-from generator.choice import ChoiceSettings, Look, Span, Verdict, best_span, choose, decline_probability, decline_signs
+from generator.choice import (
+    DECLINE_WEIGHTS,
+    SPAN_WEIGHTS,
+    ChoiceSettings,
+    Look,
+    Span,
+    Verdict,
+    best_span,
+    choose,
+    decline_probability,
+    decline_signs,
+    span_signs,
+    span_weights,
+)
 from generator.pipeline import Event, Found
 from generator.prompt import Turn
 from indexer.errors import DatasetError, FootnoteError
@@ -23,9 +35,9 @@ from retriever.hit import Hit
 KIND = "reader-looks"
 LEAST = 20  # questions of each kind: fewer cannot tell weights apart
 MOST_DECLINED = 0.15  # of the questions that have an answer: what declining may cost
-COVERAGE_WEIGHTS = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
-DOUBT_WEIGHTS = (0.0, 0.25, 0.5, 1.0, 1.5)
 _SHRINKAGE = 0.5
+_HOLD = 0.01  # how strongly each sign's weight, in its own spread, is held to the present one
+_MISSED = 0.02  # token F1 that a question is worth at least: one that no span answers must not rule the fit
 
 OnProgress = Callable[[str, int, int], None]
 
@@ -79,7 +91,7 @@ def look_at(
     Raises:
         ConfigError: the same is running in another process.
     """
-    whole = {"kind": KIND, "dataset": dataset, **identity}
+    whole = {"kind": KIND, "signs": [*SPAN_WEIGHTS, *DECLINE_WEIGHTS], "dataset": dataset, **identity}
     with writing(runs_folder(home), whole, {}, cases) as run:
         done = {case_id for _, case_id in run.done()}
         for place, case in enumerate(cases):
@@ -122,12 +134,9 @@ def learn(cases: Sequence[Case], looks: Sequence[Look], present: ChoiceSettings,
 
 
 def fit(told: Sequence[tuple[Case, Look]], present: ChoiceSettings) -> ChoiceSettings:
-    """The weights that are best on these questions; among equals those nearest to the first tried, the present ones."""
-    answerable = [(case, look) for case, look in told if case.answerable]
-    tried = [(present.coverage_weight, present.doubt_weight), *product(COVERAGE_WEIGHTS, DOUBT_WEIGHTS)]
-    choices = [replace(present, coverage_weight=coverage, doubt_weight=doubt) for coverage, doubt in tried]
-    scores = [sum(_f1(case, look, best_span(look, choice)) for case, look in answerable) for choice in choices]
-    return _fit_declining(told, choices[int(np.argmax(scores))])
+    """The weights that are best on these questions: of the words first, then of declining."""
+    answerable = [(case, look) for case, look in told if case.answerable and look.verdict.spans]
+    return _fit_declining(told, _fit_words(answerable, present))
 
 
 def as_json(learned: Learned) -> dict[str, Any]:
@@ -152,15 +161,15 @@ def weights(learned: Learned) -> dict[str, float]:
 
 def as_look(outcome: Mapping[str, Any]) -> Look:
     """The look that was written down."""
-    spans = tuple(Span(**span) for span in outcome["spans"])
-    return Look(tuple(outcome["texts"]), tuple(outcome["coverages"]), Verdict(tuple(outcome["log_decline"]), spans))
+    verdict = Verdict(tuple(outcome["log_decline"]), tuple(Span(**span) for span in outcome["spans"]))
+    return Look(tuple(outcome["texts"]), tuple(outcome["coverages"]), verdict, tuple(outcome["near"]))
 
 
 def _looked(pipeline: Finds, reader: Looks, case: Case, place: int) -> Record:
     try:
         turns = [(question, answer) for question, answer in case.turns]
         found = next(event for event in pipeline.ask(case.question, turns) if isinstance(event, Found))
-        look = reader.look(found.query, found.hits) if found.hits else Look((), (), Verdict((), ()))
+        look = reader.look(found.query, found.hits) if found.hits else Look((), (), Verdict((), ()), ())
     except FootnoteError as error:
         return failed_record(case.id, place, error)
     outcome: dict[str, Any] = {
@@ -168,6 +177,7 @@ def _looked(pipeline: Finds, reader: Looks, case: Case, place: int) -> Record:
         "coverages": look.coverages,
         "log_decline": look.verdict.log_decline,
         "spans": [asdict(span) for span in look.verdict.spans],
+        "near": look.near,
     }
     return Record(case.id, place, outcome=outcome)
 
@@ -177,16 +187,40 @@ def _f1(case: Case, look: Look, span: Span | None) -> float:
     return token_f1(case, Answer(words, (), (), abstained=span is None, query="")) or 0.0
 
 
+def _fit_words(told: Sequence[tuple[Case, Look]], present: ChoiceSettings) -> ChoiceSettings:
+    """Maximise the expected token F1 of a span drawn by its score, in its logarithm and near the present weights."""
+    from scipy.optimize import minimize
+
+    signs = [np.array(span_signs(look)) for _, look in told]  # each (S, D)
+    values = [np.array([_f1(case, look, span) for span in look.verdict.spans]) for case, look in told]  # each (S,)
+    spread = np.concatenate(signs).std(axis=0) + 1e-9
+    held = np.array(span_weights(present)) * spread
+
+    def loss(weights: Floats) -> tuple[float, Floats]:
+        lost, slope = 0.0, np.zeros_like(weights)
+        for rows, f1 in zip(signs, values, strict=True):
+            scores = rows / spread @ weights
+            odds = np.exp(scores - scores.max())
+            drawn = odds / odds.sum()  # (S,)
+            expected = float(drawn @ f1) + _MISSED
+            lost -= np.log(expected)
+            slope -= (drawn * (f1 + _MISSED - expected)) @ (rows / spread) / expected
+        away = weights - held
+        return lost / len(signs) + _HOLD * float(away @ away), slope / len(signs) + 2 * _HOLD * away
+
+    found = minimize(loss, held, jac=True, method="L-BFGS-B").x / spread
+    return replace(present, **dict(zip(SPAN_WEIGHTS, found.tolist(), strict=True)))
+
+
 def _fit_declining(told: Sequence[tuple[Case, Look]], choice: ChoiceSettings) -> ChoiceSettings:
     """Logistic regression of "there is no answer" on the signs of the chosen words, then the threshold."""
     chosen = [(case, decline_signs(look, span)) for case, look in told if (span := best_span(look, choice))]
-    signs = np.array([sign for _, sign in chosen])  # (N, 3)
+    signs = np.array([sign for _, sign in chosen])  # (N, D)
     missing = np.array([not case.answerable for case, _ in chosen], dtype=np.float64)
     mean, scale = signs.mean(axis=0), signs.std(axis=0) + 1e-9
     weights = logistic_regression(np.column_stack([missing * 0 + 1, (signs - mean) / scale]), missing, _SHRINKAGE)
-    coverage, reader, words = (weights[1:] / scale).tolist()
-    bias = float(weights[0] - weights[1:] / scale @ mean)
-    fitted = replace(choice, decline_bias=bias, decline_coverage=coverage, decline_reader=reader, decline_span=words)
+    named = dict(zip(DECLINE_WEIGHTS, (weights[1:] / scale).tolist(), strict=True))
+    fitted = replace(choice, decline_bias=float(weights[0] - weights[1:] / scale @ mean), **named)
     doubts = np.array([decline_probability(sign, fitted) for _, sign in chosen])
     return replace(fitted, decline_above=_threshold(doubts, missing))
 

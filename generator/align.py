@@ -72,6 +72,22 @@ def coverages(question: str, texts: Sequence[str]) -> tuple[float, ...]:
     return tuple(sum(weight[w] for w in content & {t.word for t in _tokens(text)}) / total for text in texts)
 
 
+def nearness(question: str, texts: Sequence[str], places: Sequence[tuple[int, int]]) -> tuple[float, ...]:
+    """Share of the question's content words in the sentence around each place, 0 to 1.
+
+    A place is the number of its text and a character of it; 0 where no sentence is.
+    """
+    sentences = [(row, low, high) for row, text in enumerate(texts) for low, high in split_sentences(text)]
+    shares = coverages(question, [texts[row][low:high] for row, low, high in sentences])
+    return tuple(
+        next(
+            (share for (r, low, high), share in zip(sentences, shares, strict=True) if r == row and low <= at < high),
+            0.0,
+        )
+        for row, at in places
+    )
+
+
 def has_content(claim: str) -> bool:
     """Whether a claim says anything that can be looked for."""
     return any(token.word not in STOPWORDS and token.word != "yes" for token in _tokens(claim))

@@ -9,6 +9,8 @@ from typing import Any
 from indexer.errors import ModelError
 
 _WORD = re.compile(r"\w+")
+SPAN_WEIGHTS = ("word_weight", "span_weight", "coverage_weight", "near_weight", "doubt_weight")
+DECLINE_WEIGHTS = ("decline_coverage", "decline_reader", "decline_span", "decline_near")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +39,12 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Everything that a choice rests on. `coverages`: the share of the question's words that each passage has."""
+    """Everything that a choice rests on."""
 
     texts: tuple[str, ...]
-    coverages: tuple[float, ...]
+    coverages: tuple[float, ...]  # the share of the question's words that each passage has
     verdict: Verdict
+    near: tuple[float, ...]  # the share of them in the very sentence that each of the verdict's spans stands in
 
     def words(self, span: Span) -> str:
         """The words of a span."""
@@ -52,12 +55,16 @@ class Look:
 class ChoiceSettings:
     """Weights of what speaks for an answer. An adapter brings its own, fitted by `footnote eval calibrate --reader`."""
 
-    coverage_weight: float = 4.0  # of the share of the question's words that a passage has
+    word_weight: float = 1.0  # of a span's log-probability per token: long answers have a chance
+    span_weight: float = 0.0  # of the log-probability of all of it: they are not preferred either
+    coverage_weight: float = 4.0  # of the share of the question's words that its passage has
+    near_weight: float = 0.0  # of the share that its own sentence has
     doubt_weight: float = 0.5  # of the reader's log-probability that the passage holds an answer at all
-    decline_bias: float = 2.4  # log-odds that there is no answer, from the three signs of `decline_signs`
+    decline_bias: float = 2.4  # log-odds that there is no answer, from the signs of `decline_signs`
     decline_coverage: float = -3.2
     decline_reader: float = 0.35
     decline_span: float = 0.0
+    decline_near: float = 0.0
     decline_above: float = 0.65  # decline when it is more probable than this that there is no answer
 
 
@@ -87,35 +94,44 @@ def choose(look: Look, settings: ChoiceSettings) -> Span | None:
 def best_span(look: Look, settings: ChoiceSettings) -> Span | None:
     """Pick the span that answers if anything does.
 
-    Spans compete across passages by their probability per token, so that long answers have a chance, times how much
-    the passage speaks of what is asked: a small reader alone is too easily taken in by a passage about something else.
-    Passages that give the same words add up, as in RAG-Sequence (Lewis et al. 2020, https://arxiv.org/abs/2005.11401).
+    Spans compete across passages by their probability, times how much the passage and the sentence speak of what is
+    asked: a small reader alone is too easily taken in by a passage about something else. Passages that give the same
+    words add up, as in RAG-Sequence (Lewis et al. 2020, https://arxiv.org/abs/2005.11401).
     """
     mass: dict[str, float] = {}
     best: dict[str, tuple[float, Span]] = {}
-    for span in look.verdict.spans:
+    weights = span_weights(settings)
+    for span, signs in zip(look.verdict.spans, span_signs(look), strict=True):
         words = " ".join(_WORD.findall(look.words(span).lower()))
-        part = math.exp(_score(span, look, settings))
+        part = math.exp(sum(weight * sign for weight, sign in zip(weights, signs, strict=True)))
         mass[words] = mass.get(words, 0.0) + part
         if words not in best or part > best[words][0]:
             best[words] = (part, span)
     return best[max(mass, key=lambda words: (mass[words], words))][1] if mass else None
 
 
-def decline_signs(look: Look, span: Span) -> tuple[float, float, float]:
-    """Coverage, the reader's log-probability of declining, and log-probability per token, where a span stands."""
-    return look.coverages[span.row], look.verdict.log_decline[span.row], span.log_p_token
+def span_signs(look: Look) -> list[tuple[float, ...]]:
+    """What speaks for each span, in the order of `SPAN_WEIGHTS`."""
+    doubts = [math.log(max(1e-4, -math.expm1(min(0.0, decline)))) for decline in look.verdict.log_decline]
+    return [
+        (span.log_p_token, span.log_p, look.coverages[span.row], near, doubts[span.row])
+        for span, near in zip(look.verdict.spans, look.near, strict=True)
+    ]
 
 
-def decline_probability(signs: tuple[float, float, float], settings: ChoiceSettings) -> float:
+def span_weights(settings: ChoiceSettings) -> tuple[float, ...]:
+    """The weight of each of `span_signs`."""
+    return tuple(getattr(settings, name) for name in SPAN_WEIGHTS)
+
+
+def decline_signs(look: Look, span: Span) -> tuple[float, ...]:
+    """What a span says of whether there is an answer, in the order of `DECLINE_WEIGHTS`."""
+    near = look.near[look.verdict.spans.index(span)]
+    return look.coverages[span.row], look.verdict.log_decline[span.row], span.log_p_token, near
+
+
+def decline_probability(signs: tuple[float, ...], settings: ChoiceSettings) -> float:
     """How probable it is that the passage which looks best does not hold the answer."""
-    coverage, log_decline, log_p_token = signs
-    odds = settings.decline_bias + settings.decline_coverage * coverage
-    odds += settings.decline_reader * log_decline + settings.decline_span * log_p_token
+    weights = (getattr(settings, name) for name in DECLINE_WEIGHTS)
+    odds = settings.decline_bias + sum(weight * sign for weight, sign in zip(weights, signs, strict=True))
     return 1 / (1 + math.exp(-odds))
-
-
-def _score(span: Span, look: Look, settings: ChoiceSettings) -> float:
-    log_answer = math.log(max(1e-4, -math.expm1(min(0.0, look.verdict.log_decline[span.row]))))
-    spoken = settings.coverage_weight * look.coverages[span.row]
-    return span.log_p_token + spoken + settings.doubt_weight * log_answer

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from generator.abstain import DECLINE
-from generator.align import STOPWORDS, coverages
+from generator.align import STOPWORDS, coverages, nearness
 from generator.choice import ChoiceSettings, Look, changed, choose
 from generator.prompt import Message, Prompt
 from generator.reading import READER_CARD, ReaderTokenizer, head_of
@@ -82,7 +82,8 @@ class EmbeddedModel:
             verdict = read_spans(self._model, readings, self._tokenizer.end)
         texts = tuple(reading.text for reading in readings)
         spoken = coverages(question, [f"{head}\n{text}" for head, text in zip(heads, texts, strict=True)])
-        return Look(texts, tuple(spoken), verdict)
+        near = nearness(question, texts, [(span.row, span.start) for span in verdict.spans])
+        return Look(texts, tuple(spoken), verdict, near)
 
     def _write(self, messages: Sequence[Message], max_tokens: int) -> Iterator[str]:
         """Greedy decoding in the chat format. Between two tokens another question may have its turn."""

@@ -3,13 +3,14 @@
 import math
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from eval.dataset import Case
 from eval.reader_choice import as_json, as_look, fit, learn, look_at
-from generator.choice import ChoiceSettings, Look, Span, Verdict, choose
+from generator.choice import ChoiceSettings, Look, Span, Verdict, best_span, choose
 from generator.pipeline import Event, Found, Stage
 from generator.prompt import Turn
 from indexer.document import Chunk
@@ -27,7 +28,7 @@ def case(number: int, answer: str = "") -> Case:
 def look(coverages: tuple[float, float], log_decline: float, log_p: float = -1.0) -> Look:
     """Two passages; the reader likes the second's words a little more."""
     spans = (Span(1, 6, 10, log_p, 1), Span(0, 6, 11, log_p - 0.2, 1))
-    return Look(TEXTS, coverages, Verdict((log_decline, log_decline), spans))
+    return Look(TEXTS, coverages, Verdict((log_decline, log_decline), spans), (0.5, 0.5))
 
 
 def told(noise: float, count: int = 60) -> tuple[list[Case], list[Look]]:
@@ -54,6 +55,19 @@ def test_signs_that_tell_are_found() -> None:
     assert learned.best.coverage_weight > 0
     assert learned.best.decline_reader > 0
     assert as_json(learned)["settings"]["decline_reader"] == round(learned.best.decline_reader, 4)
+
+
+def test_the_sentence_that_speaks_of_what_is_asked_is_learned() -> None:
+    rng = random.Random(3)
+    cases, looks = [], []
+    for number in range(120):
+        right = rng.random() < 0.9  # nine times of ten the answer stands in the sentence with the question's words
+        both = look((0.5, 0.5), -1.0, rng.uniform(-3, -1))
+        cases.append(case(number, "Paris"))
+        looks.append(replace(both, near=(0.2, 0.8) if right else (0.8, 0.2)))
+    told = [*zip(cases, looks, strict=True), (case(120), look((0.1, 0.1), -0.1)), (case(121), look((0.1, 0.1), -0.2))]
+    assert fit(told, NEVER).near_weight > 1
+    assert best_span(looks[0], fit(told, NEVER)) == looks[0].verdict.spans[1]
 
 
 def test_chance_is_not_believed() -> None:
@@ -103,7 +117,7 @@ class Reads:
         if question == "question 1":
             raise ModelError("The reader stumbled.", "Try again.")
         self.read.append(question)
-        return Look((hits[0].chunk.text,), (0.5,), Verdict((math.log(0.5),), (Span(0, 6, 11, -0.25, 2),)))
+        return Look((hits[0].chunk.text,), (0.5,), Verdict((math.log(0.5),), (Span(0, 6, 11, -0.25, 2),)), (0.25,))
 
 
 def test_a_killed_look_goes_on_and_failures_are_kept(tmp_path: Path) -> None:
@@ -118,5 +132,5 @@ def test_a_killed_look_goes_on_and_failures_are_kept(tmp_path: Path) -> None:
     assert [(record.case_id, record.error) for record in failed] == [("q1", "ModelError")]
     assert run.records[0].outcome is not None
     assert as_look(run.records[0].outcome) == Look(
-        (TEXTS[0],), (0.5,), Verdict((math.log(0.5),), (Span(0, 6, 11, -0.25, 2),))
+        (TEXTS[0],), (0.5,), Verdict((math.log(0.5),), (Span(0, 6, 11, -0.25, 2),)), (0.25,)
     )

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from generator.align import coverages
+from generator.align import coverages, nearness
 from generator.citations import cite, without_markers
 from retriever.hit import Hit
 
@@ -161,3 +161,11 @@ def test_coverage_counts_rare_words_more() -> None:
     assert tall == paris  # "tall" and "Paris" are as rare as each other
     assert 0.5 < paris < 1
     assert coverages("Who is it?", texts) == (0, 0, 0)
+
+
+def test_nearness_is_the_coverage_of_the_sentence_around_a_place() -> None:
+    texts = ("Oslo is cold. Paris has a tower.", "Towers of Paris")
+    at = [(0, texts[0].index("cold")), (0, texts[0].index("has")), (1, 0), (1, 99)]
+    cold, tower, both, nowhere = nearness("Does Paris have a tower?", texts, at)
+    assert (cold, nowhere) == (0, 0)
+    assert tower == both == 1.0

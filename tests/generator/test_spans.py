@@ -140,9 +140,10 @@ def look(
     *spans: tuple[int, int, int, float],
     decline: tuple[float, ...],
     coverages: tuple[float, ...] = (1, 1),
+    near: tuple[float, ...] | None = None,
 ) -> Look:
     found = tuple(Span(row, low, high, math.log(p), 1) for row, low, high, p in spans)
-    return Look(texts, coverages, Verdict(tuple(math.log(p) for p in decline), found))
+    return Look(texts, coverages, Verdict(tuple(math.log(p) for p in decline), found), near or (0.5,) * len(spans))
 
 
 EVEN = ChoiceSettings(coverage_weight=0.0, doubt_weight=0.0, decline_above=1.0)
@@ -170,6 +171,15 @@ def test_a_passage_about_what_is_asked_wins() -> None:
         assert found.row == row
 
 
+def test_a_sentence_about_what_is_asked_wins() -> None:
+    text = "Oslo is cold. Paris is the capital."
+    for weight, words in ((0.0, "Oslo"), (1.0, "Paris")):
+        both = look((text,), (0, 0, 4, 0.4), (0, 14, 19, 0.3), decline=(0.1,), coverages=(1.0,), near=(0.0, 1.0))
+        found = choose(both, replace(EVEN, near_weight=weight))
+        assert found is not None
+        assert both.words(found) == words  # sqrt(.4) against sqrt(.3) e^weight
+
+
 def test_declines_when_passage_and_reader_say_so() -> None:
     texts, span = ("It is Paris",), (0, 6, 11, 0.3)
     assert choose(look(texts, span, decline=(0.9,), coverages=(0.1,)), ChoiceSettings()) is None
@@ -178,20 +188,23 @@ def test_declines_when_passage_and_reader_say_so() -> None:
 
 
 def test_decline_probability_by_hand() -> None:
-    settings = ChoiceSettings(decline_bias=1.0, decline_coverage=-2.0, decline_reader=0.5, decline_span=-1.0)
-    # 1 - 2 * .25 + .5 * -2 + 1 * .5 = 0
-    assert decline_probability((0.25, -2.0, -0.5), settings) == pytest.approx(0.5)
+    settings = ChoiceSettings(
+        decline_bias=1.0, decline_coverage=-2.0, decline_reader=0.5, decline_span=-1.0, decline_near=-3.0
+    )
+    # 1 - 2 * .25 + .5 * -2 + 1 * 2 - 3 * .5 = 0
+    assert decline_probability((0.25, -2.0, -2.0, 0.5), settings) == pytest.approx(0.5)
     span = Span(1, 0, 4, -3.0, 2)
-    assert decline_signs(Look(("a", "four"), (0.1, 0.2), Verdict((-1.0, -4.0), (span,))), span) == (0.2, -4.0, -1.0)
+    seen = Look(("a", "four"), (0.1, 0.2), Verdict((-1.0, -4.0), (span,)), (0.3,))
+    assert decline_signs(seen, span) == (0.2, -4.0, -1.0, 0.3)
 
 
 @given(st.floats(-30, 0), st.floats(0, 1))
 def test_decline_probability_falls_with_coverage_and_rises_with_the_reader_s_doubt(log_p: float, share: float) -> None:
     settings = ChoiceSettings()
-    here = decline_probability((share, log_p, -1.0), settings)
+    here = decline_probability((share, log_p, -1.0, 0.5), settings)
     assert 0 < here < 1
-    assert decline_probability((min(1.0, share + 0.1), log_p, -1.0), settings) <= here
-    assert decline_probability((share, min(0.0, log_p + 1), -1.0), settings) >= here
+    assert decline_probability((min(1.0, share + 0.1), log_p, -1.0, 0.5), settings) <= here
+    assert decline_probability((share, min(0.0, log_p + 1), -1.0, 0.5), settings) >= here
 
 
 def test_weights_are_put_in_place_by_name() -> None:
