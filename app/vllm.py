@@ -15,7 +15,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from filelock import FileLock
@@ -54,6 +54,9 @@ class Server:
     model: str
     began: float  # seconds since 1970
     log: str
+    workers: Mapping[str, str] = field(
+        default_factory=dict
+    )  # birth by pid: they outlive a front process that is killed
 
     @property
     def base_url(self) -> str:
@@ -89,6 +92,7 @@ def start(folder: Path, launch: Launch) -> Server:
                 f"vLLM already serves {server.model} at {server.base_url} (process {server.pid}).",
                 "Use it, or end it first: `footnote serve-model --stop`.",
             )
+        stop(folder)  # the workers of one that died, which hold its memory
         refuse_taken(HOST, launch.port, "vLLM", f"footnote serve-model --port {launch.port + 1}")
         log = folder / "server.log"
         with log.open("wb") as output:
@@ -107,10 +111,14 @@ def start(folder: Path, launch: Launch) -> Server:
                     f"vLLM does not start: {launch.command[0]}: {error.strerror}.", "Install its environment again."
                 ) from error
         server = Server(process.pid, birth_of(process.pid), launch.port, launch.model, time.time(), str(log))
-        written = folder / "server.json.new"
-        written.write_text(json.dumps(asdict(server)), encoding="utf-8")
-        written.replace(folder / "server.json")
+        _remember(folder, server)
     return server
+
+
+def _remember(folder: Path, server: Server) -> None:
+    written = folder / "server.json.new"
+    written.write_text(json.dumps(asdict(server)), encoding="utf-8")
+    written.replace(folder / "server.json")
 
 
 def known(folder: Path) -> Server | None:
@@ -121,14 +129,19 @@ def known(folder: Path) -> Server | None:
         return None
 
 
-def wait_ready(server: Server, limit_s: float, tell: Callable[[float, str], None]) -> None:
-    """Wait until it answers. `tell` gets the seconds so far and the log's last line.
+def wait_ready(folder: Path, server: Server, limit_s: float, tell: Callable[[float, str], None]) -> None:
+    """Wait until it answers, and take note of its workers. `tell` gets the seconds so far and the log's last line.
 
     Raises:
         ModelError: it died, with the last error of its log, or did not answer in time.
     """
     began = time.monotonic()
-    while not server.is_ready:
+    ready = False
+    while not ready:
+        ready = server.is_ready
+        if (workers := _workers(server.pid)) != server.workers and workers:
+            server = replace(server, workers=workers)
+            _remember(folder, server)
         reap(server)
         if not server.is_alive:
             raise died(server, "before it answered")
@@ -156,11 +169,26 @@ def stop(folder: Path) -> Server | None:
         while server.is_alive and time.monotonic() < deadline:
             reap(server)
             time.sleep(0.1)
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(server.pid, signal.SIGKILL)  # whoever is left of the group that was ours a moment ago
+    for pid, birth in {**server.workers, str(server.pid): server.birth}.items() if server else ():
+        if birth_of(int(pid)) == birth:
+            with suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+    if server:
         reap(server)
     (folder / "server.json").unlink(missing_ok=True)
     return server if alive else None
+
+
+def _workers(group: int) -> dict[str, str]:
+    """The processes of a group but for its leader; none where there is no /proc."""
+    found = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            fields = stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+            pid = stat.parent.name
+            if fields[2] == str(group) != pid and (birth := birth_of(int(pid))):  # proc(5): field 5, the process group
+                found[pid] = birth
+    return found
 
 
 def reap(server: Server) -> int | None:

@@ -19,7 +19,7 @@ from app.vllm import Server, died, known, last_error, reap, start, stop, wait_re
 
 _TELL_EVERY_S = 5.0
 _WATCH_S = 0.5
-_ENDED = (0, -signal.SIGTERM, -signal.SIGINT)  # somebody ended it; SIGKILL is what the system does when memory is short
+_ENDED = (None, 0, -signal.SIGTERM, -signal.SIGINT)  # somebody ended it; SIGKILL is what the system does when memory is short
 
 
 def run_serve(
@@ -39,7 +39,7 @@ def run_serve(
         ended = False
         try:
             with _telling(launch.model) as tell:
-                wait_ready(server, wait_s, tell)
+                wait_ready(_folder(settings), server, wait_s, tell)
             if as_json:
                 emit(_state(server))
             else:
@@ -89,9 +89,9 @@ def _watch(server: Server) -> None:
     Raises:
         ModelError: it died.
     """
-    while (code := reap(server)) is None:
+    while server.is_alive:
         time.sleep(_WATCH_S)
-    if code not in _ENDED:
+    if (code := reap(server)) not in _ENDED:
         raise died(server, f"with code {code}")
 
 

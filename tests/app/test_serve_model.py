@@ -151,7 +151,19 @@ def test_one_that_crashes_later_is_told_by_status(footnote: Footnote, vllm: Path
         until(lambda: not server.is_alive)
     state = footnote("serve-model", "--status", "--json").json
     assert (state["running"], state["error"]) == (False, "RuntimeError: the worker went away")
-    os.kill(child, signal.SIGKILL)
+    assert birth_of(child)  # and would hold the memory
+    assert footnote("serve-model", "--stop").code == 0
+    until(lambda: not birth_of(child))
+
+
+def test_the_workers_of_one_that_died_are_ended_before_the_next_start(
+    footnote: Footnote, vllm: Path, port: int
+) -> None:
+    footnote("serve-model", "--port", str(port), "--detach")
+    child = int((vllm / "child").read_text())
+    os.kill(known(vllm).pid, signal.SIGKILL)  # type: ignore[union-attr]
+    assert footnote("serve-model", "--port", str(port), "--detach").code == 0
+    until(lambda: not birth_of(child))
 
 
 def test_a_taken_port_is_refused_before_anything_starts(footnote: Footnote, vllm: Path) -> None:
@@ -222,6 +234,7 @@ def test_a_killed_starter_leaves_one_that_can_be_ended(
 def test_a_number_that_was_given_to_another_process_is_not_killed(footnote: Footnote, home: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True) as other:
         fields = {"pid": other.pid, "birth": "another", "port": 1, "model": "tiny", "began": 0.0, "log": "/none"}
+        fields |= {"workers": {str(other.pid): "another"}}
         (home / "vllm").mkdir(parents=True)
         (home / "vllm" / "server.json").write_text(json.dumps(fields), encoding="utf-8")
         assert footnote("serve-model", "--status", "--json").json["running"] is False
