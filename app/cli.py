@@ -9,7 +9,7 @@ import typer
 from app.commands.evaluation import evaluation
 from app.commands.evaluation_questions import question_commands
 from app.commands.evaluation_runs import run_commands
-from app.commands.options import Json, Mode, Name
+from app.commands.options import Hidden, Json, Mode, Name
 from app.commands.train import training
 from app.door import Invocation, opened
 
@@ -220,6 +220,37 @@ def doctor(context: Context, collection: Name = "default", as_json: Json = False
         from app.doctor import run_doctor
 
         run_doctor(settings, as_json)
+
+
+@app.command("serve-model")
+def serve_model(
+    context: Context,
+    options: Annotated[
+        list[str] | None, typer.Argument(metavar="[-- VLLM_OPTION...]", help="For vLLM itself.", show_default=False)
+    ] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where it listens, on this machine only.")] = 8000,
+    model: Annotated[
+        str, typer.Option(metavar="DIR|NAME", help="A model's folder or hub name.", show_default="SmolLM2-135M")
+    ] = "",
+    reader: Annotated[bool, typer.Option("--reader", help="SmolLM2 with the reader's adapter.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Leave it running; --json implies it.")] = False,
+    wait: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="Longest to wait until it answers.")] = 900,
+    stop: Annotated[bool, typer.Option("--stop", help="End it.")] = False,
+    status: Annotated[bool, typer.Option("--status", help="Say whether it runs.")] = False,
+    collection: Hidden = "default",
+    as_json: Json = False,
+) -> None:
+    """Serve a model with a local vLLM, or end it."""
+    if stop and status:
+        raise typer.BadParameter("--stop and --status exclude each other.")
+    if model and reader:
+        raise typer.BadParameter("--reader is SmolLM2 and takes no --model.")
+    with opened(context, as_json) as settings:
+        from app.commands.serve_model import run_serve, show_server, stop_server
+
+        if stop or status:
+            return stop_server(settings, as_json) if stop else show_server(settings, as_json)
+        return run_serve(settings, model, port, reader, options or [], wait, detach, as_json)
 
 
 def run() -> None:

@@ -4,16 +4,19 @@ import hashlib
 import json
 import logging
 import re
+import shutil
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from generator.abstain import DECLINE
 from generator.align import STOPWORDS, coverages, nearness
 from generator.choice import ChoiceSettings, Look, changed, choose
 from generator.prompt import Message, Prompt
-from generator.reading import READER_CARD, ReaderTokenizer, head_of
+from generator.reading import CHAT_TEMPLATE, READER_CARD, ReaderTokenizer, head_of
 from indexer.errors import ModelError
 from retriever.hit import Hit
 
@@ -141,6 +144,43 @@ def load_embedded(
     name = f"{adapter.name}@{_fingerprint(adapter)}" if adapter else f"{model_dir.name} (not fine-tuned)"
     weights = changed(_learned_choice(adapter), choice or {}, "generator.choice")
     return EmbeddedModel(model.to(dtype).eval(), tokenizer, name, weights)
+
+
+def merged_reader_dir(model_dir: Path, cache_dir: Path) -> Path:
+    """Give the folder of the reader as one plain fp32 model, merging base and shipped adapter on the first call.
+
+    Its chat template writes what the adapter was trained on for one user's message (see generator/reading.py), without
+    the system turn of SmolLM2's own.
+
+    Raises:
+        ModelError: the adapter is missing, or the folder cannot be written.
+    """
+    from indexer.llm2vec.loading import quiet_transformers
+    from indexer.llm2vec.weights import HASH_FILE
+
+    if DEFAULT_READER is None:
+        raise ModelError(
+            "The reader's adapter is not in this copy of Footnote.", "Restore generator/adapters from git."
+        )
+    target = cache_dir / f"{READER_NAME}-{_fingerprint(DEFAULT_READER)}"
+    if target.is_dir():
+        return target
+    try:
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix="merging-", dir=cache_dir) as name:
+            scratch = Path(name) / target.name
+            shutil.copytree(model_dir, scratch, ignore=shutil.ignore_patterns("*.safetensors", HASH_FILE))
+            with quiet_transformers():
+                _merged(model_dir, DEFAULT_READER).save_pretrained(scratch)
+            (scratch / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")
+            with suppress(FileExistsError):  # another process was faster
+                scratch.rename(target)
+    except OSError as error:
+        raise ModelError(
+            f"Cannot write the merged reader to {cache_dir}: {error.strerror or error}.",
+            "Free 600 MB or make the folder writable, or set FOOTNOTE_HOME to another disk.",
+        ) from error
+    return target
 
 
 def _fingerprint(adapter: Path) -> str:

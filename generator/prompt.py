@@ -56,6 +56,10 @@ def answer_prompt(
         ConfigError: the question alone is over the budget.
     """
     turns = list(history[-_HISTORY_TURNS:])
+    messages = _messages(question, hits, turns)
+    # Mostly all of it fits, and a server that counts tokens is then asked once and not once a passage.
+    if (count := _count(messages, count_tokens)) <= budget_tokens:
+        return Prompt(messages, tuple(hits), count, question, ANSWER_PROMPT)
     while _fixed(question, turns, count_tokens) > budget_tokens:
         if not turns:
             raise ConfigError(

@@ -13,6 +13,11 @@ READER_CARD = "reader.json"  # beside an adapter: its format, run and choice
 READER_FORMAT = "1"  # raise when the text below changes: an adapter only reads the format it was trained on
 _BEFORE = "<|im_start|>user\nQuestion: {question}\nPassage:"
 _AFTER = "\nQuestion: {question}<|im_end|>\n<|im_start|>assistant\n"
+# For servers: one user's message of the words between the turn marks of _BEFORE and _AFTER becomes the text above.
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
 _TURN_START, _TURN_END = "<|im_start|>", "<|im_end|>"
 
 

@@ -236,7 +236,7 @@ class ServerModel:
         if isinstance(error, openai.APIConnectionError):
             return ModelError(
                 f"No model server answers at {where}.",
-                "Start it (for example `vllm serve MODEL`), correct generator.base_url, or unset it to use the "
+                "Start it (`footnote serve-model` serves one), correct generator.base_url, or unset it to use the "
                 "embedded reader. `footnote doctor` checks it.",
             )
         if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
@@ -249,7 +249,8 @@ class ServerModel:
                 "Correct generator.model (empty takes the first one listed) and generator.base_url (it ends in /v1).",
             )
         if isinstance(error, openai.APIStatusError):
-            return _refused(error.status_code, where, said)
+            wait = error.response.headers.get("retry-after", "")
+            return _refused(error.status_code, where, f"{said} (it asks to wait {wait} s)" if wait.isdigit() else said)
         return (
             self._nonsense()
             if isinstance(error, openai.APIResponseValidationError)

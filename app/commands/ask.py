@@ -1,7 +1,7 @@
 """`ask`: an answer that streams, then its footnotes."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -10,12 +10,16 @@ from rich.live import Live
 from rich.text import Text
 
 from app.commands.search import hit_json, place
-from app.display import note, show
+from app.display import note, shorten, show
 from app.door import emit, plain
 from app.settings import Settings
 from app.wiring import build_pipeline, open_collection
 from generator.answer import Answer, Citation
-from generator.pipeline import Done, Pipeline, Stage, Token
+from generator.pipeline import Done, Found, Pipeline, Stage, Token
+from indexer.errors import ModelError
+from retriever.hit import Hit
+
+CLOSEST, CLOSEST_CHARS = 3, 220
 
 
 def run_ask(settings: Settings, name: str, question: str, as_json: bool) -> None:
@@ -30,15 +34,22 @@ def stream(pipeline: Pipeline, question: str) -> Answer:
     """Answer a question; on a terminal the words are seen as they come, until the checked answer replaces them."""
     answer: Answer | None = None
     written = ""
-    with _live() as update:
-        for event in pipeline.ask(question):
-            if isinstance(event, Stage):
-                update(written or f"{event.name} ...", not written)
-            elif isinstance(event, Token):
-                written += event.text
-                update(written, False)
-            elif isinstance(event, Done):
-                answer = event.answer
+    hits: tuple[Hit, ...] = ()
+    try:
+        with _live() as update:
+            for event in pipeline.ask(question):
+                if isinstance(event, Stage):
+                    update(written or f"{event.name} ...", not written)
+                elif isinstance(event, Found):
+                    hits = event.hits
+                elif isinstance(event, Token):
+                    written += event.text
+                    update(written, False)
+                elif isinstance(event, Done):
+                    answer = event.answer
+    except ModelError:
+        _print_closest(hits)
+        raise
     assert answer is not None, "the pipeline ended without an answer"
     return answer
 
@@ -52,6 +63,12 @@ def print_answer(answer: Answer) -> None:
         show(f'[{citation.number}] {place(citation.source, citation.page)}: "{one_line(citation.quote)}"', "cyan")
     if answer.dropped_markers:
         note(f"({answer.dropped_markers} markers that named no passage were dropped)")
+
+
+def _print_closest(hits: Sequence[Hit]) -> None:
+    """What was found for an answer that nobody wrote."""
+    for hit in hits[:CLOSEST]:
+        show(f"{place(hit.source, hit.chunk.page)}: {shorten(hit.chunk.text, CLOSEST_CHARS)}", "dim")
 
 
 def answer_json(answer: Answer) -> dict[str, Any]:

@@ -2,14 +2,13 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from app.port import refuse_taken
 from app.settings import ROOT, Settings
-from indexer.errors import ConfigError
 
 PAGE = Path("app") / "ui" / "main.py"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -32,7 +31,7 @@ def run_ui(
         ConfigError: another program listens on the port.
     """
     port = port or settings.ui.port
-    _refuse_taken(settings.ui.host, port)
+    refuse_taken(settings.ui.host, port, "The chat page", f"footnote ui --port {port + 1}")
     command = ui_command(settings, collection, port, open_browser=open_browser, review=review)
     server = subprocess.Popen(command, cwd=ROOT, env=ui_environment(settings, config, os.environ))
     before = signal.signal(signal.SIGTERM, lambda *_: server.terminate())  # else the server would outlive us
@@ -79,15 +78,3 @@ def ui_environment(settings: Settings, config: Path | None, environ: Mapping[str
     if config is not None:
         changed["FOOTNOTE_CONFIG"] = str(config.resolve())
     return {**environ, **changed}
-
-
-def _refuse_taken(host: str, port: int) -> None:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise ConfigError(
-                f"The chat page cannot listen on {host}:{port}: {error.strerror}.",
-                f"Stop the other program, or choose another port: `footnote ui --port {port + 1}`.",
-            ) from error

@@ -69,6 +69,19 @@ def test_ask_for_people(footnote: Footnote, papers: Path, parrot: Parrot) -> Non
     ]
 
 
+def test_what_was_found_is_shown_when_the_model_fails(
+    footnote: Footnote, papers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    footnote("ingest", papers)
+    monkeypatch.setenv("FOOTNOTE_GENERATOR__BASE_URL", "http://127.0.0.1:9/v1")
+    monkeypatch.setenv("FOOTNOTE_GENERATOR__RETRIES", "0")
+    result = footnote("ask", "When does the ferry leave?")
+    assert result.code == 1
+    assert "papers/ferry.txt: The ferry leaves at nine." in result.stdout
+    assert "No model server answers" in result.stderr
+    assert "footnote serve-model" in result.stderr
+
+
 def test_declining_is_no_failure(footnote: Footnote, papers: Path, parrot: Parrot) -> None:
     parrot.words = DECLINE
     footnote("ingest", papers)

@@ -3,9 +3,10 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 from typing import Any
 
 
@@ -14,12 +15,13 @@ class FakeServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
         self.requests: list[tuple[str, dict[str, str], dict[str, Any]]] = []
         self.pieces = ["The tower ", "is tall ", "[1]."]
         self.behaviour = "well"
         self.failures = 0  # how many requests to answer with 503 first
+        self.retry_after = ""  # the header that comes with them
         self.tokenizes = False
         self.sent_pieces = 0
         self.hung_up = threading.Event()
@@ -33,8 +35,8 @@ class FakeServer(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving() -> Iterator[FakeServer]:
-    server = FakeServer()
+def serving(port: int = 0) -> Iterator[FakeServer]:
+    server = FakeServer(port)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
@@ -73,7 +75,7 @@ class _Handler(BaseHTTPRequestHandler):
         server = self.server
         if server.failures:
             server.failures -= 1
-            return self._error(503, "starting")
+            return self._error(503, "starting", {"Retry-After": server.retry_after} if server.retry_after else {})
         match server.behaviour:
             case "model":
                 return self._error(404, "The model `nope` does not exist.")
@@ -90,6 +92,11 @@ class _Handler(BaseHTTPRequestHandler):
             case "slow":
                 time.sleep(3)
                 return self._error(500, "too late")
+            case "half JSON":
+                return self._send(200, b'{"id": "c", "choices": [{"index": 0, "mess', "application/json")
+            case "hangs up":
+                self.close_connection = True
+                return None
         return self._stream()
 
     def _stream(self) -> None:
@@ -106,6 +113,12 @@ class _Handler(BaseHTTPRequestHandler):
             if self.server.behaviour == "garbage" and index == 1:
                 self.wfile.write(b"data: {not json\n\n")
                 return
+            if self.server.behaviour == "half an event" and index == 1:
+                self.wfile.write(b'data: {"id": "c", "choices": [{"index": 0, "del')
+                return
+            if self.server.behaviour == "stalls" and index == 1:
+                self.server.hung_up.wait(3)
+                return
             if self.server.behaviour == "nonsense" and index == 1:
                 self._event({"choices": [{"index": 0, "delta": {"content": 7}, "finish_reason": None}]})
             if self.server.behaviour == "drip":
@@ -119,14 +132,17 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
         self.wfile.flush()
 
-    def _error(self, status: int, message: str) -> None:
-        self._json(status, {"error": {"message": message, "type": "error", "code": status}})
+    def _error(self, status: int, message: str, headers: Mapping[str, str] = MappingProxyType({})) -> None:
+        body = {"error": {"message": message, "type": "error", "code": status}}
+        self._send(status, json.dumps(body).encode(), "application/json", headers)
 
     def _json(self, status: int, body: object) -> None:
         self._send(status, json.dumps(body).encode(), "application/json")
 
-    def _send(self, status: int, body: bytes, kind: str) -> None:
+    def _send(self, status: int, body: bytes, kind: str, headers: Mapping[str, str] = MappingProxyType({})) -> None:
         self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -124,7 +124,7 @@ def test_server_that_is_down() -> None:
     model = ServerModel(ServerSettings(url, model="tiny", retries=0))
     with pytest.raises(ModelError, match="No model server answers") as caught:
         list(model.stream(PROMPT))
-    assert "vllm serve" in caught.value.remedy
+    assert "footnote serve-model" in caught.value.remedy
     with pytest.raises(ModelError, match="No model server answers"):
         model.count_tokens(["text"])
 

@@ -86,13 +86,14 @@ class Site:
 class ChatServer(ThreadingHTTPServer):
     """Speaks as much of the OpenAI protocol as the page's model client needs.
 
-    `script` turns the text of a request into the pieces of the answer. Before the piece "|" it waits for `go`.
+    `script` turns the text of a request into the pieces of the answer. At the piece "|" it waits for `go`, at "!" it
+    hangs up.
     """
 
     daemon_threads = True
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
         self.script: Callable[[str], list[str]] = lambda text: ["Yes."]
         self.go = threading.Event()
         self.asked: list[str] = []
@@ -127,6 +128,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self.send_error(500)
         self._begin("text/event-stream")
         for piece in pieces:
+            if piece == "!":
+                return None
             if piece == "|":
                 self.server.go.wait(60)
             else:
