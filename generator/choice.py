@@ -42,6 +42,7 @@ class Look:
     texts: tuple[str, ...]
     coverages: tuple[float, ...]
     verdict: Verdict
+    prompt_tokens: int = 0  # that the reader read
 
     def words(self, span: Span) -> str:
         """The words of a span."""
