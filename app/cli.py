@@ -168,13 +168,16 @@ def ask(
     context: Context,
     question: Annotated[str, typer.Argument(metavar="QUESTION")],
     collection: Name = "default",
+    query: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Search for this and answer it, in place of QUESTION.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Answer a question with footnotes."""
     with opened(context, as_json) as settings:
         from app.commands.ask import run_ask
 
-        run_ask(settings, collection, question, as_json)
+        run_ask(settings, collection, question, as_json, query)
 
 
 @app.command()

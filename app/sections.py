@@ -133,6 +133,32 @@ class ChoiceSection(Section):
     """Decline when it is more probable than this that the documents do not say: 1 never declines."""
 
 
+class AbstentionSection(Section):
+    """When an answer that a server wrote is declined all the same. `footnote eval calibrate --abstention` learns all of
+    it; as it comes nothing is weighed, and a server's answer is declined when it says so or nothing supports it."""
+
+    bias: float = 0
+    """Log-odds that the documents do not say, before the signs below."""
+
+    coverage: float = 0
+    """Of the share of the question's words that a cited passage has."""
+
+    dense: float = 0
+    """Of the cosine of the question and the nearest cited passage."""
+
+    support: float = 0
+    """Of the mean support of the footnotes."""
+
+    log_p: float = 0
+    """Of the model's mean log-probability of a written token; needs generator.logprobs."""
+
+    typical_log_p: float = 0
+    """Taken in its place where the server does not tell it."""
+
+    decline_above: float | None = Field(default=None, ge=0, le=1)
+    """Decline when it is more probable than this that the documents do not say: 1 weighs and never declines."""
+
+
 class GeneratorSection(Section):
     """Writing the answer."""
 
@@ -163,6 +189,9 @@ class GeneratorSection(Section):
     temperature: float = Field(default=0, ge=0, le=2)
     """0 gives the same answer to the same question."""
 
+    logprobs: bool = False
+    """Whether to ask the server how probable each word of an answer was; generator.abstention can weigh it."""
+
     passages: int = Field(default=5, ge=1, le=100)
     """How many passages the answer is written from."""
 
@@ -175,8 +204,14 @@ class GeneratorSection(Section):
     max_question_chars: int = Field(default=4000, ge=1)
     """A longer question is refused."""
 
+    carry_evidence: bool = False
+    """Whether the passages that an answer rests on compete again for the context of a follow-up on the same topic."""
+
     choice: ChoiceSection = ChoiceSection()
     """The embedded reader's weights."""
+
+    abstention: AbstentionSection = AbstentionSection()
+    """The weights for a server's answers."""
 
 
 class UiSection(Section):
@@ -190,3 +225,13 @@ class UiSection(Section):
 
     max_upload_mb: int = Field(default=64, ge=1)
     """Largest file that can be uploaded."""
+
+
+class TelemetrySection(Section):
+    """Traces for OpenTelemetry. Without an endpoint nothing is imported, recorded or sent."""
+
+    otlp_endpoint: str = ""
+    """Address of an OTLP/HTTP collector, such as http://127.0.0.1:4318; needs `pip install footnote[telemetry]`."""
+
+    content: bool = False
+    """Whether spans also carry the text of questions, passages and answers."""

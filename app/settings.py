@@ -18,6 +18,7 @@ from app.sections import (
     IndexerSection,
     RetrieverSection,
     Section,
+    TelemetrySection,
     UiSection,
 )
 from indexer.errors import ConfigError
@@ -50,6 +51,7 @@ class Settings(Section):
     retriever: RetrieverSection = RetrieverSection()
     generator: GeneratorSection = GeneratorSection()
     ui: UiSection = UiSection()
+    telemetry: TelemetrySection = TelemetrySection()
 
     @property
     def models_dir(self) -> Path:

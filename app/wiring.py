@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from app.sections import ChoiceSection, EncoderSection
 from app.settings import Settings
 from generator.chat import ChatModel
+from generator.doubt import DoubtSettings
 from generator.pipeline import Pipeline, PipelineSettings
+from generator.trace import Observe
 from indexer.chunk import ChunkSettings
 from indexer.collection import Collection
 from indexer.encoder import Encoder
@@ -77,12 +79,26 @@ def build_pipeline(settings: Settings, collection: Collection) -> Pipeline:
     """Join everything that answers questions about one collection.
 
     Raises:
-        ConfigError: a server or a reranker is wanted and none is named.
+        ConfigError: a server or a reranker is wanted and none is named, or telemetry is and is not installed.
         ModelError: weights are missing.
     """
     section = settings.retriever
+    observe = build_observer(settings)  # what is wrong there should not be said after loading models
     retriever = build_retriever(settings, collection, with_encoder=section.mode != "bm25", with_reranker=section.rerank)
-    return Pipeline(retriever, build_chat_model(settings), collection, pipeline_settings(settings))
+    return Pipeline(retriever, build_chat_model(settings), collection, pipeline_settings(settings), observe)
+
+
+def build_observer(settings: Settings) -> Observe | None:
+    """Give what sends traces to the collector that the settings name, or None.
+
+    Raises:
+        ConfigError: the packages for it are missing.
+    """
+    section = settings.telemetry
+    if not section.otlp_endpoint:
+        return None
+    with _loading:
+        return _observer(section.otlp_endpoint, section.content, uses_server(settings))
 
 
 def pipeline_settings(settings: Settings) -> PipelineSettings:
@@ -95,7 +111,15 @@ def pipeline_settings(settings: Settings) -> PipelineSettings:
         max_answer_tokens=section.max_answer_tokens,
         max_question_chars=section.max_question_chars,
         max_prompt_tokens=section.max_prompt_tokens,
+        carry_evidence=section.carry_evidence,
+        doubt=doubt_settings(settings),
     )
+
+
+def doubt_settings(settings: Settings) -> DoubtSettings | None:
+    """What a server's answer is weighed by; None for the embedded reader, which has its own choice."""
+    values = settings.generator.abstention.model_dump()
+    return DoubtSettings(**values) if uses_server(settings) and values["decline_above"] is not None else None
 
 
 def build_chat_model(settings: Settings) -> ChatModel:
@@ -135,6 +159,7 @@ def server_settings(settings: Settings) -> "ServerSettings":
         retries=section.retries,
         context_tokens=section.context_tokens,
         temperature=section.temperature,
+        logprobs=section.logprobs,
     )
 
 
@@ -236,3 +261,10 @@ def _reranker(folder: Path) -> Reranker:
     from retriever.rerank import CrossEncoderReranker
 
     return CrossEncoderReranker(folder)
+
+
+@lru_cache(maxsize=1)
+def _observer(endpoint: str, with_content: bool, is_server: bool) -> Observe:
+    from generator.telemetry import send_to
+
+    return send_to(endpoint, "openai_compatible" if is_server else "footnote", with_content=with_content)

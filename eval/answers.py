@@ -20,6 +20,7 @@ from generator.prompt import Turn
 from generator.usage import Prices
 from indexer.encoder import Encoder
 from indexer.errors import FootnoteError
+from retriever.hit import Hit
 
 OnProgress = Callable[[str, int, int], None]
 JUDGED = "judged"  # the metric that a grader gives
@@ -28,7 +29,9 @@ JUDGED = "judged"  # the metric that a grader gives
 class Answers(Protocol):
     """What an evaluation needs of a Pipeline."""
 
-    def ask(self, question: str, history: Sequence[Turn] = ()) -> Iterator[Event]:
+    def ask(
+        self, question: str, history: Sequence[Turn] = (), query: str | None = None, earlier: Sequence[Hit] = ()
+    ) -> Iterator[Event]:
         """Answer one question."""
 
 
@@ -47,6 +50,7 @@ def evaluate_answers(
     encoder: Encoder | None = None,
     prices: Prices | None = None,
     reuse: bool = False,
+    carries: bool = False,
     on_progress: OnProgress | None = None,
 ) -> Run:
     """Answer a data set's questions, or `limit` of them drawn under the seed, and score the answers.
@@ -54,7 +58,8 @@ def evaluate_answers(
     `identity` says what the pipeline is made of. A `grader` grades every answer for which a reference is known, a
     `claim_judge` judges what was answered by its metrics, an `encoder` says how near texts are. `prices` turn the
     judges' tokens into money, and are no part of what names the run. After a kill, the same call goes on with what is
-    missing. `reuse` takes a finished run of the same evaluation where there is one.
+    missing. `reuse` takes a finished run of the same evaluation where there is one. `carries` says that the pipeline
+    carries evidence, for which the turn before a follow-up has to be answered, too.
 
     Raises:
         ConfigError: the same evaluation is running in another process.
@@ -75,7 +80,9 @@ def evaluate_answers(
     with writing(runs_folder(home), whole, {"concurrency": concurrency}, cases) as run:
         if prices:
             run.note("prices", asdict(prices))
-        answer_cases(pipeline, cases, run, concurrency=concurrency, grader=grader, on_progress=on_progress)
+        answer_cases(
+            pipeline, cases, run, concurrency=concurrency, grader=grader, carries=carries, on_progress=on_progress
+        )
         if claim_judge:
             judge_answers(claim_judge, cases, run, concurrency=judge_concurrency, on_progress=on_progress)
         records = run.records()
@@ -93,6 +100,7 @@ def answer_cases(
     *,
     concurrency: int = 1,
     grader: Grader | None = None,
+    carries: bool = False,
     on_progress: OnProgress | None = None,
 ) -> None:
     """Answer the cases that the run does not hold yet, at most `concurrency` at a time, and record each as it ends.
@@ -104,23 +112,31 @@ def answer_cases(
     known = len(cases) - len(todo)
     record_each(
         todo,
-        lambda one: answer_case(pipeline, one[1], one[0], grader),
+        lambda one: answer_case(pipeline, one[1], one[0], grader, carries=carries),
         run,
         concurrency,
         (lambda more: on_progress("questions", known + more, len(cases))) if on_progress else None,
     )
 
 
-def answer_case(pipeline: Answers, case: Case, place: int, grader: Grader | None = None) -> Record:
+def answer_case(
+    pipeline: Answers, case: Case, place: int, grader: Grader | None = None, *, carries: bool = False
+) -> Record:
     """Answer one case after the turns before it, which are asked themselves where their answers are not known.
+
+    The last of them is asked also when it `carries` its evidence over; what is known of its answer stays the history.
 
     Only what Footnote itself calls an error becomes a record; anything else is a defect, and ends the run.
     """
     try:
         history: list[Turn] = []
-        for question, answer in case.turns:
-            history.append((question, answer or _ask(pipeline, question, history).answer.text))
-        done = _ask(pipeline, case.question, history)
+        earlier: tuple[Hit, ...] = ()
+        for number, (question, answer) in enumerate(case.turns, start=1):
+            is_wanted = carries and number == len(case.turns)
+            said = _ask(pipeline, question, history).answer if is_wanted or not answer else None
+            earlier = said.evidence if said and is_wanted else ()
+            history.append((question, answer or (said.text if said else "")))
+        done = _ask(pipeline, case.question, history, earlier)
         outcome = as_outcome(done.answer) | {"prompt": _prompt(done)}
         if grader and (case.answers or not grader.needs_reference) and not done.answer.abstained:
             words, known = without_markers(done.answer.text), " / ".join(case.answers)
@@ -162,8 +178,9 @@ def _prompt(done: Done) -> dict[str, Any] | None:
     return {"version": prompt.version, "tokens_at_most": prompt.token_count, "messages": messages}
 
 
-def _ask(pipeline: Answers, question: str, history: Sequence[Turn]) -> Done:
-    for event in pipeline.ask(question, tuple(history)):
+def _ask(pipeline: Answers, question: str, history: Sequence[Turn], earlier: tuple[Hit, ...] = ()) -> Done:
+    turns = tuple(history)
+    for event in pipeline.ask(question, turns, earlier=earlier) if earlier else pipeline.ask(question, turns):
         if isinstance(event, Done):
             return event
     raise AssertionError("ask() ends with Done")

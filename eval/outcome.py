@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from generator.answer import Answer, Citation
+from generator.usage import Usage
 from indexer.document import Chunk
 from retriever.hit import Hit, Part
 
@@ -17,13 +18,17 @@ def as_outcome(answer: Answer) -> dict[str, Any]:
         "query": answer.query,
         "model": answer.model,
         "dropped_markers": answer.dropped_markers,
+        "prompt_version": answer.prompt_version,
+        "usage": answer.usage.as_json() if answer.usage else None,
+        "log_p_token": answer.log_p_token,
+        "doubt": answer.doubt,
         "citations": [asdict(citation) for citation in answer.citations],
         "hits": [_hit(hit) for hit in answer.hits],
     }
 
 
 def as_answer(outcome: Mapping[str, Any]) -> Answer:
-    """The answer that `as_outcome` wrote down."""
+    """The answer that `as_outcome` wrote down; runs of earlier versions lack the last four."""
     hits = [
         Hit(
             chunk=as_chunk(hit["chunk"]),
@@ -40,6 +45,10 @@ def as_answer(outcome: Mapping[str, Any]) -> Answer:
         query=outcome["query"],
         model=outcome["model"],
         dropped_markers=outcome["dropped_markers"],
+        prompt_version=outcome.get("prompt_version", ""),
+        usage=Usage(**told) if (told := outcome.get("usage")) else None,
+        log_p_token=outcome.get("log_p_token"),
+        doubt=outcome.get("doubt"),
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from generator.usage import Usage
 from retriever.hit import Hit
 
 
@@ -34,3 +35,13 @@ class Answer:
     timings_ms: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     model: str = ""
     dropped_markers: int = 0  # markers the model wrote that named no passage
+    prompt_version: str = ""  # empty when nothing was found to ask about
+    usage: Usage | None = None  # of every call for it, rewriting included; None where the model does not tell
+    log_p_token: float | None = None  # how sure the model was: mean log-probability of its tokens, in nats
+    doubt: float | None = None  # 0..1: probability that the documents do not say, where that is weighed
+
+    @property
+    def evidence(self) -> tuple[Hit, ...]:
+        """The passages that the citations are of."""
+        cited = {citation.chunk_id for citation in self.citations}
+        return tuple(hit for hit in self.hits if hit.chunk.id in cited)

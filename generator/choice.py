@@ -45,6 +45,7 @@ class Look:
     coverages: tuple[float, ...]  # the share of the question's words that each passage has
     verdict: Verdict
     near: tuple[float, ...]  # the share of them in the very sentence that each of the verdict's spans stands in
+    prompt_tokens: int = 0  # that the reader read
 
     def words(self, span: Span) -> str:
         """The words of a span."""

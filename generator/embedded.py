@@ -6,7 +6,7 @@ import logging
 import re
 import shutil
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,9 +14,11 @@ from typing import Any
 
 from generator.abstain import DECLINE
 from generator.align import STOPWORDS, coverages, nearness
+from generator.chat import Pieces, Written
 from generator.choice import ChoiceSettings, Look, changed, choose
 from generator.prompt import Message, Prompt
 from generator.reading import CHAT_TEMPLATE, READER_CARD, ReaderTokenizer, head_of
+from generator.usage import Usage
 from indexer.errors import ModelError
 from retriever.hit import Hit
 
@@ -54,22 +56,22 @@ class EmbeddedModel:
         """Tokens of each text."""
         return [self._tokenizer.count(text) for text in texts]
 
-    def stream(self, prompt: Prompt, max_tokens: int = 512) -> Iterator[str]:
+    def stream(self, prompt: Prompt, max_tokens: int = 512) -> Pieces:
         """Give the answer's words and then its marker, or the declining sentence.
 
         The words are known only when every passage was read, so all of them come at once.
         """
         if not prompt.hits:
-            yield from self._write(prompt.messages, max_tokens)
-            return
+            return (yield from self._write(prompt.messages, max_tokens))
         look = self.look(prompt.question, prompt.hits)
         span = choose(look, self.choice)
         if span is None:
             yield DECLINE
-            return
+            return Written(Usage(1, look.prompt_tokens, 0))
         words = with_unit(look.texts[span.row], span.start, span.end, prompt.question)
         yield " ".join(words.split())
         yield f" [{span.row + 1}]"
+        return Written(Usage(1, look.prompt_tokens, span.tokens), span.log_p_token)
 
     def look(self, question: str, hits: Sequence[Hit]) -> Look:
         """Read the first passages one by one."""
@@ -86,9 +88,9 @@ class EmbeddedModel:
         texts = tuple(reading.text for reading in readings)
         spoken = coverages(question, [f"{head}\n{text}" for head, text in zip(heads, texts, strict=True)])
         near = nearness(question, texts, [(span.row, span.start) for span in verdict.spans])
-        return Look(texts, tuple(spoken), verdict, near)
+        return Look(texts, tuple(spoken), verdict, near, sum(len(reading.ids) for reading in readings))
 
-    def _write(self, messages: Sequence[Message], max_tokens: int) -> Iterator[str]:
+    def _write(self, messages: Sequence[Message], max_tokens: int) -> Pieces:
         """Greedy decoding in the chat format. Between two tokens another question may have its turn."""
         import torch
         from transformers import DynamicCache
@@ -100,15 +102,17 @@ class EmbeddedModel:
                 f"The prompt has {len(ids)} tokens; {self.name} takes {self.context_tokens} with the answer.",
                 "Ask a shorter question.",
             )
-        for _ in range(max_tokens):
+        asked = len(ids)
+        for written in range(max_tokens):
             with self._turn, torch.inference_mode():
                 out = self._model(input_ids=torch.tensor([ids]), past_key_values=past, logits_to_keep=1)
                 token = int(out.logits[0, -1].argmax())
             if token == self._tokenizer.end:
-                return
+                return Written(Usage(1, asked, written))
             if piece := stream(token):
                 yield piece
             ids = [token]
+        return Written(Usage(1, asked, max_tokens))
 
 
 def with_unit(text: str, start: int, end: int, question: str) -> str:

@@ -4,7 +4,7 @@ import logging
 import re
 from collections.abc import Sequence
 
-from generator.align import STOPWORDS
+from generator.align import STOPWORDS, coverages
 from generator.chat import ChatModel
 from generator.citations import without_markers
 from generator.prompt import Turn, rewrite_prompt
@@ -28,11 +28,21 @@ _ASKING = re.compile(
 )
 _NAME = re.compile(r"\b[A-Z][\w'\u2019-]*(?:\s+(?:(?:of|the|de|van|von|and)\s+)*[A-Z0-9][\w'\u2019-]*)*")
 _WORD = re.compile(r"[\w'\u2019-]+")
+_HOW = re.compile(r"\bhow \w+\b", re.IGNORECASE)
+_DUMMY_IT = re.compile(
+    r"\bhow \w+ (?:is|was|does|did|would) it\b(?= (?:take |be )?(?:from|to|between|in)\b)"
+    r"|\bwhat (?:time|day|date|year) (?:is|was) it\b(?= (?:in|at|on)\b)"
+    r"|\b(?:is|was) it\b(?= (?:true|possible|legal|allowed|forbidden)\b)",
+    re.IGNORECASE,
+)
+_CLAUSE = re.compile(r",|\b(?:and|when|after|before|because|while|if)\b", re.IGNORECASE)
 _PREDICATE = re.compile(
     r"\w+ed|built|made|held|found|written|known|born|sold|kept|open|close|start|begin|end|cost|mean"
 )
 _POSSESSIVE = frozenset(("his", "hers", "its", "their", "theirs"))
 _PREPOSITIONS = frozenset(("in", "on", "at", "for", "from", "to", "by", "with", "without", "during", "after", "before"))
+_TOPIC_TURNS = 3
+_OWN_WORDS = 4
 _ANSWER_WORDS = 12
 _REWRITE_TOKENS = 96
 _REWRITE_CHARS = 400
@@ -50,9 +60,37 @@ def needs_context(question: str) -> bool:
     )
 
 
+def switches_topic(question: str, history: Sequence[Turn]) -> bool:
+    """Whether a question after others is about something new, so that what was said has nothing to add to it.
+
+    It shares no content word with the last turns. Either nothing in it leans on them and it has a name or enough words
+    of its own ("What does the winner get?" has not), or it has a name, and each word that looks like leaning is
+    explained by the question itself: an "And" before a whole question, the "it" of "how far is it from Oslo", a pronoun
+    in a later clause than the name.
+    """
+    said = " ".join(part for turn in history[-_TOPIC_TURNS:] for part in turn)
+    own = _HOW.sub(" ", question)
+    if not history or coverages(own, [said])[0] > 0:
+        return False
+    rest = _ELLIPSIS.sub("", question)
+    asking = _ASKING.match(rest)
+    name = _NAME.search(rest, asking.end() if asking else 0)
+    if not needs_context(question):
+        return bool(name) or sum(word not in STOPWORDS for word in _WORD.findall(own.lower())) >= _OWN_WORDS
+    if not asking or not name:
+        return False
+    rest = _DUMMY_IT.sub(lambda dummy: " " * len(dummy.group()), rest)  # names stay where they are
+    pointing = [found.start() for pattern in (_PERSON, _THING) for found in pattern.finditer(rest)]
+    clause = _CLAUSE.search(rest, name.end())
+    return all(clause is not None and at > clause.start() for at in pointing)
+
+
 def self_contained(question: str, history: Sequence[Turn], model: ChatModel | None = None) -> str:
-    """Rewrite a follow-up: by the model if it follows instructions, else, or if it fails, by rule."""
-    if not history or not needs_context(question):
+    """Rewrite a follow-up: by the model if it follows instructions, else, or if it fails, by rule.
+
+    A question that needs no conversation, or that turns to another topic, is left as it is.
+    """
+    if not history or not needs_context(question) or switches_topic(question, history):
         return question
     if model is not None and model.follows_instructions:
         try:

@@ -5,22 +5,22 @@ What is evaluated is what is served: the page, the command line and the evaluati
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from time import perf_counter
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal, Protocol
-from uuid import uuid4
 
 from generator.abstain import DECLINE, declines
 from generator.answer import Answer, Citation
-from generator.chat import ChatModel
+from generator.carry import carry
+from generator.chat import ChatModel, Counted
 from generator.citations import cite
-from generator.followup import self_contained
+from generator.doubt import DoubtSettings, doubt_of, signs_of
+from generator.followup import self_contained, switches_topic
 from generator.links import without_links
 from generator.prompt import Prompt, Turn, answer_prompt
+from generator.trace import Observe, Stopwatch
 from indexer.document import Document
-from indexer.errors import ConfigError, IndexError_
+from indexer.errors import ConfigError, FootnoteError, IndexError_
 from retriever.hit import Hit
 from retriever.select import drop_repeats
 
@@ -58,6 +58,8 @@ class PipelineSettings:
     max_answer_tokens: int = 512
     max_question_chars: int = 4000
     max_prompt_tokens: int = 6000
+    carry_evidence: bool = False  # whether what the last answer rested on competes again
+    doubt: DoubtSettings | None = None  # for a model that does not decline by itself; None weighs nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,47 +95,40 @@ class Done:
 Event = Stage | Found | Token | Done
 
 
-@dataclass(slots=True)
-class _Run:
-    """One question on its way."""
-
-    id: str
-    began: float
-    timings_ms: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def clock(self, stage: str) -> Iterator[None]:
-        began = perf_counter()
-        try:
-            yield
-        finally:
-            self.timings_ms[stage] = round((perf_counter() - began) * 1000, 1)
-
-    def since_start(self, stage: str) -> None:
-        self.timings_ms[stage] = round((perf_counter() - self.began) * 1000, 1)
-
-
 class Pipeline:
     """Answers questions about one collection. Thread-safe if its parts are; holds nothing of a conversation."""
 
     def __init__(
-        self, retriever: Searcher, model: ChatModel, collection: Documents, settings: PipelineSettings | None = None
+        self,
+        retriever: Searcher,
+        model: ChatModel,
+        collection: Documents,
+        settings: PipelineSettings | None = None,
+        observe: Observe | None = None,
     ) -> None:
+        """`observe` is given the trace of every question, also of one that failed or was stopped."""
         self._retriever = retriever
         self._model = model
         self._collection = collection
         self._settings = settings or PipelineSettings()
+        self._observe = observe
 
-    def answer(self, question: str, history: Sequence[Turn] = ()) -> Answer:
-        """Answer without streaming. Raises what `ask` raises."""
-        for event in self.ask(question, history):
+    def answer(
+        self, question: str, history: Sequence[Turn] = (), query: str | None = None, earlier: Sequence[Hit] = ()
+    ) -> Answer:
+        """Answer without streaming. Takes and raises what `ask` does."""
+        for event in self.ask(question, history, query, earlier):
             if isinstance(event, Done):
                 return event.answer
         raise AssertionError("ask() ends with Done")
 
-    def ask(self, question: str, history: Sequence[Turn] = ()) -> Iterator[Event]:
+    def ask(
+        self, question: str, history: Sequence[Turn] = (), query: str | None = None, earlier: Sequence[Hit] = ()
+    ) -> Iterator[Event]:
         """Answer a question; `history` holds the (question, answer) turns before it, oldest first.
 
+        `query` says the question in words that need no conversation; without it a follow-up is rewritten. `earlier` are
+        the passages that the last answer rests on: with `carry_evidence` they compete again, if the topic is the same.
         Closing the iterator stops the model.
 
         Raises:
@@ -142,35 +137,53 @@ class Pipeline:
             ModelError: the chat model failed; what it wrote before was yielded.
         """
         question = self._checked(question)
-        run = _Run(uuid4().hex[:12], perf_counter())
+        query = None if query is None else self._checked(query)
+        watch = Stopwatch()
+        try:
+            yield from self._steps(watch, question, history, query, earlier)
+        except FootnoteError as error:
+            watch.error = error.kind
+            raise
+        finally:
+            if self._observe:
+                settings = self._settings
+                self._observe(watch.trace(self._collection.name, settings.passages, settings.max_answer_tokens))
+
+    def _steps(
+        self, watch: Stopwatch, question: str, history: Sequence[Turn], query: str | None, earlier: Sequence[Hit]
+    ) -> Iterator[Event]:
+        model = Counted(self._model)
         yield Stage("rewrite")
-        with run.clock("rewrite"):
-            query = self_contained(question, history, self._model)
+        with watch.stage("rewrite"):
+            query = query or self_contained(question, history, model)
         yield Stage("search")
-        with run.clock("search"):
+        with watch.stage("search"):
             found = self._search(query)
         yield Stage("select")
-        with run.clock("select"):
+        with watch.stage("select"):
             hits = drop_repeats(found)
+            if self._settings.carry_evidence and not switches_topic(question, history):
+                hits = carry(hits, [hit for hit in earlier if self._still_says(hit)], query, self._settings.passages)
         yield Found(query, hits)
         if not hits:
-            yield self._done(run, _abstained(query, hits), None)
+            yield self._done(watch, model, _abstained(query, hits), None)
             return
         yield Stage("prompt")
-        with run.clock("prompt"):
+        with watch.stage("prompt"):
             prompt = self._prompt(query, hits, history)
         yield Stage("generate")
         pieces: list[str] = []
-        with run.clock("generate"):
-            for piece in self._model.stream(prompt, self._settings.max_answer_tokens):
+        with watch.stage("generate"):
+            for piece in model.stream(prompt, self._settings.max_answer_tokens):
                 if not pieces:
-                    run.since_start("first_token")
+                    watch.since_start("first_token")
                 pieces.append(piece)
                 yield Token(piece)
         yield Stage("cite")
-        with run.clock("cite"):
-            answer = self._cited("".join(pieces), query, prompt)
-        yield self._done(run, replace(answer, hits=hits), prompt)
+        with watch.stage("cite"):
+            answer = replace(self._cited("".join(pieces), query, prompt), hits=hits, log_p_token=model.log_p_token)
+            answer = self._weighed(answer)
+        yield self._done(watch, model, answer, prompt)
 
     def _checked(self, question: str) -> str:
         limit = self._settings.max_question_chars
@@ -210,6 +223,16 @@ class Pipeline:
             return replace(_abstained(query, prompt.hits), dropped_markers=cited.dropped)
         return Answer(cited.text, located, prompt.hits, abstained=False, query=query, dropped_markers=cited.dropped)
 
+    def _weighed(self, answer: Answer) -> Answer:
+        """Decline an answer when the signs say that the documents probably do not hold it."""
+        settings, signs = self._settings.doubt, signs_of(answer)
+        if settings is None or signs is None:
+            return answer
+        doubt = round(doubt_of(signs, settings), 4)
+        if doubt <= settings.decline_above:
+            return replace(answer, doubt=doubt)
+        return replace(answer, text=DECLINE, citations=(), abstained=True, doubt=doubt)
+
     def _located(self, citation: Citation) -> Citation | None:
         """Give a citation its page, or None when its document is gone or says something else by now."""
         try:
@@ -220,22 +243,43 @@ class Pipeline:
             return None
         return replace(citation, page=document.page_at(citation.start))
 
-    def _done(self, run: _Run, answer: Answer, prompt: Prompt | None) -> Done:
-        run.since_start("total")
-        logger.info(
-            "answered id=%s model=%r prompt=%s prompt_tokens=%d hits=%d citations=%d dropped=%d abstained=%s %s",
-            run.id,
-            self._model.name,
-            prompt.version if prompt else "-",
-            prompt.token_count if prompt else 0,
-            len(answer.hits),
-            len(answer.citations),
-            answer.dropped_markers,
-            answer.abstained,
-            " ".join(f"{stage}_ms={took}" for stage, took in run.timings_ms.items()),
+    def _still_says(self, hit: Hit) -> bool:
+        """Whether the document of an earlier hit is there and has its words: a deleted one must not answer again."""
+        chunk = hit.chunk
+        try:
+            return self._collection.document(chunk.document_id).text[chunk.start : chunk.end] == chunk.text
+        except IndexError_:
+            return False
+
+    def _done(self, watch: Stopwatch, model: Counted, answer: Answer, prompt: Prompt | None) -> Done:
+        watch.since_start("total")
+        watch.prompt = prompt
+        watch.answer = answer = replace(
+            answer,
+            timings_ms=MappingProxyType(watch.timings_ms),
+            model=model.name,
+            prompt_version=prompt.version if prompt else "",
+            usage=model.usage,
         )
-        logger.debug("query id=%s %r", run.id, answer.query)
-        return Done(replace(answer, timings_ms=MappingProxyType(run.timings_ms), model=self._model.name), prompt)
+        _log(watch.id, answer, prompt)
+        return Done(answer, prompt)
+
+
+def _log(id_: str, answer: Answer, prompt: Prompt | None) -> None:
+    """One line without any text of the question; that is only in debug."""
+    logger.info(
+        "answered id=%s model=%r prompt=%s prompt_tokens=%d hits=%d citations=%d dropped=%d abstained=%s %s",
+        id_,
+        answer.model,
+        answer.prompt_version or "-",
+        prompt.token_count if prompt else 0,
+        len(answer.hits),
+        len(answer.citations),
+        answer.dropped_markers,
+        answer.abstained,
+        " ".join(f"{stage}_ms={took}" for stage, took in answer.timings_ms.items()),
+    )
+    logger.debug("query id=%s %r", id_, answer.query)
 
 
 def _abstained(query: str, hits: tuple[Hit, ...]) -> Answer:

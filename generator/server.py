@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
+from generator.chat import Pieces
+from generator.completion import StreamedCompletion
 from generator.prompt import Message, Prompt
 from generator.usage import Usage
 from indexer.errors import ModelError, UnfinishedError
@@ -21,6 +23,8 @@ logger = logging.getLogger(__name__)
 _CACHED_COUNTS = 4096
 _ALTERNATIVES = 20  # to each token: the most that the protocol allows
 _BYTES_PER_TOKEN = 2.5  # fewer than any common tokenizer needs for prose or code, so counts come out too high
+# What is asked for beside the text, where the server knows it.
+_EXTRAS: Mapping[str, Any] = {"stream_options": {"include_usage": True}, "logprobs": True}
 # The client library would tell the server about this machine.
 _SILENT = (
     "Lang",
@@ -56,6 +60,7 @@ class ServerSettings:
     retries: int = 1  # before the first token only
     context_tokens: int = 0  # 0: ask the server
     temperature: float = 0.0
+    logprobs: bool = False  # whether to ask how probable each token of an answer was
     seed: int = 0  # of what `complete` draws where the temperature is above 0
 
 
@@ -68,6 +73,7 @@ class ServerModel:
         self._settings = settings
         self._counts: dict[str, int] = {}
         self._tokenizes: bool | None = None  # whether the server counts tokens; None until it was asked
+        self._extras = frozenset(_EXTRAS) if settings.logprobs else frozenset({"stream_options"})
 
     @cached_property
     def name(self) -> str:
@@ -84,39 +90,54 @@ class ServerModel:
         """Tokens of each text: exact where the server has vLLM's /tokenize, else an upper bound."""
         return [self._count(text) for text in texts]
 
-    def stream(self, prompt: Prompt, max_tokens: int = 512) -> Iterator[str]:
-        """Write the answer in pieces. Closing the iterator ends the request, and with it the work on the server.
+    def stream(self, prompt: Prompt, max_tokens: int = 512) -> Pieces:
+        """Write the answer in pieces. Closing the generator ends the request, and with it the work on the server.
 
         Raises:
             ModelError: the server is down, slow, refuses, or answers with something else than a chat completion.
         """
-        reason, is_chat = None, False
+        completion = StreamedCompletion()
         with self._errors():
-            stream = self._client.chat.completions.create(
-                model=self.name,
-                messages=cast(Any, [{"role": m.role, "content": m.content} for m in prompt.messages]),
-                max_tokens=max_tokens,
-                temperature=self._settings.temperature,
-                stream=True,
-            )
+            stream = self._opened(prompt, max_tokens)
             try:
                 for chunk in stream:
-                    piece, ended = _read(chunk)
-                    is_chat = True
-                    reason = ended or reason
-                    if piece:
+                    if piece := completion.take(chunk):
                         yield piece
             finally:
                 stream.close()
-        if not is_chat:
+        if not completion.is_chat:
             raise self._nonsense()
-        if reason is None:
+        if completion.reason is None:
             raise ModelError(
                 f"The model server at {self._settings.base_url} ended the answer in the middle.",
                 "Ask again; if it happens again, look at the server's log.",
             )
-        if reason == "length":
+        if completion.reason == "length":
             logger.info("The answer was cut at %d tokens", max_tokens)
+        return completion.written
+
+    def _opened(self, prompt: Prompt, max_tokens: int) -> Any:
+        """Begin a completion; an extra that the server refuses by name is left out from then on."""
+        from openai import APIStatusError
+
+        create = cast(Any, self._client.chat.completions.create)
+        while True:
+            extras = self._extras
+            try:
+                return create(
+                    model=self.name,
+                    messages=[{"role": m.role, "content": m.content} for m in prompt.messages],
+                    max_tokens=max_tokens,
+                    temperature=self._settings.temperature,
+                    stream=True,
+                    **{name: _EXTRAS[name] for name in extras},
+                )
+            except APIStatusError as error:
+                refused = {name for name in extras if name in str(error)}
+                if error.status_code not in (400, 403, 422) or not refused:
+                    raise
+                logger.info("The server refuses %s", ", ".join(sorted(refused)))
+                self._extras = extras - refused
 
     def complete(self, messages: Sequence[Message], schema: Mapping[str, Any], max_tokens: int = 512) -> Completion:
         """Write one JSON object that fits a JSON schema, with each token's alternatives.
@@ -262,17 +283,6 @@ class ServerModel:
             f"What answers at {self._settings.base_url} does not speak the OpenAI protocol.",
             "Correct generator.base_url: it ends in /v1 on most servers.",
         )
-
-
-def _read(chunk: Any) -> tuple[str, str | None]:
-    """Text of one chunk, and why the answer ended if it did."""
-    if isinstance(chunk.choices, list) and not chunk.choices:
-        return "", None  # vLLM ends with a chunk that only counts tokens
-    choice = chunk.choices[0]
-    text = choice.delta.content
-    if not isinstance(text, str | None):
-        raise TypeError("content is not text")
-    return text or "", choice.finish_reason
 
 
 def _refused(status: int, where: str, said: str) -> ModelError:

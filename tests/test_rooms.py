@@ -27,6 +27,7 @@ HOMES = {
     "tantivy": ("indexer/store/",),
     "sqlite3": ("indexer/", "eval/run.py"),  # documents, and evaluation runs
     "openai": ("generator/",),
+    "opentelemetry": ("generator/telemetry.py",),
     "mteb": ("eval/mteb_tasks.py",),
     "datasets": ("eval/mteb_tasks.py",),
     "typer": ("app/",),

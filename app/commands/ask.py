@@ -22,22 +22,23 @@ from retriever.hit import Hit
 CLOSEST, CLOSEST_CHARS = 3, 220
 
 
-def run_ask(settings: Settings, name: str, question: str, as_json: bool) -> None:
-    """Answer one question from a collection."""
+def run_ask(settings: Settings, name: str, question: str, as_json: bool, query: str | None = None) -> None:
+    """Answer one question from a collection; `query` says it in words that need no conversation."""
     pipeline = build_pipeline(settings, open_collection(settings, name))
     if as_json:
-        return emit({"collection": name, "question": question, **answer_json(pipeline.answer(question))})
-    return print_answer(stream(pipeline, question))
+        answer = pipeline.answer(question, query=query)
+        return emit({"collection": name, "question": question, **answer_json(answer)})
+    return print_answer(stream(pipeline, question, query))
 
 
-def stream(pipeline: Pipeline, question: str) -> Answer:
+def stream(pipeline: Pipeline, question: str, query: str | None = None) -> Answer:
     """Answer a question; on a terminal the words are seen as they come, until the checked answer replaces them."""
     answer: Answer | None = None
     written = ""
     hits: tuple[Hit, ...] = ()
     try:
         with _live() as update:
-            for event in pipeline.ask(question):
+            for event in pipeline.ask(question, query=query):
                 if isinstance(event, Stage):
                     update(written or f"{event.name} ...", not written)
                 elif isinstance(event, Found):
@@ -82,6 +83,10 @@ def answer_json(answer: Answer) -> dict[str, Any]:
         "timings_ms": {stage: round(spent, 1) for stage, spent in answer.timings_ms.items()},
         "model": answer.model,
         "dropped_markers": answer.dropped_markers,
+        "prompt_version": answer.prompt_version,
+        "usage": answer.usage.as_json() if answer.usage else None,
+        "log_p_token": answer.log_p_token,
+        "doubt": answer.doubt,
     }
 
 

@@ -106,6 +106,7 @@ def evaluate_with(
         judge_concurrency=asking.concurrency or CONCURRENT_WITH_SERVER,
         concurrency=asking.concurrency or (CONCURRENT_WITH_SERVER if uses_server(settings) else 1),
         reuse=asking.reuse,
+        carries=settings.generator.carry_evidence,
         on_progress=meter,
     )
     return run, ready.collection

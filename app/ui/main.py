@@ -18,7 +18,7 @@ from app.ui.samples import sample_questions
 from app.ui.session import Chat, Session
 from app.ui.sidebar import draw_progress, show_brand, show_sidebar, show_upload
 from app.ui.turn import Turn
-from app.ui.views import error_html, turn_html
+from app.ui.views import error_html, is_rewritten, turn_html
 from indexer.errors import FootnoteError
 
 FRAME_S, MOST_S = 0.08, 0.4
@@ -112,16 +112,36 @@ def _conversation(chat: Chat) -> DeltaGenerator | None:
             if turn is chat.working:
                 live = place
                 st.button("Stop", key="fn-stop", icon=":material/stop_circle:", type="tertiary", on_click=turn.stop)
+            elif is_rewritten(turn):
+                _edit(chat, turn, index)
     return live
+
+
+def _edit(chat: Chat, turn: Turn, index: int) -> None:
+    """Let the reader correct what a follow-up was taken to mean, and ask that."""
+    assert turn.answer is not None, "only an answered question was rewritten"
+    key = f"query-{index}"
+    with (
+        st.container(key=f"fn-edit-{index}"),
+        st.popover("Edit the question", type="tertiary", icon=":material/edit:"),
+        st.form(f"edit-{index}", border=False),
+    ):
+        st.text_area("What was searched for", turn.answer.query, key=key)
+        st.form_submit_button("Ask again", type="primary", on_click=_ask_again, args=(chat, key))
+
+
+def _ask_again(chat: Chat, key: str) -> None:
+    if query := st.session_state[key].strip():
+        _ask(chat, query, query)
 
 
 def _submit(chat: Chat) -> None:
     _ask(chat, st.session_state.question or "")
 
 
-def _ask(chat: Chat, question: str) -> None:
+def _ask(chat: Chat, question: str, query: str | None = None) -> None:
     chat.close()  # on a phone it would lie over the answer
-    chat.turns.append(Turn(question))
+    chat.turns.append(Turn(question, query))
 
 
 def _status(chat: Chat) -> str:
@@ -141,8 +161,8 @@ def _follow(session: Session, live: DeltaGenerator | None, progress: DeltaGenera
     """
     chat, turn, upload = session.chat, session.chat.working, session.upload
     if turn and not turn.started:
-        history, collection = chat.history(turn), session.collection
-        turn.start(lambda: rooms.ask(collection, turn.question, history))
+        history, earlier, collection = chat.history(turn), chat.evidence(turn), session.collection
+        turn.start(lambda: rooms.ask(collection, turn.question, history, turn.query, earlier))
     if not live and not progress:
         return
     seen = 0

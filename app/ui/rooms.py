@@ -22,6 +22,7 @@ from indexer.document import Document
 from indexer.errors import FootnoteError, IndexError_
 from indexer.ingest import Progress, ingest
 from indexer.store.records import DocumentInfo
+from retriever.hit import Hit
 
 logger = logging.getLogger(__name__)
 
@@ -109,10 +110,12 @@ def uploads_dir(name: str) -> Path:
     return settings().home / "uploads" / name
 
 
-def ask(name: str, question: str, history: Sequence[tuple[str, str]]) -> Iterator[Event]:
-    """The events of an answer; the first is that the models are loaded."""
+def ask(
+    name: str, question: str, history: Sequence[tuple[str, str]], query: str | None, earlier: Sequence[Hit]
+) -> Iterator[Event]:
+    """The events of an answer; the first is that the models are loaded. Arguments as of the pipeline."""
     yield Stage("load")
-    yield from _pipeline(name).ask(question, history)
+    yield from _pipeline(name).ask(question, history, query, earlier)
 
 
 def index(name: str, paths: Sequence[Path], report: Report) -> list[Outcome]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from app.ui.turn import Turn
 from app.ui.uploads import Upload
+from retriever.hit import Hit
 
 
 @dataclass(slots=True)
@@ -26,6 +27,11 @@ class Chat:
         """Questions and answers before a turn, oldest first; what failed or was stopped is left out."""
         earlier = self.turns[: self.turns.index(before)]
         return tuple((turn.question, turn.answer.text) for turn in earlier if turn.answer)
+
+    def evidence(self, before: Turn) -> tuple[Hit, ...]:
+        """The passages that the last answer before a turn rests on."""
+        answers = [turn.answer for turn in self.turns[: self.turns.index(before)] if turn.answer]
+        return answers[-1].evidence if answers else ()
 
     def open(self, reference: str) -> None:
         self.opened = "" if reference == self.opened else reference

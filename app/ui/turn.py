@@ -25,8 +25,9 @@ _INTERNAL = FootnoteError(
 class Turn:
     """A question, what is known of its answer so far, and the thread that works on it."""
 
-    def __init__(self, question: str) -> None:
+    def __init__(self, question: str, query: str | None = None) -> None:
         self.question = question
+        self.query = query  # the question in words that need no conversation, where the reader gave it
         self.stage = ""
         self.text = ""  # as it streams; markers in it are not yet checked
         self.hits: tuple[Hit, ...] = ()

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from pathlib import PurePath
 
+from app.ui.details import details_html
 from app.ui.markup import answer_html, escaped, line_html, without_open_marker
 from app.ui.turn import Turn
 from generator.abstain import DECLINE
@@ -62,7 +63,7 @@ def _reply_html(turn: Turn, index: int) -> str:
     if turn.failure:
         return error_html(turn.failure) + (_closest_html(turn.hits, index) if turn.hits else "")
     if turn.answer:
-        return _answer_html(turn.question, turn.answer, index, turn.elapsed_s)
+        return _answer_html(turn, turn.answer, index)
     written = f'<div class="fn-answer" dir="auto">{_streaming_html(turn.text)}</div>' if turn.text else ""
     if turn.done:
         return written + '<p class="fn-meta">Stopped.</p>'
@@ -81,7 +82,7 @@ def _streaming_html(text: str) -> str:
     return answer_html(without_open_marker(text), lambda number: f'<sup class="fn-chip fn-pending">{number}</sup>')
 
 
-def _answer_html(question: str, answer: Answer, index: int, elapsed_s: float) -> str:
+def _answer_html(turn: Turn, answer: Answer, index: int) -> str:
     cited = {citation.number: citation for citation in answer.citations}
     titles = {hit.chunk.document_id: hit.title for hit in answer.hits}
 
@@ -98,7 +99,7 @@ def _answer_html(question: str, answer: Answer, index: int, elapsed_s: float) ->
     head = '<p class="fn-abstained">The documents do not say.</p>' if answer.abstained else ""
     text = "" if answer.text == DECLINE else answer_html(answer.text, chip)
     tail = _closest_html(answer.hits, index) if answer.abstained else _notes_html(answer.citations, titles, index)
-    return f'{head}<div class="fn-answer" dir="auto">{text}</div>{tail}{_meta_html(question, answer, elapsed_s)}'
+    return f'{head}<div class="fn-answer" dir="auto">{text}</div>{tail}{_meta_html(turn, answer)}'
 
 
 def _notes_html(citations: tuple[Citation, ...], titles: Mapping[str, str], index: int) -> str:
@@ -130,25 +131,17 @@ def _closest_html(hits: tuple[Hit, ...], index: int) -> str:
     )
 
 
-def _meta_html(question: str, answer: Answer, elapsed_s: float) -> str:
-    """Model, times and the query that was searched for, in small print."""
+def is_rewritten(turn: Turn) -> bool:
+    """Whether something else was searched for than what was typed."""
+    return turn.answer is not None and turn.answer.query.strip() not in ("", turn.question.strip())
+
+
+def _meta_html(turn: Turn, answer: Answer) -> str:
+    """The query that was searched for, and how the answer came about, in small print."""
     query = ""
-    if answer.query and answer.query.strip() != question.strip():
+    if is_rewritten(turn):
         query = f'<p class="fn-meta fn-query">Searched for: <q dir="auto">{escaped(answer.query)}</q></p>'
-    times = "".join(
-        f"<li>{escaped(name.replace('_', ' '))} {_duration(ms / 1000)}</li>"
-        for name, ms in answer.timings_ms.items()
-        if name != "total"
-    )
-    model = f"{escaped(answer.model)} · " if answer.model else ""
-    return (
-        f'{query}<details class="fn-meta"><summary>{model}{_duration(elapsed_s)}</summary>'
-        f'<ul class="fn-times">{times}</ul></details>'
-    )
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
+    return query + details_html(answer, turn.elapsed_s)
 
 
 def _shortened(text: str) -> str:

@@ -1,6 +1,7 @@
 """The page's logic without a browser: real collections, Streamlit's own test harness."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,12 @@ from generator.answer import Answer, Citation
 from generator.pipeline import Done, Event, Stage, Token
 from indexer.chunk import ChunkSettings
 from indexer.collection import Collection
+from indexer.document import Chunk
 from indexer.encoder import Vectors
 from indexer.errors import ModelError
 from indexer.ingest import ingest
 from indexer.store.records import DocumentInfo
+from retriever.hit import Hit
 
 TEXT = "# Light\n\nThe lantern stands 41 metres above high water.\n"
 QUOTE = "The lantern stands 41 metres above high water."
@@ -96,10 +99,10 @@ def test_a_wrong_setting_is_said_and_not_thrown(home: Path, monkeypatch: pytest.
 def test_a_question_is_asked_once_however_often_the_page_is_drawn(
     document_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[tuple[str, str, object]] = []
+    asked: list[tuple[object, ...]] = []
 
-    def ask(name: str, question: str, history: object) -> Iterator[Event]:
-        asked.append((name, question, history))
+    def ask(*about: object) -> Iterator[Event]:
+        asked.append(about)
         yield Stage("search")
         yield Token("41 metres ")
         yield Done(answer(document_id))
@@ -112,15 +115,41 @@ def test_a_question_is_asked_once_however_often_the_page_is_drawn(
     chat_of(app).open("c.0.1")
     html = html_of(app.run())
     assert f'<mark class="fn-quote" data-fn-mark>{QUOTE}</mark>' in html
-    assert asked == [("default", "How high?", ())]
+    assert asked == [("default", "How high?", (), None, ())]
 
     app.chat_input[0].set_value("And how old?").run()
-    assert asked[1:] == [("default", "And how old?", (("How high?", "41 metres [1]."),))]
+    assert asked[1:] == [("default", "And how old?", (("How high?", "41 metres [1]."),), None, ())]
     assert not chat_of(app).opened
 
 
+def test_a_rewritten_question_can_be_corrected_and_asked_again(
+    document_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[object, ...]] = []
+    chunk = Chunk(f"{document_id}:0", document_id, TEXT, 0, len(TEXT))
+    found = Hit(chunk, "light.md", "", 1.0, 1, "bm25")
+
+    def ask(*about: object) -> Iterator[Event]:
+        asked.append(about)
+        yield Done(replace(answer(document_id), hits=(found,), query=f"{about[1]} (light)"))
+
+    monkeypatch.setattr(rooms, "ask", ask)
+    app = page().run()
+    app.chat_input[0].set_value("And how old?").run()
+    assert "Searched for: <q" in html_of(app)
+    (box,) = app.text_area
+    assert box.value == "And how old? (light)"
+    box.set_value("How old is the light?")
+    next(button for button in app.button if button.label == "Ask again").click().run()
+    history = (("And how old?", "41 metres [1]."),)
+    assert asked[1] == ("default", "How old is the light?", history, "How old is the light?", (found,))
+    app.text_area[0].set_value("  ")
+    next(button for button in app.button if button.label == "Ask again").click().run()
+    assert len(asked) == 2
+
+
 def test_a_question_that_fails_is_told_with_its_remedy(document_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def ask(name: str, question: str, history: object) -> Iterator[Event]:
+    def ask(*about: object) -> Iterator[Event]:
         raise ModelError("The server does not answer.", "Start it.")
         yield
 

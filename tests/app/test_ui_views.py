@@ -1,6 +1,7 @@
 """What the reader sees of a question, its answer and the sources."""
 
 import re
+from dataclasses import replace
 from html import unescape
 
 import pytest
@@ -10,9 +11,10 @@ from app.ui.turn import Turn
 from app.ui.views import place, turn_html
 from generator.abstain import DECLINE
 from generator.answer import Answer, Citation
+from generator.usage import Usage
 from indexer.document import Chunk, Document
 from indexer.errors import ModelError
-from retriever.hit import Hit
+from retriever.hit import Hit, Part
 
 TEXT = "# Light\n\nThe lantern stands 41 metres above high water. It was lit in 1874."
 QUOTE = "The lantern stands 41 metres above high water."
@@ -49,6 +51,17 @@ def test_an_answer_with_a_chip_and_its_footnote() -> None:
     assert f"<q>{QUOTE}</q>" in html
     assert "SmolLM2 &lt;x&gt; · 1.3 s" in html and "search 12 ms" in html
     assert "Searched for" not in html
+
+
+def test_the_details_tell_prompt_tokens_and_retrieval() -> None:
+    hit = replace(HIT, parts={"bm25": Part(7.25, 2), "dense": Part(0.5, 1)})
+    told = answered(hits=(hit,), prompt_version="answer-1", usage=Usage(1, 1204, 34), log_p_token=-0.456, doubt=0.2)
+    text = text_of(turn_html(told, 0))
+    for part in ("prompt answer-1", "1,204 tokens read, 34 written", "log-probability of a token -0.46", "doubt 0.20"):
+        assert part in text
+    assert "1. The <b>Light</b>7.250 (#2)0.500 (#1)0.900" in text
+    plain = turn_html(answered(), 0)
+    assert "tokens" not in plain and "doubt" not in plain and "fn-parts" not in plain
 
 
 def test_titles_and_quotes_cannot_make_markup() -> None:

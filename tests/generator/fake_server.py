@@ -23,6 +23,7 @@ class FakeServer(ThreadingHTTPServer):
         self.failures = 0  # how many requests to answer with 503 first
         self.retry_after = ""  # the header that comes with them
         self.tokenizes = False
+        self.unknown: set[str] = set()  # fields of a request that it refuses
         self.sent_pieces = 0
         self.hung_up = threading.Event()
 
@@ -65,6 +66,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.requests.append((self.path, dict(self.headers), body))
+        self.body = body
         if self.path == "/tokenize":
             if not self.server.tokenizes:
                 return self._error(404, "Not Found")
@@ -76,6 +78,8 @@ class _Handler(BaseHTTPRequestHandler):
         if server.failures:
             server.failures -= 1
             return self._error(503, "starting", {"Retry-After": server.retry_after} if server.retry_after else {})
+        if refused := sorted(server.unknown & set(self.body)):
+            return self._error(400, f"Unrecognized request argument supplied: {refused[0]}")
         match server.behaviour:
             case "model":
                 return self._error(404, "The model `nope` does not exist.")
@@ -106,7 +110,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.close_connection = True
         for index, piece in enumerate(self.server.pieces):
-            self._event({"choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": None}]})
+            told = {"content": [{"token": piece, "logprob": -0.5 * (index + 1), "bytes": None, "top_logprobs": []}]}
+            sure = {"logprobs": told} if self.body.get("logprobs") else {}
+            self._event({"choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": None, **sure}]})
             self.server.sent_pieces = index + 1
             if self.server.behaviour == "cut" and index == 1:
                 return
@@ -124,7 +130,8 @@ class _Handler(BaseHTTPRequestHandler):
             if self.server.behaviour == "drip":
                 time.sleep(0.02)
         self._event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
-        self._event({"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}})
+        if self.body.get("stream_options", {}).get("include_usage"):
+            self._event({"choices": [], "usage": {"prompt_tokens": 11, "completion_tokens": 3, "total_tokens": 14}})
         self.wfile.write(b"data: [DONE]\n\n")
 
     def _event(self, fields: dict[str, Any]) -> None:

@@ -8,10 +8,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from generator.abstain import DECLINE
-from generator.choice import ChoiceSettings
+from generator.chat import Pieces, Written
+from generator.choice import ChoiceSettings, best_span
 from generator.embedded import DEFAULT_READER, EmbeddedModel, load_embedded, with_unit
 from generator.prompt import Message, Prompt, answer_prompt
 from generator.reading import ReaderTokenizer
+from generator.usage import Usage
 from indexer.errors import ModelError
 from indexer.llm2vec.training.lora import add_lora, save_adapter
 from retriever.hit import Hit
@@ -37,6 +39,27 @@ def test_answer_is_words_of_a_passage_and_its_marker(tiny: EmbeddedModel, hit: C
     words, marker = tiny.stream(prompt_of(tiny, *hits))
     number = int(marker.strip(" []"))
     assert words in hits[number - 1].chunk.text
+
+
+def returned(stream: Pieces) -> Written | None:
+    while True:
+        try:
+            next(stream)
+        except StopIteration as end:
+            return end.value
+
+
+def test_tells_its_tokens_and_how_sure_it_was(tiny: EmbeddedModel, hit: Callable[..., Hit]) -> None:
+    prompt = prompt_of(tiny, hit("The tower opened in 1889."), hit("It opens at nine.", 50))
+    look = tiny.look(prompt.question, prompt.hits)
+    span = best_span(look, tiny.choice)
+    written = returned(tiny.stream(prompt))
+    assert look.prompt_tokens > sum(tiny.count_tokens([passage.chunk.text for passage in prompt.hits]))
+    assert written == Written(Usage(1, look.prompt_tokens, span.tokens), span.log_p_token)
+    strict = EmbeddedModel(tiny._model, tiny._tokenizer, "strict", ChoiceSettings(decline_above=0.0))
+    assert returned(strict.stream(prompt)) == Written(Usage(1, look.prompt_tokens, 0))
+    free = returned(tiny.stream(Prompt((Message("user", "Tell me."),), (), 10), max_tokens=3))
+    assert free == Written(Usage(1, len(tiny._tokenizer.chat([("user", "Tell me.")])), 3))
 
 
 def test_declines_in_our_words(tiny: EmbeddedModel, hit: Callable[..., Hit]) -> None:

@@ -1,8 +1,11 @@
+import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from generator.followup import by_rule, needs_context, self_contained
+from generator.followup import by_rule, needs_context, self_contained, switches_topic
 from generator.prompt import Prompt
 from indexer.errors import ModelError
 
@@ -74,3 +77,66 @@ def test_model_rewrites_if_it_can() -> None:
 )
 def test_rule_takes_over_when_the_model_does_not_give_a_question(model: Writer) -> None:
     assert self_contained("When did she die?", HISTORY, model) == "When did Ada Marsh die?"
+
+
+LIT = (("When was the lighthouse at Hollow Head first lit?", "On 1 December 1842. [1]"),)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "And who built the Quernhaven pier?",
+        "How far is it from Oslo to Bergen?",
+        "What time is it in Tokyo?",
+        "When did Ada Marsh move to Skye, and why did she leave?",
+        "Which rules apply to dogs on board the ferry?",
+        "Who wrote the Annals of Tole?",
+    ],
+)
+def test_another_topic_is_seen_and_left_as_it_is(question: str) -> None:
+    assert switches_topic(question, LIT)
+    model = Writer("changed")
+    assert self_contained(question, LIT, model) == question
+    assert model.prompts == []
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "And the Louvre?",
+        "Why?",
+        "And how tall is the tower?",
+        "Who looks after it?",
+        "What did Ada Marsh think of it?",
+        "How far is it from there to Oslo?",
+        "Is the lighthouse at Hollow Head still in use by the coastguard today?",
+        "What does the winner get?",
+    ],
+)
+def test_the_same_topic_is_no_switch(question: str) -> None:
+    assert not switches_topic(question, LIT)
+
+
+def test_there_is_no_switch_without_a_conversation() -> None:
+    assert not switches_topic("Who wrote the Annals of Tole?", ())
+
+
+def test_switches_in_the_sample_conversations() -> None:
+    """Its own follow-up after each conversation, and the questions on other documents."""
+    lines = (
+        (Path(__file__).parents[2] / "data" / "questions" / "queries.jsonl").read_text(encoding="utf-8").splitlines()
+    )
+    rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
+    documents = {row["_id"]: {piece["document"] for piece in row["evidence"]} for row in rows}
+    conversations = [row for row in rows if row["kind"] == "follow-up"]
+    singles = [row for row in rows if row["kind"] == "single"]
+    mistaken = seen = foreign = 0
+    for row in conversations:
+        history = [(turn["question"], turn["answer"]) for turn in row["turns"]]
+        mistaken += switches_topic(row["text"], history)
+        others = [single for single in singles if not documents[row["_id"]] & documents[single["_id"]]]
+        foreign += len(others)
+        seen += sum(switches_topic(single["text"], history) for single in others)
+    assert len(conversations) == 26
+    assert mistaken <= 1
+    assert seen / foreign >= 0.8

@@ -1,12 +1,19 @@
 import logging
+import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import pytest
 
 from generator.abstain import DECLINE
+from generator.answer import Answer
+from generator.chat import Pieces, Written
+from generator.doubt import DoubtSettings
 from generator.pipeline import Done, Found, Pipeline, PipelineSettings, Stage, Token
 from generator.prompt import Prompt
+from generator.trace import Trace
+from generator.usage import Usage
 from indexer.document import Document
 from indexer.errors import ConfigError, IndexError_, ModelError
 from retriever.hit import Hit
@@ -143,6 +150,103 @@ def test_followup_is_searched_for_and_asked_in_full(retriever: Retriever, collec
     )
     assert retriever.queries == ["How tall is the tower?"]
     assert model.prompts[0].question == answer.query == "How tall is the tower?"
+
+
+class Telling(Model):
+    """Rewrites and answers, and tells what each took."""
+
+    follows_instructions = True
+
+    def stream(self, prompt: Prompt, max_tokens: int = 512) -> Pieces:
+        rewrites = prompt.version == "rewrite-1"
+        self.prompts.append(prompt)
+        yield "How tall is the tower?" if rewrites else "330 metres [1]"
+        return Written(Usage(1, 20, 6), -9.0) if rewrites else Written(Usage(1, 100, 4), -0.25)
+
+
+def test_an_answer_knows_its_prompt_tokens_and_how_sure_the_model_was(
+    retriever: Retriever, collection: Collection
+) -> None:
+    pipeline = Pipeline(retriever, Telling(), collection)
+    answer = pipeline.answer("How tall is it?", [("When did the tower open?", "1889 [1]")])
+    assert answer.prompt_version == "answer-1"
+    assert answer.usage == Usage(2, 120, 10)  # the rewriting is paid for, too
+    assert answer.log_p_token == -0.25
+    assert answer.doubt is None
+    assert [hit.chunk.document_id for hit in answer.evidence] == ["d"]
+
+
+def test_a_model_that_tells_nothing_is_not_guessed_at(retriever: Retriever, collection: Collection) -> None:
+    answer = Pipeline(retriever, Model("330 metres [1]"), collection).answer("How tall?")
+    assert (answer.usage, answer.log_p_token) == (None, None)
+
+
+def test_a_given_query_is_searched_for_and_asked_and_nothing_is_rewritten(
+    retriever: Retriever, collection: Collection
+) -> None:
+    model = Telling()
+    history = [("When did the tower open?", "1889 [1]")]
+    answer = Pipeline(retriever, model, collection).answer("And that?", history, query=" How tall is the tower? ")
+    assert retriever.queries == [answer.query] == [model.prompts[0].question] == ["How tall is the tower?"]
+    with pytest.raises(ConfigError, match="empty"):
+        Pipeline(retriever, model, collection).answer("And that?", history, query=" ")
+
+
+def test_a_doubtful_answer_is_declined_and_its_passages_stay(retriever: Retriever, collection: Collection) -> None:
+    def asked(bias: float, above: float) -> Answer:
+        settings = PipelineSettings(doubt=DoubtSettings(bias=bias, decline_above=above))
+        return Pipeline(retriever, Model("330 metres [1]"), collection, settings).answer("How tall?")
+
+    sure, unsure = asked(-math.log(3), 0.5), asked(math.log(3), 0.5)
+    assert (sure.abstained, sure.doubt, len(sure.citations)) == (False, 0.25, 1)
+    assert (unsure.abstained, unsure.doubt, unsure.citations, unsure.text) == (True, 0.75, (), DECLINE)
+    assert unsure.hits == retriever.hits
+    assert not asked(9.0, 1.0).abstained
+
+
+def test_evidence_is_carried_to_a_followup_and_not_to_another_topic(
+    hit: Callable[..., Hit], collection: Collection
+) -> None:
+    tower, tea = hit(TOWER[10:].strip(), 10), hit("Tea is green.", 0, "tea")
+    model = Model("330 metres [1]")
+    pipeline = Pipeline(Retriever(tea), model, collection, PipelineSettings(passages=1, carry_evidence=True))
+    history = [("When did the tower open?", "1889 [1]")]
+    assert pipeline.answer("How tall is it?", history, earlier=[tower]).hits[0].chunk == tower.chunk
+    assert pipeline.answer("Who grows tea in Assam?", history, earlier=[tower]).hits[0].chunk == tea.chunk
+    plain = Pipeline(Retriever(tea), model, collection, PipelineSettings(passages=1))
+    assert plain.answer("How tall is it?", history, earlier=[tower]).hits[0].chunk == tea.chunk
+
+
+def test_deleted_evidence_is_not_carried(hit: Callable[..., Hit], collection: Collection) -> None:
+    tower, tea = hit(TOWER[10:].strip(), 10), hit("Tea is green.", 0, "tea")
+    model = Model("green [1]")
+    pipeline = Pipeline(Retriever(tea), model, collection, PipelineSettings(passages=2, carry_evidence=True))
+    del collection.documents["d"]
+    answer = pipeline.answer("How tall is it?", [("When did the tower open?", "1889 [1]")], earlier=[tower])
+    assert [h.chunk.id for h in answer.hits] == [h.chunk.id for h in model.prompts[0].hits] == [tea.chunk.id]
+
+
+def test_every_question_leaves_a_trace(retriever: Retriever, collection: Collection) -> None:
+    traces: list[Trace] = []
+    pipeline = Pipeline(retriever, Model("330 metres [1]"), collection, observe=traces.append)
+    answer = pipeline.answer("How tall?")
+    (trace,) = traces
+    assert [stage.name for stage in trace.stages] == ["rewrite", "search", "select", "prompt", "generate", "cite"]
+    assert trace.began_ns <= trace.stages[0].began_ns
+    assert all(stage.began_ns <= stage.ended_ns <= trace.ended_ns for stage in trace.stages)
+    assert (trace.answer, trace.collection, trace.error) == (answer, "things", "")
+    assert abs(trace.began_ns / 1e9 - time.time()) < 60
+
+    failing = Pipeline(retriever, Model("It is ", "never", fails_after=1), collection, observe=traces.append)
+    with pytest.raises(ModelError):
+        failing.answer("How tall?")
+    assert (traces[-1].answer, traces[-1].error, traces[-1].stages[-1].name) == (None, "ModelError", "generate")
+
+    events = pipeline.ask("How tall?")
+    next(events)
+    events.close()  # type: ignore[attr-defined]
+    assert (traces[-1].answer, traces[-1].error) == (None, "")
+    assert len(traces) == 3
 
 
 @pytest.mark.parametrize("question", ["", "  \n ", "x" * 50_000])

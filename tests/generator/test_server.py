@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from generator.chat import Written
 from generator.prompt import Message, Prompt
 from generator.server import ServerModel, ServerSettings
+from generator.usage import Usage
 from indexer.errors import ModelError
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -34,6 +36,49 @@ def test_streams_the_pieces_as_they_come(server: FakeServer, settings: ServerSet
     assert path == "/v1/chat/completions"
     assert body["messages"] == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "How tall?"}]
     assert (body["model"], body["max_tokens"], body["temperature"], body["stream"]) == ("tiny", 77, 0.0, True)
+
+
+def written(model: ServerModel) -> Written:
+    """What the model returns at the end of a stream."""
+
+    def drain() -> Iterator[Written]:
+        yield (yield from model.stream(PROMPT))
+
+    *_, last = drain()
+    return last
+
+
+def test_the_server_tells_its_tokens_and_how_sure_it_was(server: FakeServer, settings: ServerSettings) -> None:
+    assert written(ServerModel(settings)) == Written(Usage(1, 11, 3), None)
+    assert "logprobs" not in server.requests[-1][2]
+    assert written(ServerModel(replace(settings, logprobs=True))) == Written(Usage(1, 11, 3), (-0.5 - 1.0 - 1.5) / 3)
+
+
+@pytest.mark.parametrize(
+    ("unknown", "expected"),
+    [
+        ({"stream_options"}, Written(None, -1.0)),
+        ({"logprobs"}, Written(Usage(1, 11, 3), None)),
+        ({"stream_options", "logprobs"}, Written()),
+    ],
+)
+def test_what_a_server_does_not_know_is_left_out_from_then_on(
+    server: FakeServer, settings: ServerSettings, unknown: set[str], expected: Written
+) -> None:
+    server.unknown = unknown
+    model = ServerModel(replace(settings, model="tiny", logprobs=True))
+    assert written(model) == expected
+    asked = len(server.requests)
+    assert asked == 1 + len(unknown)
+    assert written(model) == expected
+    assert len(server.requests) == asked + 1
+
+
+def test_another_refusal_is_not_mistaken_for_an_unknown_field(server: FakeServer, settings: ServerSettings) -> None:
+    server.unknown = {"temperature"}
+    with pytest.raises(ModelError, match="temperature"):
+        written(ServerModel(replace(settings, model="tiny")))
+    assert len(server.requests) == 1
 
 
 def test_says_nothing_of_this_machine_and_sends_no_foreign_key(

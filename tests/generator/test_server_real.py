@@ -26,6 +26,20 @@ def test_answers_in_several_pieces() -> None:
     assert "".join(pieces).strip()
 
 
+def test_tells_its_tokens_and_how_sure_it_was() -> None:
+    stream, pieces = ServerModel(replace(SETTINGS, logprobs=True)).stream(ask("Name three colours."), max_tokens=12), []
+    while True:
+        try:
+            pieces.append(next(stream))
+        except StopIteration as end:
+            written = end.value
+            break
+    assert pieces
+    assert written.usage.prompt_tokens > 4
+    assert 1 <= written.usage.completion_tokens <= 12
+    assert -20 < written.log_p_token < 0
+
+
 def test_knows_its_name_and_context_and_counts_tokens() -> None:
     model = ServerModel(SETTINGS)
     assert model.name
