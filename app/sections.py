@@ -163,6 +163,14 @@ class GeneratorSection(Section):
     max_question_chars: int = Field(default=4000, ge=1)
     """A longer question is refused."""
 
+    entailment: Literal["lexical", "encoder", "nli", "judge"] = "lexical"
+    """What checks a sentence against the passages where it is no quote: lexical (words alone), encoder (words and
+    vectors, fitted for the shipped encoder), nli (a cross-encoder) or judge (the server at base_url, one short call for
+    a sentence and a passage)."""
+
+    nli_model: str = ""
+    """Folder or hub name of a cross-encoder with a label "entailment", for nli."""
+
     choice: ChoiceSection = ChoiceSection()
     """The embedded reader's weights."""
 

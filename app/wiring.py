@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from app.sections import ChoiceSection, EncoderSection
 from app.settings import Settings
 from generator.chat import ChatModel
+from generator.entailment import Entailment
 from generator.pipeline import Pipeline, PipelineSettings
 from indexer.chunk import ChunkSettings
 from indexer.collection import Collection
@@ -82,7 +83,36 @@ def build_pipeline(settings: Settings, collection: Collection) -> Pipeline:
     """
     section = settings.retriever
     retriever = build_retriever(settings, collection, with_encoder=section.mode != "bm25", with_reranker=section.rerank)
-    return Pipeline(retriever, build_chat_model(settings), collection, pipeline_settings(settings))
+    return Pipeline(
+        retriever, build_chat_model(settings), collection, pipeline_settings(settings), build_entailment(settings)
+    )
+
+
+def build_entailment(settings: Settings) -> Entailment | None:
+    """Give what checks sentences against passages beside words, or None where words do it alone.
+
+    Raises:
+        ConfigError: the cross-encoder or the server is not named.
+        ModelError: weights are missing.
+    """
+    section = settings.generator
+    if section.entailment == "encoder":
+        from generator.entailment import EncoderEntailment
+
+        return EncoderEntailment(build_encoder(settings))
+    if section.entailment == "nli":
+        if not section.nli_model:
+            raise ConfigError("generator.entailment is nli, but no model is named.", "Set generator.nli_model.")
+        with _loading:
+            return _nli(section.nli_model)
+    if section.entailment == "judge":
+        from generator.judge import JudgeEntailment
+        from generator.server import ServerModel
+
+        if not section.base_url:
+            raise ConfigError("generator.entailment is judge, but no server is named.", "Set generator.base_url.")
+        return JudgeEntailment(ServerModel(server_settings(settings)))
+    return None
 
 
 def pipeline_settings(settings: Settings) -> PipelineSettings:
@@ -229,6 +259,14 @@ def _embedded(models_dir: Path, choice: ChoiceSection) -> ChatModel:
     from indexer.llm2vec.weights import base_model_dir
 
     return load_embedded(base_model_dir(models_dir), choice=choice.model_dump(exclude_none=True))
+
+
+@lru_cache(maxsize=1)
+def _nli(name: str) -> Entailment:
+    from generator.entailment import NliEntailment
+    from indexer.llm2vec.published import locate
+
+    return NliEntailment(locate(name))
 
 
 @lru_cache(maxsize=1)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from generator.answer import Answer, Citation
+from generator.answer import Answer, Citation, Sentence
 from indexer.document import Chunk
 from retriever.hit import Hit, Part
 
@@ -17,13 +17,16 @@ def as_outcome(answer: Answer) -> dict[str, Any]:
         "query": answer.query,
         "model": answer.model,
         "dropped_markers": answer.dropped_markers,
+        "moved_markers": answer.moved_markers,
+        "sentences": [asdict(sentence) for sentence in answer.sentences],
+        "checked_by": answer.checked_by,
         "citations": [asdict(citation) for citation in answer.citations],
         "hits": [_hit(hit) for hit in answer.hits],
     }
 
 
 def as_answer(outcome: Mapping[str, Any]) -> Answer:
-    """The answer that `as_outcome` wrote down."""
+    """The answer that `as_outcome` wrote down; runs from before sentences were checked have none."""
     hits = [
         Hit(
             chunk=as_chunk(hit["chunk"]),
@@ -40,6 +43,12 @@ def as_answer(outcome: Mapping[str, Any]) -> Answer:
         query=outcome["query"],
         model=outcome["model"],
         dropped_markers=outcome["dropped_markers"],
+        moved_markers=outcome.get("moved_markers", 0),
+        sentences=tuple(
+            Sentence(**{**sentence, "citations": tuple(sentence["citations"])})
+            for sentence in outcome.get("sentences", ())
+        ),
+        checked_by=outcome.get("checked_by", ""),
     )
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from generator.abstain import DECLINE
-from generator.align import STOPWORDS, coverages
+from generator.align import coverages
 from generator.choice import ChoiceSettings, Look, changed, choose
 from generator.prompt import Message, Prompt
 from generator.reading import READER_CARD, ReaderTokenizer, head_of
+from generator.words import STOPWORDS
 from indexer.errors import ModelError
 from retriever.hit import Hit
 

@@ -16,6 +16,7 @@ from generator.abstain import DECLINE, declines
 from generator.answer import Answer, Citation
 from generator.chat import ChatModel
 from generator.citations import cite
+from generator.entailment import Entailment
 from generator.followup import self_contained
 from generator.links import without_links
 from generator.prompt import Prompt, Turn, answer_prompt
@@ -117,12 +118,18 @@ class Pipeline:
     """Answers questions about one collection. Thread-safe if its parts are; holds nothing of a conversation."""
 
     def __init__(
-        self, retriever: Searcher, model: ChatModel, collection: Documents, settings: PipelineSettings | None = None
+        self,
+        retriever: Searcher,
+        model: ChatModel,
+        collection: Documents,
+        settings: PipelineSettings | None = None,
+        entailment: Entailment | None = None,
     ) -> None:
         self._retriever = retriever
         self._model = model
         self._collection = collection
         self._settings = settings or PipelineSettings()
+        self._entailment = entailment
 
     def answer(self, question: str, history: Sequence[Turn] = ()) -> Answer:
         """Answer without streaming. Raises what `ask` raises."""
@@ -203,12 +210,23 @@ class Pipeline:
         text = without_links(text, [hit.chunk.text for hit in prompt.hits])
         if declines(text):
             return _abstained(query, prompt.hits)
-        cited = cite(text, prompt.hits, query)
+        cited = cite(text, prompt.hits, query, self._entailment)
         located = tuple(c for citation in cited.citations if (c := self._located(citation)))
+        dropped = cited.dropped + cited.unsupported
         if not located or len(located) < len(cited.citations):
             # Nothing in the passages supports it, or a document was deleted or changed while the model wrote.
-            return replace(_abstained(query, prompt.hits), dropped_markers=cited.dropped)
-        return Answer(cited.text, located, prompt.hits, abstained=False, query=query, dropped_markers=cited.dropped)
+            return replace(_abstained(query, prompt.hits), dropped_markers=dropped, checked_by=cited.checked_by)
+        return Answer(
+            cited.text,
+            located,
+            prompt.hits,
+            abstained=False,
+            query=query,
+            dropped_markers=dropped,
+            moved_markers=cited.moved,
+            sentences=cited.sentences,
+            checked_by=cited.checked_by,
+        )
 
     def _located(self, citation: Citation) -> Citation | None:
         """Give a citation its page, or None when its document is gone or says something else by now."""
@@ -223,7 +241,8 @@ class Pipeline:
     def _done(self, run: _Run, answer: Answer, prompt: Prompt | None) -> Done:
         run.since_start("total")
         logger.info(
-            "answered id=%s model=%r prompt=%s prompt_tokens=%d hits=%d citations=%d dropped=%d abstained=%s %s",
+            "answered id=%s model=%r prompt=%s prompt_tokens=%d hits=%d citations=%d dropped=%d moved=%d "
+            "unsupported=%d abstained=%s %s",
             run.id,
             self._model.name,
             prompt.version if prompt else "-",
@@ -231,6 +250,8 @@ class Pipeline:
             len(answer.hits),
             len(answer.citations),
             answer.dropped_markers,
+            answer.moved_markers,
+            len(answer.unsupported),
             answer.abstained,
             " ".join(f"{stage}_ms={took}" for stage, took in run.timings_ms.items()),
         )

@@ -77,11 +77,25 @@ def test_number_that_the_passage_does_not_give_lowers_support(hits: list[Hit]) -
     assert all(c.support <= 0.4 < right.support for c in wrong)
 
 
-def test_citation_of_the_wrong_passage_is_left_out(hits: list[Hit]) -> None:
+def test_citation_of_the_wrong_passage_is_moved_to_the_right_one(hits: list[Hit]) -> None:
     cited = cite("The tower opened in 1889 [2].", hits)
-    assert cited.citations == ()
-    assert cited.text == "The tower opened in 1889."
-    assert (cited.dropped, cited.unsupported) == (0, 1)
+    (citation,) = cited.citations
+    assert (citation.document_id, citation.quote, citation.support) == ("d", "The tower opened in 1889.", 1.0)
+    assert cited.text == "The tower opened in 1889 [1]."
+    assert (cited.dropped, cited.unsupported, cited.moved) == (0, 0, 1)
+
+
+def test_citation_that_no_passage_bears_out_is_left_out(hits: list[Hit]) -> None:
+    cited = cite("Bananas are yellow [2].", hits)
+    assert (cited.citations, cited.text) == ((), "Bananas are yellow.")
+    assert (cited.dropped, cited.unsupported, cited.moved) == (0, 1, 0)
+
+
+@pytest.mark.parametrize("markers", ["[1][2]", "[2][1]", "[2, 1]"])
+def test_a_wrong_marker_beside_the_right_one_is_dropped(hits: list[Hit], markers: str) -> None:
+    cited = cite(f"The tower opened in 1889 {markers}.", hits)
+    assert cited.text == "The tower opened in 1889 [1]."
+    assert (cited.unsupported, cited.moved) == (1, 0)
 
 
 def test_table_row_is_the_quote(hits: list[Hit]) -> None:
