@@ -14,6 +14,7 @@ from generator.words import STOPWORDS, Spelling, Token, content_of, is_negated, 
 
 _ELLIPSIS = re.compile(r"\[(?:\.\.\.|\u2026)\]|\.\.\.|\u2026")
 _CONTRADICTED = 0.4  # support is at most this when a number of the claim is missing, or only one of the two denies
+_COVERED = 0.99  # all words are there, but not as the claim has them
 _UNKNOWN_RARITY = 1.5
 _TYPO_CREDIT = 0.75  # of a word's weight: enough for a slip in a quote, less than the word itself
 _JOIN_COST = 0.15  # what a second sentence must add before two are quoted in place of one
@@ -88,7 +89,7 @@ class Evidence:
         missing = content - words
         slips = sum(weight[word] for word in missing if self._spelling.near(word) & words)
         found = sum(weight[word] for word in content & words) + _TYPO_CREDIT * slips
-        covered = found / sum(weight.values())
+        covered = min(found / sum(weight.values()), _COVERED)
         denied = is_negated(token.word for token in claimed) != is_negated(words)
         return min(covered, _CONTRADICTED) if denied or any(map(is_number, missing)) else covered
 

@@ -20,6 +20,7 @@ SUPPORTED = 0.45  # a sentence with less is marked as unsupported (bench/support
 CLEAR = 0.6  # what a marker is moved to, or put on unasked, supports the sentence so well
 WORDS = "words"  # what checks where no entailment does
 _AFFIRMED = 0.5
+_ADDED = 0.15  # share of a sentence that a passage must have beside the others it is cited with
 _HEADING = re.compile(r"#{1,6}\s")
 _ITEM = re.compile(r"^\s*(?:[-*+\u2022]|\d{1,3}[.)])\s+")
 _RULE = re.compile(r"\|?[\s:|-]*-[\s:|-]*")  # between the head of a table and its rows
@@ -48,7 +49,13 @@ class _Checked:
     spans: Spans
     found: tuple[tuple[Support, ...], ...]
     evidence: Evidence
+    texts: Sequence[str]
     by: str
+
+    def quote(self, sentence: int, passage: int) -> str:
+        """Words of a passage that support a sentence best."""
+        support = self.found[sentence][passage]
+        return self.texts[passage][support.start : support.end]
 
 
 @dataclass(slots=True)
@@ -91,7 +98,7 @@ def cite(text: str, hits: Sequence[Hit], question: str = "", entailment: Entailm
         if sentence is None or _in_code(plain, mark.at):
             unsupported += len(known)
             continue
-        right = _borne_out(checked.found[sentence], known)
+        right = _borne_out(checked, sentence, known)
         for passage in right:
             notes.add(mark.at, sentence, passage, checked.found[sentence][passage])
         moved += len(set(right) - set(known))
@@ -117,26 +124,41 @@ def footnoted_sentences(text: str) -> tuple[tuple[str, frozenset[int]], ...]:
     return tuple((plain[low:high], frozenset(numbers)) for (low, high), numbers in zip(spans, carried, strict=True))
 
 
-def _borne_out(found: Sequence[Support], named: Sequence[int]) -> list[int]:
+def _borne_out(checked: _Checked, sentence: int, named: Sequence[int]) -> list[int]:
     """Passages to cite in place of those that a marker names, each at most once.
 
-    A passage stays if it supports the sentence clearly, or somewhat and no other does clearly.
+    A passage stays if it supports the sentence clearly; or somewhat, and it has what the others that are named with it
+    have not, or no passage supports the sentence clearly.
     """
     if not named:
         return []
-    sure = [passage for passage in named if found[passage].score >= CLEAR]
-    right = list(dict.fromkeys(sure))
+    found = checked.found[sentence]
+    right = [passage for passage in named if found[passage].score >= CLEAR]
     better = max(range(len(found)), key=lambda passage: (found[passage].score, -passage))
     for passage in named:
-        if passage in sure:
+        if passage in right:
             continue
-        if found[better].score >= CLEAR:
-            passage = better
-        elif found[passage].score < SUPPORT_FLOOR:
-            continue
+        holds = found[passage].score >= SUPPORT_FLOOR
+        if not (holds and _adds(checked, sentence, passage, named)):
+            if found[better].score >= CLEAR:
+                passage = better
+            elif not holds:
+                continue
         if passage not in right:
             right.append(passage)
     return right
+
+
+def _adds(checked: _Checked, sentence: int, passage: int, named: Sequence[int]) -> bool:
+    """Whether passages that are named together say clearly less of a sentence without one of them."""
+    others = [other for other in named if other != passage]
+    low, high = checked.spans[sentence]
+    claim = _said(checked.plain[low:high])
+    quotes = {other: checked.quote(sentence, other) for other in named}
+    without, whole = (
+        checked.evidence.coverage(claim, " ".join(quotes[other] for other in kept)) for kept in (others, named)
+    )
+    return bool(others) and whole - without >= _ADDED
 
 
 def _check(plain: str, hits: Sequence[Hit], question: str, entailment: Entailment | None) -> _Checked:
@@ -170,7 +192,7 @@ def _check(plain: str, hits: Sequence[Hit], question: str, entailment: Entailmen
             scores, unsure = [], []
         for (at, passage), score in zip(unsure, scores, strict=True):
             found[at][passage] = replace(found[at][passage], score=score)
-    return _Checked(plain, spans, tuple(map(tuple, found)), evidence, by)
+    return _Checked(plain, spans, tuple(map(tuple, found)), evidence, texts, by)
 
 
 def _by_words(evidence: Evidence, claim: str, question: str) -> list[Support]:
@@ -205,12 +227,13 @@ def _in_code(plain: str, at: int) -> bool:
 
 
 def _unasked(checked: _Checked) -> list[Mark]:
-    """Markers for an answer that has none, where a passage clearly supports a sentence."""
+    """Markers for an answer that has none, where a passage clearly supports a sentence; not in code."""
+    code = code_spans(checked.plain)
     marks = []
-    for (_, high), supports in zip(checked.spans, checked.found, strict=True):
+    for (_, end), supports in zip(checked.spans, checked.found, strict=True):
         scores = [support.score for support in supports]
-        if scores and max(scores) >= CLEAR:
-            marks.append(Mark(high, (scores.index(max(scores)) + 1,)))
+        if scores and max(scores) >= CLEAR and not any(low < end <= high for low, high in code):
+            marks.append(Mark(end, (scores.index(max(scores)) + 1,)))
     return marks
 
 

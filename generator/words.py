@@ -34,8 +34,8 @@ def tokens_of(text: str) -> list[Token]:
 
 
 def content_of(tokens: Iterable[Token]) -> set[str]:
-    """Words that say what a text is about."""
-    return {token.word for token in tokens} - STOPWORDS
+    """Words that say what a text is about; a denial ("isn't") is looked at by itself."""
+    return {token.word for token in tokens if not token.word.endswith("n't")} - STOPWORDS
 
 
 def is_number(word: str) -> bool:

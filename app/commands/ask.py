@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any, Protocol
 
 from rich.console import Console
@@ -10,12 +11,14 @@ from rich.live import Live
 from rich.text import Text
 
 from app.commands.search import hit_json, place
-from app.display import note, show
+from app.display import count, note, show
 from app.door import emit, plain
 from app.settings import Settings
 from app.wiring import build_pipeline, open_collection
 from generator.answer import Answer, Citation
 from generator.pipeline import Done, Pipeline, Stage, Token
+
+DOUBT = "[?]"  # behind a sentence that no passage supports
 
 
 def run_ask(settings: Settings, name: str, question: str, as_json: bool) -> None:
@@ -45,13 +48,18 @@ def stream(pipeline: Pipeline, question: str) -> Answer:
 
 def print_answer(answer: Answer) -> None:
     """Print the answer, then each footnote: number, place, and the quoted words."""
-    show(answer.text)
+    show(_with_doubts(answer))
     if answer.citations:
         show()
     for citation in answer.citations:
         show(f'[{citation.number}] {place(citation.source, citation.page)}: "{one_line(citation.quote)}"', "cyan")
+    if answer.unsupported:
+        show()
+        show(f"{DOUBT} No passage found says so: {count(len(answer.unsupported), 'sentence')}.", "yellow")
     if answer.dropped_markers:
-        note(f"({answer.dropped_markers} markers that named no passage were dropped)")
+        note(f"({count(answer.dropped_markers, 'marker')} dropped: no such passage, or none that says so)")
+    if answer.moved_markers:
+        note(f"({count(answer.moved_markers, 'marker')} moved to the passage that says so)")
 
 
 def answer_json(answer: Answer) -> dict[str, Any]:
@@ -65,7 +73,19 @@ def answer_json(answer: Answer) -> dict[str, Any]:
         "timings_ms": {stage: round(spent, 1) for stage, spent in answer.timings_ms.items()},
         "model": answer.model,
         "dropped_markers": answer.dropped_markers,
+        "moved_markers": answer.moved_markers,
+        "sentences": [asdict(sentence) for sentence in answer.sentences],
+        "checked_by": answer.checked_by,
     }
+
+
+def _with_doubts(answer: Answer) -> str:
+    """The answer with a sign behind every sentence that no passage supports."""
+    pieces, done = [], 0
+    for sentence in answer.unsupported:
+        pieces.append(answer.text[done : sentence.end])
+        done = sentence.end
+    return f" {DOUBT}".join([*pieces, answer.text[done:]])
 
 
 def one_line(words: str) -> str:
