@@ -9,7 +9,7 @@ from app.ui.panel import head_html, resolve
 from app.ui.turn import Turn
 from app.ui.views import place, turn_html
 from generator.abstain import DECLINE
-from generator.answer import Answer, Citation
+from generator.answer import Answer, Citation, Sentence
 from indexer.document import Chunk, Document
 from indexer.errors import ModelError
 from retriever.hit import Hit
@@ -49,6 +49,15 @@ def test_an_answer_with_a_chip_and_its_footnote() -> None:
     assert f"<q>{QUOTE}</q>" in html
     assert "SmolLM2 &lt;x&gt; · 1.3 s" in html and "search 12 ms" in html
     assert "Searched for" not in html
+
+
+def test_a_sentence_without_a_source_says_so_in_words() -> None:
+    text = "It stands 41 metres high [1]. It is painted red."
+    doubt = Sentence("It is painted red.", 30, 48, 0.1, False, ())
+    html = turn_html(answered(text=text, sentences=(Sentence(text[:29], 0, 29, 1.0, True, (1,)), doubt)), 0)
+    assert '<span class="fn-unsupported">It is painted red.</span><span class="fn-doubt"' in html
+    assert html.count("no source found") == 1
+    assert "no source found" not in turn_html(answered(), 0)
 
 
 def test_titles_and_quotes_cannot_make_markup() -> None:
