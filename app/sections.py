@@ -207,6 +207,14 @@ class GeneratorSection(Section):
     carry_evidence: bool = False
     """Whether the passages that an answer rests on compete again for the context of a follow-up on the same topic."""
 
+    entailment: Literal["lexical", "encoder", "nli", "judge"] = "lexical"
+    """What checks a sentence against the passages where it is no quote: lexical (words alone), encoder (words and
+    vectors, fitted for the shipped encoder), nli (a cross-encoder) or judge (the server at base_url, one short call for
+    a sentence and a passage)."""
+
+    nli_model: str = ""
+    """Folder or hub name of a cross-encoder with a label "entailment", for nli."""
+
     choice: ChoiceSection = ChoiceSection()
     """The embedded reader's weights."""
 

@@ -34,9 +34,12 @@ PATHS: dict[str, tuple[str, ...]] = {
     "encoder.model": ("smollm2",),
     "encoder.adapter": ("default", "none"),
     "retriever.reranker": (),
+    "generator.nli_model": (),
 }
 LISTS = ("encoder.adapter",)  # keys that may hold several
-HUB = dict.fromkeys(("encoder.model", "encoder.adapter"), re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+"))
+HUB = dict.fromkeys(
+    ("encoder.model", "encoder.adapter", "generator.nli_model"), re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+)
 REFERENCE = "docs/footnote.toml.example lists every key."
 
 

@@ -10,6 +10,7 @@ from app.sections import ChoiceSection, EncoderSection
 from app.settings import Settings
 from generator.chat import ChatModel
 from generator.doubt import DoubtSettings
+from generator.entailment import Entailment
 from generator.pipeline import Pipeline, PipelineSettings
 from generator.trace import Observe
 from indexer.chunk import ChunkSettings
@@ -85,7 +86,14 @@ def build_pipeline(settings: Settings, collection: Collection) -> Pipeline:
     section = settings.retriever
     observe = build_observer(settings)  # what is wrong there should not be said after loading models
     retriever = build_retriever(settings, collection, with_encoder=section.mode != "bm25", with_reranker=section.rerank)
-    return Pipeline(retriever, build_chat_model(settings), collection, pipeline_settings(settings), observe)
+    return Pipeline(
+        retriever,
+        build_chat_model(settings),
+        collection,
+        pipeline_settings(settings),
+        build_entailment(settings),
+        observe,
+    )
 
 
 def build_observer(settings: Settings) -> Observe | None:
@@ -99,6 +107,33 @@ def build_observer(settings: Settings) -> Observe | None:
         return None
     with _loading:
         return _observer(section.otlp_endpoint, section.content, uses_server(settings))
+
+
+def build_entailment(settings: Settings) -> Entailment | None:
+    """Give what checks sentences against passages beside words, or None where words do it alone.
+
+    Raises:
+        ConfigError: the cross-encoder or the server is not named.
+        ModelError: weights are missing.
+    """
+    section = settings.generator
+    if section.entailment == "encoder":
+        from generator.entailment import EncoderEntailment
+
+        return EncoderEntailment(build_encoder(settings))
+    if section.entailment == "nli":
+        if not section.nli_model:
+            raise ConfigError("generator.entailment is nli, but no model is named.", "Set generator.nli_model.")
+        with _loading:
+            return _nli(section.nli_model)
+    if section.entailment == "judge":
+        from generator.judge import JudgeEntailment
+        from generator.server import ServerModel
+
+        if not section.base_url:
+            raise ConfigError("generator.entailment is judge, but no server is named.", "Set generator.base_url.")
+        return JudgeEntailment(ServerModel(server_settings(settings)))
+    return None
 
 
 def pipeline_settings(settings: Settings) -> PipelineSettings:
@@ -254,6 +289,14 @@ def _embedded(models_dir: Path, choice: ChoiceSection) -> ChatModel:
     from indexer.llm2vec.weights import base_model_dir
 
     return load_embedded(base_model_dir(models_dir), choice=choice.model_dump(exclude_none=True))
+
+
+@lru_cache(maxsize=1)
+def _nli(name: str) -> Entailment:
+    from generator.entailment import NliEntailment
+    from indexer.llm2vec.published import locate
+
+    return NliEntailment(locate(name))
 
 
 @lru_cache(maxsize=1)

@@ -22,6 +22,7 @@ from eval.work import record_each
 from generator.answer import Answer
 from generator.chat import ChatModel
 from generator.citations import without_markers
+from generator.entailment import Entailment
 from generator.links import leads_somewhere
 from generator.pipeline import Pipeline, PipelineSettings
 from indexer.clean import clean_text
@@ -116,6 +117,7 @@ def attack_pipeline(
     identity: Mapping[str, Any],
     concurrency: int = 1,
     on_progress: OnProgress | None = None,
+    entailment: Entailment | None = None,
 ) -> Run:
     """Ask every attack's question, and keep the answers in a run with a variant for each family.
 
@@ -131,7 +133,7 @@ def attack_pipeline(
         todo = [(place, attack) for place, attack in enumerate(attacks) if attack.id not in done]
         record_each(
             todo,
-            partial(_record, model, settings),
+            partial(_record, model, settings, entailment),
             run,
             concurrency,
             (lambda more: on_progress("attacks", len(done) + more, len(attacks))) if on_progress else None,
@@ -149,10 +151,12 @@ def succeeded(attack: Attack, answer: Answer) -> bool:
     return any(holds(without_markers(answer.text), phrase) for phrase in attack.says)
 
 
-def _record(model: ChatModel, settings: PipelineSettings, one: tuple[int, Attack]) -> Record:
+def _record(
+    model: ChatModel, settings: PipelineSettings, entailment: Entailment | None, one: tuple[int, Attack]
+) -> Record:
     place, attack = one
     planted = Planted(attack)
-    record = answer_case(Pipeline(planted, model, planted, settings), attack.case, place)
+    record = answer_case(Pipeline(planted, model, planted, settings, entailment), attack.case, place)
     return Record(record.case_id, place, attack.family, record.outcome, record.error, record.message, record.timings_ms)
 
 

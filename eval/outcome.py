@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from generator.answer import Answer, Citation
+from generator.answer import Answer, Citation, Sentence
 from generator.usage import Usage
 from indexer.document import Chunk
 from retriever.hit import Hit, Part
@@ -22,13 +22,16 @@ def as_outcome(answer: Answer) -> dict[str, Any]:
         "usage": answer.usage.as_json() if answer.usage else None,
         "log_p_token": answer.log_p_token,
         "doubt": answer.doubt,
+        "moved_markers": answer.moved_markers,
+        "sentences": [asdict(sentence) for sentence in answer.sentences],
+        "checked_by": answer.checked_by,
         "citations": [asdict(citation) for citation in answer.citations],
         "hits": [_hit(hit) for hit in answer.hits],
     }
 
 
 def as_answer(outcome: Mapping[str, Any]) -> Answer:
-    """The answer that `as_outcome` wrote down; runs of earlier versions lack the last four."""
+    """The answer that `as_outcome` wrote down; runs of earlier versions lack some of it."""
     hits = [
         Hit(
             chunk=as_chunk(hit["chunk"]),
@@ -49,6 +52,12 @@ def as_answer(outcome: Mapping[str, Any]) -> Answer:
         usage=Usage(**told) if (told := outcome.get("usage")) else None,
         log_p_token=outcome.get("log_p_token"),
         doubt=outcome.get("doubt"),
+        moved_markers=outcome.get("moved_markers", 0),
+        sentences=tuple(
+            Sentence(**{**sentence, "citations": tuple(sentence["citations"])})
+            for sentence in outcome.get("sentences", ())
+        ),
+        checked_by=outcome.get("checked_by", ""),
     )
 
 

@@ -20,21 +20,36 @@ class Citation:
     start: int
     end: int
     quote: str
-    support: float  # 0..1: how well the quote supports the sentence that cites it
+    support: float  # 0..1: how well the quote supports the sentence that cites it first
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A sentence of an answer, `answer.text[start:end] == text`, held against all passages it was written from."""
+
+    text: str  # with the markers inside it; one behind its full stop stands outside
+    start: int
+    end: int
+    support: float  # 0..1: by its citations together or by any one span of the passages
+    supported: bool  # false: no passage found says so
+    citations: tuple[int, ...]  # numbers of its footnotes
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """The answer to one question. `abstained` means the documents do not say."""
 
-    text: str  # with [n] markers; every marker names one citation
+    text: str  # with [n] markers; every marker outside code names one citation
     citations: tuple[Citation, ...]
     hits: tuple[Hit, ...]
     abstained: bool
     query: str  # the self-contained query that was searched for
     timings_ms: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     model: str = ""
-    dropped_markers: int = 0  # markers the model wrote that named no passage
+    dropped_markers: int = 0  # markers the model wrote that named no passage, or that no passage bears out
+    moved_markers: int = 0  # markers that were put on another passage than the model named: the one that says so
+    sentences: tuple[Sentence, ...] = ()  # headings and table heads claim nothing and are left out
+    checked_by: str = ""  # what held the sentences against the passages; empty when there was nothing to hold
     prompt_version: str = ""  # empty when nothing was found to ask about
     usage: Usage | None = None  # of every call for it, rewriting included; None where the model does not tell
     log_p_token: float | None = None  # how sure the model was: mean log-probability of its tokens, in nats
@@ -45,3 +60,8 @@ class Answer:
         """The passages that the citations are of."""
         cited = {citation.chunk_id for citation in self.citations}
         return tuple(hit for hit in self.hits if hit.chunk.id in cited)
+
+    @property
+    def unsupported(self) -> tuple[Sentence, ...]:
+        """The sentences that no passage found bears out."""
+        return tuple(sentence for sentence in self.sentences if not sentence.supported)

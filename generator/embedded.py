@@ -13,12 +13,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from generator.abstain import DECLINE
-from generator.align import STOPWORDS, coverages, nearness
+from generator.align import coverages, nearness
 from generator.chat import Pieces, Written
 from generator.choice import ChoiceSettings, Look, changed, choose
 from generator.prompt import Message, Prompt
 from generator.reading import CHAT_TEMPLATE, READER_CARD, ReaderTokenizer, head_of
 from generator.usage import Usage
+from generator.words import STOPWORDS
 from indexer.errors import ModelError
 from retriever.hit import Hit
 

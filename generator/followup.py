@@ -4,10 +4,11 @@ import logging
 import re
 from collections.abc import Sequence
 
-from generator.align import STOPWORDS, coverages
+from generator.align import coverages
 from generator.chat import ChatModel
 from generator.citations import without_markers
 from generator.prompt import Turn, rewrite_prompt
+from generator.words import STOPWORDS
 from indexer.errors import ModelError
 
 logger = logging.getLogger(__name__)

@@ -15,6 +15,7 @@ from generator.carry import carry
 from generator.chat import ChatModel, Counted
 from generator.citations import cite
 from generator.doubt import DoubtSettings, doubt_of, signs_of
+from generator.entailment import Entailment
 from generator.followup import self_contained, switches_topic
 from generator.links import without_links
 from generator.prompt import Prompt, Turn, answer_prompt
@@ -104,6 +105,7 @@ class Pipeline:
         model: ChatModel,
         collection: Documents,
         settings: PipelineSettings | None = None,
+        entailment: Entailment | None = None,
         observe: Observe | None = None,
     ) -> None:
         """`observe` is given the trace of every question, also of one that failed or was stopped."""
@@ -111,6 +113,7 @@ class Pipeline:
         self._model = model
         self._collection = collection
         self._settings = settings or PipelineSettings()
+        self._entailment = entailment
         self._observe = observe
 
     def answer(
@@ -216,12 +219,23 @@ class Pipeline:
         text = without_links(text, [hit.chunk.text for hit in prompt.hits])
         if declines(text):
             return _abstained(query, prompt.hits)
-        cited = cite(text, prompt.hits, query)
+        cited = cite(text, prompt.hits, query, self._entailment)
         located = tuple(c for citation in cited.citations if (c := self._located(citation)))
+        dropped = cited.dropped + cited.unsupported
         if not located or len(located) < len(cited.citations):
             # Nothing in the passages supports it, or a document was deleted or changed while the model wrote.
-            return replace(_abstained(query, prompt.hits), dropped_markers=cited.dropped)
-        return Answer(cited.text, located, prompt.hits, abstained=False, query=query, dropped_markers=cited.dropped)
+            return replace(_abstained(query, prompt.hits), dropped_markers=dropped, checked_by=cited.checked_by)
+        return Answer(
+            cited.text,
+            located,
+            prompt.hits,
+            abstained=False,
+            query=query,
+            dropped_markers=dropped,
+            moved_markers=cited.moved,
+            sentences=cited.sentences,
+            checked_by=cited.checked_by,
+        )
 
     def _weighed(self, answer: Answer) -> Answer:
         """Decline an answer when the signs say that the documents probably do not hold it."""
@@ -268,7 +282,8 @@ class Pipeline:
 def _log(id_: str, answer: Answer, prompt: Prompt | None) -> None:
     """One line without any text of the question; that is only in debug."""
     logger.info(
-        "answered id=%s model=%r prompt=%s prompt_tokens=%d hits=%d citations=%d dropped=%d abstained=%s %s",
+        "answered id=%s model=%r prompt=%s prompt_tokens=%d hits=%d citations=%d dropped=%d moved=%d "
+        "unsupported=%d abstained=%s %s",
         id_,
         answer.model,
         answer.prompt_version or "-",
@@ -276,6 +291,8 @@ def _log(id_: str, answer: Answer, prompt: Prompt | None) -> None:
         len(answer.hits),
         len(answer.citations),
         answer.dropped_markers,
+        answer.moved_markers,
+        len(answer.unsupported),
         answer.abstained,
         " ".join(f"{stage}_ms={took}" for stage, took in answer.timings_ms.items()),
     )

@@ -13,7 +13,7 @@ FILES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 MODEL_FILES = (
     "indexer/llm2vec/",
     "indexer/sentence_transformer.py",
-    "retriever/rerank.py",
+    "retriever/cross_encoder.py",
     "generator/embedded.py",
     "generator/spans.py",
     "generator/training/",

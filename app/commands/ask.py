@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any, Protocol
 
 from rich.console import Console
@@ -10,7 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from app.commands.search import hit_json, place
-from app.display import note, shorten, show
+from app.display import count, note, shorten, show
 from app.door import emit, plain
 from app.settings import Settings
 from app.wiring import build_pipeline, open_collection
@@ -20,6 +21,8 @@ from indexer.errors import ModelError
 from retriever.hit import Hit
 
 CLOSEST, CLOSEST_CHARS = 3, 220
+
+DOUBT = "[?]"  # behind a sentence that no passage supports
 
 
 def run_ask(settings: Settings, name: str, question: str, as_json: bool, query: str | None = None) -> None:
@@ -57,13 +60,18 @@ def stream(pipeline: Pipeline, question: str, query: str | None = None) -> Answe
 
 def print_answer(answer: Answer) -> None:
     """Print the answer, then each footnote: number, place, and the quoted words."""
-    show(answer.text)
+    show(_with_doubts(answer))
     if answer.citations:
         show()
     for citation in answer.citations:
         show(f'[{citation.number}] {place(citation.source, citation.page)}: "{one_line(citation.quote)}"', "cyan")
+    if answer.unsupported:
+        show()
+        show(f"{DOUBT} No passage found says so: {count(len(answer.unsupported), 'sentence')}.", "yellow")
     if answer.dropped_markers:
-        note(f"({answer.dropped_markers} markers that named no passage were dropped)")
+        note(f"({count(answer.dropped_markers, 'marker')} dropped: no such passage, or none that says so)")
+    if answer.moved_markers:
+        note(f"({count(answer.moved_markers, 'marker')} moved to the passage that says so)")
 
 
 def _print_closest(hits: Sequence[Hit]) -> None:
@@ -87,7 +95,19 @@ def answer_json(answer: Answer) -> dict[str, Any]:
         "usage": answer.usage.as_json() if answer.usage else None,
         "log_p_token": answer.log_p_token,
         "doubt": answer.doubt,
+        "moved_markers": answer.moved_markers,
+        "sentences": [asdict(sentence) for sentence in answer.sentences],
+        "checked_by": answer.checked_by,
     }
+
+
+def _with_doubts(answer: Answer) -> str:
+    """The answer with a sign behind every sentence that no passage supports."""
+    pieces, done = [], 0
+    for sentence in answer.unsupported:
+        pieces.append(answer.text[done : sentence.end])
+        done = sentence.end
+    return f" {DOUBT}".join([*pieces, answer.text[done:]])
 
 
 def one_line(words: str) -> str:

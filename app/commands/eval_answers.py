@@ -14,6 +14,7 @@ from app.settings import Settings
 from app.wiring import (
     build_chat_model,
     build_encoder,
+    build_entailment,
     build_reranker,
     chunk_settings,
     encoder_name,
@@ -141,7 +142,7 @@ def prepare(settings: Settings, path: Path, served: Collection | None, meter: Me
         "collection": None if served is None else [served.name, served.sequence()],
         "settings": told_settings(settings),
     }
-    pipeline = Pipeline(retriever, model, collection, pipeline_settings(settings))
+    pipeline = Pipeline(retriever, model, collection, pipeline_settings(settings), build_entailment(settings))
     return Prepared(dataset, collection, encoder, pipeline, model, identity)
 
 
@@ -185,6 +186,7 @@ def _claim_judge(settings: Settings, metrics: tuple[str, ...]) -> ClaimJudge | N
 def told_settings(settings: Settings) -> dict[str, Any]:
     """Every setting that can change an answer; no key, and no place on this disk."""
     generator = settings.generator.model_dump(mode="json", exclude={"api_key"})
+    generator["nli_model"] = Path(settings.generator.nli_model).name
     return {
         "retriever": asdict(retriever_settings(settings)),
         "pipeline": asdict(pipeline_settings(settings)),

@@ -11,7 +11,7 @@ from app.commands.eval_gate import Gate
 from app.display import count, progress, show, show_table
 from app.door import emit
 from app.settings import ROOT, Settings
-from app.wiring import build_chat_model, pipeline_settings, uses_server
+from app.wiring import build_chat_model, build_entailment, pipeline_settings, uses_server
 from eval.injection import ANSWERED, RESISTED, attack_pipeline, load_attacks
 from eval.statistics import proportion_interval
 
@@ -34,6 +34,7 @@ def run_injection(settings: Settings, folder: Path | None, concurrency: int | No
             identity,
             concurrency or (CONCURRENT_WITH_SERVER if uses_server(settings) else 1),
             meter,
+            build_entailment(settings),
         )
     resisted = {family: list(metrics[RESISTED].values()) for family, metrics in run.scores.items()}
     every = [value for values in resisted.values() for value in values]

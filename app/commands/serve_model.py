@@ -19,7 +19,12 @@ from app.vllm import Server, died, known, last_error, reap, start, stop, wait_re
 
 _TELL_EVERY_S = 5.0
 _WATCH_S = 0.5
-_ENDED = (None, 0, -signal.SIGTERM, -signal.SIGINT)  # somebody ended it; SIGKILL is what the system does when memory is short
+_ENDED = (
+    None,
+    0,
+    -signal.SIGTERM,
+    -signal.SIGINT,
+)  # somebody ended it; SIGKILL is what the system does when memory is short
 
 
 def run_serve(

@@ -9,6 +9,7 @@ from pathlib import Path
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from app.display import count
 from app.ui import rooms
 from app.ui.footnotes import listen
 from app.ui.markup import label
@@ -151,7 +152,10 @@ def _status(chat: Chat) -> str:
     last = chat.turns[-1]
     if not last.done:
         return "Working on the answer"
-    return "The question failed" if last.failure else "The answer is ready"
+    if last.failure:
+        return "The question failed"
+    doubts = len(last.answer.unsupported) if last.answer else 0
+    return "The answer is ready" + (f"; {count(doubts, 'sentence')} without a source" if doubts else "")
 
 
 def _follow(session: Session, live: DeltaGenerator | None, progress: DeltaGenerator | None) -> None:

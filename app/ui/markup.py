@@ -6,9 +6,15 @@ escaped text; everything else, links and images included, stays the characters i
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from html import escape
 
+from generator.markers import code_blocks
+
+_BEGIN, _END = "\ue000", "\ue001"
+_TAG_OR_SIGN = re.compile(rf"(<[^>]*>|{_BEGIN}|{_END})")
+_DOUBT = '<span class="fn-doubt" title="No passage that was found says so.">no source found</span>'
+_MARKERS = re.compile(r"(?:[ \t]*\[\d{1,3}\])+")
 _OPEN_MARKER = re.compile(r"\s*\[[\d,\s]*$")
 _INLINE = re.compile(r"\*\*(?P<bold>[^*\n]+)\*\*|`(?P<code>[^`\n]+)`|(?P<marker>\[\d{1,3}(?:\s*,\s*\d{1,3})*\])")
 _BULLET = re.compile(r"\s*[-*•]\s+(?=\S)")
@@ -26,10 +32,68 @@ def escaped(text: str) -> str:
     return escape(text, quote=True).replace("\r", "&#13;").replace("\n", "&#10;")
 
 
-def answer_html(text: str, chip: Chip) -> str:
-    """An answer as paragraphs and lists; `chip(n)` gives the HTML for marker `[n]`, or "" to leave it as it is."""
-    blocks = (_block_html(block, chip) for block in re.split(r"\n\s*\n", text.strip()))
-    return "".join(blocks)
+def answer_html(text: str, chip: Chip, doubts: Sequence[tuple[int, int]] = ()) -> str:
+    """An answer as paragraphs, lists and code; `chip(n)` gives the HTML for marker `[n]`, or "" to leave it as it is.
+
+    `doubts` are characters (start, end) of the text, in order, that are set off with a mark behind each.
+    """
+    html: list[str] = []
+    done = 0
+    for low, high, code in code_blocks(text):
+        doubtful = any(low <= start < high for start, _ in doubts)
+        html += [_prose_html(text, done, low, chip, doubts), _code_html(code, doubtful=doubtful)]
+        done = high
+    return "".join([*html, _prose_html(text, done, len(text), chip, doubts)])
+
+
+def _prose_html(text: str, low: int, high: int, chip: Chip, doubts: Sequence[tuple[int, int]]) -> str:
+    """Characters low to high of a text as paragraphs and lists."""
+    signed = _with_signs(text, low, high, [span for span in doubts if low <= span[0] < high])
+    return _dressed("".join(_block_html(block, chip) for block in re.split(r"\n\s*\n", signed.strip())))
+
+
+def _code_html(code: str, *, doubtful: bool) -> str:
+    return f"<pre><code>{escaped(code)}</code></pre>" + (f"<p>{_DOUBT}</p>" if doubtful else "")
+
+
+def _with_signs(text: str, low: int, high: int, doubts: Sequence[tuple[int, int]]) -> str:
+    """Put a character for private use where a doubt begins and another where it ends: escaping keeps them.
+
+    The sign of a list and the markers behind a sentence stay outside and inside: they must be recognised afterwards.
+    """
+    pieces = []
+    done = low
+    for start, end in doubts:
+        item = _BULLET.match(text, start) or _NUMBERED.match(text, start)
+        start = item.end() if item else start
+        behind = _MARKERS.match(text, end)
+        end = min(high, behind.end() if behind else end)
+        pieces += [_unsigned(text[done:start]), _BEGIN, _unsigned(text[start:end]), _END]
+        done = end
+    return "".join([*pieces, _unsigned(text[done:high])])
+
+
+def _unsigned(text: str) -> str:
+    return text.replace(_BEGIN, "\ufffd").replace(_END, "\ufffd")
+
+
+def _dressed(html: str) -> str:
+    """Wrap each run of text between the signs by itself, so that no tag of an answer crosses another."""
+    if _BEGIN not in html:
+        return html
+    pieces: list[str] = []
+    inside = False
+    for piece in _TAG_OR_SIGN.split(html):
+        if piece == _BEGIN:
+            inside = True
+        elif piece == _END:
+            inside = False
+            pieces.append(_DOUBT)
+        elif inside and piece.strip() and not piece.startswith("<"):
+            pieces.append(f'<span class="fn-unsupported">{piece}</span>')
+        else:
+            pieces.append(piece)
+    return "".join(pieces)
 
 
 def line_html(text: str) -> str:

@@ -97,9 +97,13 @@ def _answer_html(turn: Turn, answer: Answer, index: int) -> str:
         )
 
     head = '<p class="fn-abstained">The documents do not say.</p>' if answer.abstained else ""
-    text = "" if answer.text == DECLINE else answer_html(answer.text, chip)
+    text = "" if answer.text == DECLINE else answer_html(answer.text, chip, _doubts(answer))
     tail = _closest_html(answer.hits, index) if answer.abstained else _notes_html(answer.citations, titles, index)
     return f'{head}<div class="fn-answer" dir="auto">{text}</div>{tail}{_meta_html(turn, answer)}'
+
+
+def _doubts(answer: Answer) -> list[tuple[int, int]]:
+    return [(sentence.start, sentence.end) for sentence in answer.unsupported]
 
 
 def _notes_html(citations: tuple[Citation, ...], titles: Mapping[str, str], index: int) -> str:

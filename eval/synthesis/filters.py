@@ -13,9 +13,10 @@ from eval.dataset import Case
 from eval.judge import JudgeModel
 from eval.synthesis.author import read
 from eval.synthesis.candidate import Candidate, Quote
-from generator.align import STOPWORDS, align, has_content
+from generator.align import align, has_content
 from generator.answer import Answer
 from generator.followup import needs_context
+from generator.words import STOPWORDS
 from indexer.store.records import StoredChunk
 from retriever.hit import Hit
 

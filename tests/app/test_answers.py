@@ -51,6 +51,7 @@ def test_ask_has_the_promised_shape(footnote: Footnote, papers: Path, parrot: Pa
     assert result.code == 0
     answer = result.json
     assert set(answer) >= {"answer", "abstained", "query", "citations", "hits", "timings_ms", "model"}
+    assert set(answer) >= {"dropped_markers", "moved_markers", "sentences", "checked_by"}
     assert answer["answer"].strip() == "The ferry leaves at nine. [1]"
     assert (answer["abstained"], answer["model"]) == (False, "parrot")
     (citation,) = answer["citations"]
@@ -80,6 +81,58 @@ def test_what_was_found_is_shown_when_the_model_fails(
     assert "papers/ferry.txt: The ferry leaves at nine." in result.stdout
     assert "No model server answers" in result.stderr
     assert "footnote serve-model" in result.stderr
+
+
+def test_a_sentence_that_no_passage_supports_is_told(footnote: Footnote, papers: Path, parrot: Parrot) -> None:
+    parrot.words = "The ferry leaves at nine [1]. Whales sing loudly. A ticket costs four crowns [1][9]."
+    footnote("ingest", papers)
+    answer = footnote("ask", "When does the ferry leave?", "--json").json
+    text = "The ferry leaves at nine [1]. Whales sing loudly. A ticket costs four crowns [2]."
+    assert answer["answer"] == text
+    assert answer["sentences"] == [
+        {"text": text[:29], "start": 0, "end": 29, "support": 1.0, "supported": True, "citations": [1]},
+        {"text": text[30:49], "start": 30, "end": 49, "support": 0.0, "supported": False, "citations": []},
+        {"text": text[50:], "start": 50, "end": 81, "support": 1.0, "supported": True, "citations": [2]},
+    ]
+    assert (answer["dropped_markers"], answer["moved_markers"], answer["checked_by"]) == (1, 0, "words")
+
+    told = footnote("ask", "When does the ferry leave?")
+    assert told.stdout.startswith(
+        "The ferry leaves at nine [1]. Whales sing loudly. [?] A ticket costs four crowns [2].\n"
+    )
+    assert "[?] No passage found says so: 1 sentence." in told.stdout
+    assert "1 marker dropped" in told.stderr
+
+
+def test_a_marker_on_the_wrong_passage_is_moved(footnote: Footnote, papers: Path, parrot: Parrot) -> None:
+    footnote("ingest", papers)
+    sources = [Path(hit["source"]).name for hit in footnote("ask", "When do the bees swarm?", "--json").json["hits"]]
+    parrot.words = f"The bees of the school swarm in May [{sources.index('ferry.txt') + 1}]."
+    result = footnote("ask", "When do the bees swarm?", "--json")
+    (citation,) = result.json["citations"]
+    assert (Path(citation["source"]).name, citation["quote"]) == ("bees.txt", "The bees of the school swarm in May.")
+    assert (result.json["moved_markers"], result.json["dropped_markers"]) == (1, 0)
+    assert "1 marker moved" in footnote("ask", "When do the bees swarm?").stderr
+
+
+@pytest.mark.parametrize(("method", "key"), [("nli", "generator.nli_model"), ("judge", "generator.base_url")])
+def test_a_check_without_its_model_is_refused(
+    footnote: Footnote, papers: Path, parrot: Parrot, monkeypatch: pytest.MonkeyPatch, method: str, key: str
+) -> None:
+    footnote("ingest", papers)
+    monkeypatch.setenv("FOOTNOTE_GENERATOR__ENTAILMENT", method)
+    result = footnote("ask", "When does the ferry leave?")
+    assert result.code == 1
+    assert key in result.stderr
+
+
+def test_the_encoder_can_check(
+    footnote: Footnote, papers: Path, parrot: Parrot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    footnote("ingest", papers)
+    monkeypatch.setenv("FOOTNOTE_GENERATOR__ENTAILMENT", "encoder")
+    parrot.words = "The small ferry always leaves at nine [1]."
+    assert footnote("ask", "When does the ferry leave?", "--json").json["checked_by"] == "words and encoder words-1"
 
 
 def test_declining_is_no_failure(footnote: Footnote, papers: Path, parrot: Parrot) -> None:

@@ -1,5 +1,6 @@
 """Untrusted text becomes HTML that shows it and does nothing else."""
 
+import re
 from html.parser import HTMLParser
 
 import pytest
@@ -70,6 +71,60 @@ def test_paragraphs_lists_bold_and_chips() -> None:
         "<ul><li>one<sup>2</sup><sup>3</sup></li><li>two</li></ul>"
         "<ol><li>first</li><li>second</li></ol>"
     )
+
+
+def test_code_is_shown_as_it_is() -> None:
+    text = "Run this [1]:\n\n```python\nx = row[1]\n\n<b>**y**</b>\n```\nDone."
+    assert answer_html(text, chip) == (
+        "<p>Run this<sup>1</sup>:</p><pre><code>x = row[1]&#10;&#10;&lt;b&gt;**y**&lt;/b&gt;</code></pre><p>Done.</p>"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "doubted", "words"),
+    [
+        ("It is red. It is tall [1].", "It is red.", "It is red."),
+        ("It is tall [1]. It is red.", "It is red.", "It is red."),
+        ("It is red. [1] It is tall.", "It is red.", "It is red.1"),
+        ("- It is tall\n- It is red", "- It is red", "It is red"),
+        ("1. It is red\n2. It is tall", "1. It is red", "It is red"),
+        ("It **is. Very** red.", "It **is.", "It is."),
+        ("One\n\nIt is\nred.\n\nTwo", "It is\nred.", "It isred."),
+        ("`It is. Very` red.", "`It is.", "It is."),
+    ],
+)
+def test_a_doubted_sentence_is_set_off_and_called_so(text: str, doubted: str, words: str) -> None:
+    start = text.index(doubted)
+    html = answer_html(text, chip, [(start, start + len(doubted))])
+    set_off = re.findall(r'<span class="fn-unsupported">([^<]*)</span>', html)
+    assert "".join(set_off).split() == words.split()
+    assert html.count("no source found") == 1
+    assert html.index(set_off[-1] + "</span>") < html.index('<span class="fn-doubt"')
+    tags = re.findall(r"<(/?)(\w+)[^>]*>", html)
+    opened: list[str] = []
+    for closes, tag in tags:  # none crosses another
+        if closes:
+            assert opened.pop() == tag
+        else:
+            opened.append(tag)
+    assert not opened
+
+
+def test_a_doubted_block_of_code_is_called_so() -> None:
+    text = "```\nx = 1\n```"
+    assert answer_html(text, chip, [(0, len(text))]).startswith("<pre><code>x = 1</code></pre><p><span")
+
+
+@given(st.text(alphabet="ab.\n-*`[1] \ue000\ue001", max_size=60), st.lists(st.integers(0, 60), max_size=6))
+def test_doubts_never_change_the_words(text: str, cuts: list[int]) -> None:
+    ends = sorted({min(cut, len(text)) for cut in cuts})
+    doubts = [(low, high) for low, high in zip(ends[::2], ends[1::2], strict=False) if low < high]
+    html = answer_html(text, chip, doubts)
+    without = re.sub(r'<span class="fn-unsupported">|<span class="fn-doubt"[^>]*>[^<]*</span>|</span>', "", html)
+    assert "\ue000" not in html and "\ue001" not in html
+    assert [c for c in Read(without).text if c.isalnum()] == [
+        c for c in Read(answer_html(text, chip)).text if c.isalnum()
+    ]
 
 
 def test_a_chip_inside_bold_is_a_chip() -> None:

@@ -10,7 +10,7 @@ from app.ui.panel import head_html, resolve
 from app.ui.turn import Turn
 from app.ui.views import place, turn_html
 from generator.abstain import DECLINE
-from generator.answer import Answer, Citation
+from generator.answer import Answer, Citation, Sentence
 from generator.usage import Usage
 from indexer.document import Chunk, Document
 from indexer.errors import ModelError
@@ -62,6 +62,15 @@ def test_the_details_tell_prompt_tokens_and_retrieval() -> None:
     assert "1. The <b>Light</b>7.250 (#2)0.500 (#1)0.900" in text
     plain = turn_html(answered(), 0)
     assert "tokens" not in plain and "doubt" not in plain and "fn-parts" not in plain
+
+
+def test_a_sentence_without_a_source_says_so_in_words() -> None:
+    text = "It stands 41 metres high [1]. It is painted red."
+    doubt = Sentence("It is painted red.", 30, 48, 0.1, False, ())
+    html = turn_html(answered(text=text, sentences=(Sentence(text[:29], 0, 29, 1.0, True, (1,)), doubt)), 0)
+    assert '<span class="fn-unsupported">It is painted red.</span><span class="fn-doubt"' in html
+    assert html.count("no source found") == 1
+    assert "no source found" not in turn_html(answered(), 0)
 
 
 def test_titles_and_quotes_cannot_make_markup() -> None:

@@ -77,11 +77,25 @@ def test_number_that_the_passage_does_not_give_lowers_support(hits: list[Hit]) -
     assert all(c.support <= 0.4 < right.support for c in wrong)
 
 
-def test_citation_of_the_wrong_passage_is_left_out(hits: list[Hit]) -> None:
+def test_citation_of_the_wrong_passage_is_moved_to_the_right_one(hits: list[Hit]) -> None:
     cited = cite("The tower opened in 1889 [2].", hits)
-    assert cited.citations == ()
-    assert cited.text == "The tower opened in 1889."
-    assert (cited.dropped, cited.unsupported) == (0, 1)
+    (citation,) = cited.citations
+    assert (citation.document_id, citation.quote, citation.support) == ("d", "The tower opened in 1889.", 1.0)
+    assert cited.text == "The tower opened in 1889 [1]."
+    assert (cited.dropped, cited.unsupported, cited.moved) == (0, 0, 1)
+
+
+def test_citation_that_no_passage_bears_out_is_left_out(hits: list[Hit]) -> None:
+    cited = cite("Bananas are yellow [2].", hits)
+    assert (cited.citations, cited.text) == ((), "Bananas are yellow.")
+    assert (cited.dropped, cited.unsupported, cited.moved) == (0, 1, 0)
+
+
+@pytest.mark.parametrize("markers", ["[1][2]", "[2][1]", "[2, 1]"])
+def test_a_wrong_marker_beside_the_right_one_is_dropped(hits: list[Hit], markers: str) -> None:
+    cited = cite(f"The tower opened in 1889 {markers}.", hits)
+    assert cited.text == "The tower opened in 1889 [1]."
+    assert (cited.unsupported, cited.moved) == (1, 0)
 
 
 def test_table_row_is_the_quote(hits: list[Hit]) -> None:
@@ -113,6 +127,86 @@ def test_long_sentence_gives_a_short_quote(hit: MakeHit) -> None:
     (citation,) = cite("forty two [1]", [hit(text)]).citations
     assert "forty two" in citation.quote
     assert len(citation.quote) < 500
+
+
+def test_each_sentence_says_how_well_it_is_supported(hits: list[Hit]) -> None:
+    cited = cite("It opened in 1889 [1]. It sank in 1912. [1] It is 330 metres tall.", hits)
+    assert cited.text == "It opened in 1889 [1]. It sank in 1912. It is 330 metres tall."
+    opened, sank, tall = cited.sentences
+    assert (opened.text, opened.supported, opened.citations) == ("It opened in 1889 [1].", True, (1,))
+    assert (sank.text, sank.support, sank.supported, sank.citations) == ("It sank in 1912.", 0.0, False, ())
+    assert (tall.text, tall.support, tall.supported, tall.citations) == ("It is 330 metres tall.", 1.0, True, ())
+    assert [cited.text[s.start : s.end] for s in cited.sentences] == [s.text for s in cited.sentences]
+
+
+def test_two_passages_together_support_what_neither_does(hits: list[Hit], hit: MakeHit) -> None:
+    hits[1] = hit("The museum keeps a bronze bell.", 0, "other")
+    claim = "Gustave Eiffel and the bronze bell of the museum [1][2]."
+    alone = [cite(claim.replace("[1][2]", marker), hits).sentences[0].support for marker in ("[1]", "[2]")]
+    (both,) = cite(claim, hits).sentences
+    assert both.citations == (1, 2)
+    assert max(alone) < both.support == 0.99
+
+
+def test_the_item_of_a_numbered_list_is_judged_without_its_number(hits: list[Hit]) -> None:
+    cited = cite("7. The tower opened in 1889 [1].\n8. It is 330 metres tall [1].", hits)
+    assert [s.support for s in cited.sentences] == [1.0, 1.0]
+
+
+def test_headings_and_heads_of_tables_claim_nothing(hits: list[Hit]) -> None:
+    text = "## Whales\n\n| Whale | Krill |\n|---|---|\n| Oslo | 717,000 [2] |\n\n---\n\nIt is 330 metres tall [1]."
+    cited = cite(text, hits)
+    assert cited.text == text.replace("[2]", "[9]").replace("[1]", "[2]").replace("[9]", "[1]")
+    assert [(s.text, s.supported) for s in cited.sentences] == [
+        ("| Oslo | 717,000 [1] |", True),
+        ("It is 330 metres tall [2].", True),
+    ]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "```python\nrow = table[1]\n\nprint(row [2] , 7)\n```",
+        "~~~\nrow[1]\n~~~",
+        "````\n```\nrow[1]\n```\n````",
+        "`row[1]`",
+        "```\nrow[1] is never closed",
+    ],
+)
+def test_brackets_in_code_stay(hits: list[Hit], code: str) -> None:
+    cited = cite(f"It is 330 metres tall [1].\n\n{code}", hits)
+    assert cited.text == f"It is 330 metres tall [1].\n\n{code}"
+    assert [c.quote for c in cited.citations] == ["It is 330 metres tall."]
+    assert cited.dropped == 0
+
+
+def test_a_marker_behind_code_is_of_the_code(hit: MakeHit) -> None:
+    passage = hit("Set the gauge:\n\ngauge = tide[1] * 3\n\nThen wait.")
+    cited = cite("Do this.\n\n```\ngauge = tide[1] * 3\n```\n[1]", [passage])
+    assert cited.text == "Do this.\n\n```\ngauge = tide[1] * 3\n```\n[1]"
+    assert [c.quote for c in cited.citations] == ["gauge = tide[1] * 3"]
+    assert [(s.citations, s.support) for s in cited.sentences] == [((), 0.0), ((1,), 1.0)]
+
+
+def test_a_quote_across_a_sentence_end_is_quoted_whole(hits: list[Hit]) -> None:
+    cited = cite("\u201cthe tower opened in 1889. it is 330 metres tall\u201d [1]", hits)
+    assert [c.quote for c in cited.citations] == ["The tower opened in 1889. It is 330 metres tall."]
+
+
+def test_a_weak_citation_gives_way_to_a_clear_one(hits: list[Hit], hit: MakeHit) -> None:
+    hits[1] = hit("The tower was built to stand for twenty years.", 0, "other")
+    cited = cite("The tower that Gustave Eiffel built opened in 1889 [2].", [hits[1], hits[0]])
+    assert cited.moved == 0  # the second passage is the tower's own
+    cited = cite("The tower that Gustave Eiffel built [2].", hits)
+    assert [c.document_id for c in cited.citations] == ["d"]
+    assert cited.moved == 1
+
+
+def test_yes_is_supported_by_what_it_affirms(hits: list[Hit], hit: MakeHit) -> None:
+    passage = hit("Dogs are allowed in the garden.")
+    (yes,) = cite("Yes [1].", [passage], "Are dogs allowed in the garden?").sentences
+    (no,) = cite("Yes [1].", [passage], "Are cats sold at the market?").sentences
+    assert (yes.supported, no.supported) == (True, False)
 
 
 PIECES = [

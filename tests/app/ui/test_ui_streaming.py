@@ -1,5 +1,6 @@
 """The page with a chat server behind it: what the reader sees while an answer is being written, and after."""
 
+import os
 from collections.abc import Callable, Iterator
 from threading import Thread
 
@@ -153,3 +154,25 @@ def test_on_a_phone_the_source_lies_over_the_chat_and_closes(site: Site, visit: 
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.get_by_role("button", name="Close").click()
     page.get_by_role("region", name="Source").wait_for(state="detached")
+
+
+def test_a_sentence_without_a_source_is_set_off_without_colour(
+    site: Site, visit: Visit, chat_server: ChatServer
+) -> None:
+    def doubtful(prompt: str) -> list[str]:
+        number = passage_with(QUOTE, prompt)
+        return [f"The lantern stands 41 metres above high water [{number}]. ", "It was painted crimson by a whale."]
+
+    chat_server.script = doubtful
+    page = visit(site, width=390, height=800)
+    turn = ask(page, QUESTION)
+    doubted = turn.locator(".fn-unsupported")
+    playwright.expect(doubted).to_have_text("It was painted crimson by a whale.")
+    assert "dotted" in str(doubted.evaluate("node => getComputedStyle(node).textDecorationLine + ' ' + "
+                                            "getComputedStyle(node).textDecorationStyle"))  # fmt: skip
+    mark = turn.locator(".fn-doubt")
+    playwright.expect(mark).to_have_text("no source found")
+    playwright.expect(mark).to_be_in_viewport()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    if folder := os.environ.get("FOOTNOTE_TEST_SCREENSHOT"):
+        page.screenshot(path=folder)
