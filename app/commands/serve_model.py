@@ -19,12 +19,7 @@ from app.vllm import Server, died, known, last_error, reap, start, stop, wait_re
 
 _TELL_EVERY_S = 5.0
 _WATCH_S = 0.5
-_ENDED = (
-    None,
-    0,
-    -signal.SIGTERM,
-    -signal.SIGINT,
-)  # somebody ended it; SIGKILL is what the system does when memory is short
+_ENDED = (None, 0, -signal.SIGTERM, -signal.SIGINT)  # by somebody; SIGKILL comes from the system that lacks memory
 
 
 def run_serve(
@@ -115,7 +110,11 @@ def _state(server: Server | None) -> dict[str, Any]:
 
 
 def _show_use(server: Server, settings: Settings) -> None:
+    from generator.embedded import READER_NAME
+
     show(f"vLLM serves {server.model} at {server.base_url} (process {server.pid}).", "bold", wrap=False)
+    if server.model == READER_NAME:
+        return show("It reads one passage at a time, in a format of its own (docs/commands.md): no generator.base_url.")
     if settings.generator.base_url == server.base_url:
         return show("The settings in force use it already.")
     show("To use it, for one command:", wrap=False)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from app.doctor import examine
+from app.launches import Installed
 from app.settings import Settings, load_settings
 
 Footnote = Callable[..., Any]
@@ -38,6 +39,13 @@ def test_exit_code_and_shape(footnote: Footnote, monkeypatch: pytest.MonkeyPatch
         "remedy": "Correct retriever.reranker.",
     }
     assert "missing  reranker" in footnote("doctor").stdout
+
+
+def test_a_local_vllm_is_looked_for(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.launches.installed", lambda: None)
+    assert look(load_settings())["vllm"].state == "optional"
+    monkeypatch.setattr("app.launches.installed", lambda: Installed("cpu", "0.32.0"))
+    assert look(load_settings())["vllm"].found == "0.32.0 for the processor, not running"
 
 
 def test_a_home_that_cannot_be_made(home: Path, tmp_path: Path) -> None:

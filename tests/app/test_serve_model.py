@@ -23,7 +23,7 @@ Footnote = Callable[..., Any]
 
 # Takes vLLM's options; VLLM_FAKE says how it fares. It has a child, as vLLM has its engine.
 PROGRAM = """
-import http.server, os, subprocess, sys, time
+import http.server, os, signal, subprocess, sys, time
 port = int(sys.argv[sys.argv.index("--port") + 1])
 fares = os.environ.get("VLLM_FAKE", "")
 print("(APIServer pid=1) INFO 11-22 02:12:01 [api_server.py:10] Loading weights", flush=True)
@@ -34,6 +34,7 @@ if fares == "hangs":
     time.sleep(60)
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
 open("child", "w").write(str(child.pid))
+signal.signal(signal.SIGTERM, lambda *_: (child.kill(), child.wait(), sys.exit(0)))
 class Health(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200 if self.path == "/health" else 404)
