@@ -10,12 +10,15 @@ from rich.live import Live
 from rich.text import Text
 
 from app.commands.search import hit_json, place
-from app.display import note, show
+from app.display import note, shorten, show
 from app.door import emit, plain
 from app.settings import Settings
 from app.wiring import build_pipeline, open_collection
 from generator.answer import Answer, Citation
 from generator.pipeline import Done, Pipeline, Stage, Token
+
+_CLOSEST = 3
+_SHOWN_CHARS = 220
 
 
 def run_ask(settings: Settings, name: str, question: str, as_json: bool, query: str | None = None) -> None:
@@ -45,8 +48,12 @@ def stream(pipeline: Pipeline, question: str, query: str | None = None) -> Answe
 
 
 def print_answer(answer: Answer) -> None:
-    """Print the answer, then each footnote: number, place, and the quoted words."""
+    """Print the answer, then each footnote: number, place, and the quoted words; or what came closest."""
     show(answer.text)
+    if answer.abstained and answer.hits:
+        show("\nThe closest passages:")
+        for hit in answer.hits[:_CLOSEST]:
+            show(f"{place(hit.source, hit.chunk.page)}: {shorten(hit.chunk.text, _SHOWN_CHARS)}", "dim")
     if answer.citations:
         show()
     for citation in answer.citations:
