@@ -179,7 +179,12 @@ ANSWER_METRICS: Mapping[str, Metric] = MappingProxyType(
 
 
 def confidence(answer: Answer) -> float:
-    """How sure the footnotes are: their mean support, 0 when the question was declined."""
+    """How sure an answer is: 1 minus the doubt, where that was weighed, else the mean support of its footnotes.
+
+    0 when the question was declined.
+    """
+    if answer.doubt is not None and not answer.abstained:
+        return 1 - answer.doubt
     supports = [citation.support for citation in answer.citations]
     return sum(supports) / len(supports) if supports else 0.0
 

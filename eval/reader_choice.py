@@ -10,8 +10,9 @@ import numpy as np
 from eval.answer_metrics import token_f1
 from eval.calibrate import FOLDS, LEVEL
 from eval.dataset import Case
+from eval.declining import LEAST, Declining, choose_threshold, fit_doubt, measure_declining
 from eval.run import Record, Run, failed_record, load_run, runs_folder, writing
-from eval.statistics import Floats, PairedTest, compare_paired, logistic_regression
+from eval.statistics import Floats, PairedTest, compare_paired
 from generator.answer import Answer
 from generator.choice import (
     DECLINE_WEIGHTS,
@@ -33,9 +34,6 @@ from indexer.errors import DatasetError, FootnoteError
 from retriever.hit import Hit
 
 KIND = "reader-looks"
-LEAST = 20  # questions of each kind: fewer cannot tell weights apart
-MOST_DECLINED = 0.15  # of the questions that have an answer: what declining may cost
-_SHRINKAGE = 0.5
 _HOLD = 0.01  # how strongly each sign's weight, in its own spread, is held to the present one
 _MISSED = 0.02  # token F1 that a question is worth at least: one that no span answers must not rule the fit
 
@@ -54,16 +52,6 @@ class Looks(Protocol):
 
     def look(self, question: str, hits: Sequence[Hit]) -> Look:
         """Read the passages."""
-
-
-@dataclass(frozen=True, slots=True)
-class Declining:
-    """How well a reader tells questions without an answer apart. None: nothing was declined."""
-
-    precision: float | None
-    recall: float
-    f1: float
-    declined_answerable: float  # share of the questions with an answer that were declined
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,38 +203,12 @@ def _fit_words(told: Sequence[tuple[Case, Look]], present: ChoiceSettings) -> Ch
 def _fit_declining(told: Sequence[tuple[Case, Look]], choice: ChoiceSettings) -> ChoiceSettings:
     """Logistic regression of "there is no answer" on the signs of the chosen words, then the threshold."""
     chosen = [(case, decline_signs(look, span)) for case, look in told if (span := best_span(look, choice))]
-    signs = np.array([sign for _, sign in chosen])  # (N, D)
     missing = np.array([not case.answerable for case, _ in chosen], dtype=np.float64)
-    mean, scale = signs.mean(axis=0), signs.std(axis=0) + 1e-9
-    weights = logistic_regression(np.column_stack([missing * 0 + 1, (signs - mean) / scale]), missing, _SHRINKAGE)
-    named = dict(zip(DECLINE_WEIGHTS, (weights[1:] / scale).tolist(), strict=True))
-    fitted = replace(choice, decline_bias=float(weights[0] - weights[1:] / scale @ mean), **named)
+    bias, weights = fit_doubt(np.array([sign for _, sign in chosen]), missing)
+    fitted = replace(choice, decline_bias=bias, **dict(zip(DECLINE_WEIGHTS, weights, strict=True)))
     doubts = np.array([decline_probability(sign, fitted) for _, sign in chosen])
-    return replace(fitted, decline_above=_threshold(doubts, missing))
-
-
-def _threshold(doubts: Floats, missing: Floats) -> float:
-    """The threshold with the best F1 of declining among those that decline at most 15% of what has an answer."""
-    best, chosen = -1.0, 1.0
-    for threshold in np.unique(doubts):
-        declined = doubts > threshold
-        if declined[missing == 0].mean() > MOST_DECLINED:
-            continue
-        right = float((declined * missing).sum())
-        f1 = 2 * right / (declined.sum() + missing.sum())
-        if f1 > best:
-            best, chosen = f1, float(threshold)
-    return chosen
+    return replace(fitted, decline_above=choose_threshold(doubts, missing))
 
 
 def _declining(told: Sequence[tuple[Case, Look]], spans: Sequence[Span | None]) -> Declining:
-    declined = [span is None for span in spans]
-    missing = [not case.answerable for case, _ in told]
-    right = sum(a and b for a, b in zip(declined, missing, strict=True))
-    wrong = sum(declined) - right
-    return Declining(
-        precision=right / sum(declined) if any(declined) else None,
-        recall=right / sum(missing),
-        f1=2 * right / (sum(declined) + sum(missing)),
-        declined_answerable=wrong / (len(missing) - sum(missing)),
-    )
+    return measure_declining([not case.answerable for case, _ in told], [span is None for span in spans])

@@ -11,6 +11,7 @@ from eval.agreement import TRUSTED_KAPPA
 from eval.answer_metrics import confidence
 from eval.charts import curves, histograms, intervals, stage_times
 from eval.dataset import Case
+from eval.declining import risk_coverage
 from eval.judging import measured_kappa
 from eval.outcome import as_answer
 from eval.run import Record, Run
@@ -78,20 +79,6 @@ def recall_curve(run: Run, variant: str, depth: int = 100) -> list[tuple[float, 
     for k in range(1, depth + 1):
         total += found[k]
         points.append((float(k), total / max(1, count)))
-    return points
-
-
-def risk_coverage(pairs: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """(coverage, risk) when only the surest cases are answered (El-Yaniv and Wiener 2010), from (confidence, score).
-
-    Coverage is the share of the cases, risk 1 minus the mean score of those; equal confidences enter together.
-    """
-    ordered = sorted(pairs, key=lambda pair: -pair[0])
-    points, total = [], 0.0
-    for place, (sure, score) in enumerate(ordered, start=1):
-        total += score
-        if place == len(ordered) or ordered[place][0] != sure:
-            points.append((place / len(ordered), 1 - total / place))
     return points
 
 
@@ -191,7 +178,10 @@ def _answer_plots(run: Run, variant: str, main: str, records: Sequence[Record]) 
     pairs = [(confidence(answer), scores[id_]) for id_, answer in given if not answer.abstained and id_ in scores]
     if not pairs:
         return []
-    sure = "Confidence is the mean support of an answer's footnotes; declined questions are left out."
+    sure = (
+        "Confidence is 1 minus the doubt where it is weighed, else the mean support of an answer's footnotes; declined "
+        "questions are left out."
+    )
     return [
         Plot("Risk and coverage", sure, curves({"": risk_coverage(pairs)}, "share answered", f"1 - {main}")),
         Plot("Calibration", sure, curves({"": calibration(pairs)}, "confidence", main, diagonal=True)),

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from statistics import fmean
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from eval.answer_metrics import ANSWER_METRICS
 from eval.answers import JUDGED
 from eval.claim_metrics import CLAIM_METRICS
+from eval.declining import measure_declining
 from eval.injection import RESISTED
 from eval.judgements import failures, told_usage
 from eval.metrics import RETRIEVAL_METRICS
@@ -49,8 +51,9 @@ def summarise(run: Run) -> dict[str, Any]:
     Returns:
         {"run", "kind", "dataset", "cases", "errors": {type: number},
         "variants": {variant: {metric: {"mean", "ci95": [low, high], "n", "of", "method", "meaning"}}},
-        "latency_ms": {variant: {stage: {"p50", "p95"}}}, "judge_failures": {metric: {type: number}}, "judge_usage"}. Of
-        the `of` cases that were tried, `n` have the metric; the others failed, or it says nothing about them.
+        "latency_ms": {variant: {stage: {"p50", "p95"}}}, "declining": eval.declining.Declining or None,
+        "judge_failures": {metric: {type: number}}, "judge_usage"}. Of the `of` cases that were tried, `n` have the
+        metric; the others failed, or it says nothing about them.
     """
     variants = sorted({record.variant for record in run.records})
     return {
@@ -68,6 +71,7 @@ def summarise(run: Run) -> dict[str, Any]:
             )
             for variant in variants
         },
+        "declining": _declining(run),
         "judge_failures": failures(run.records),
         "judge_usage": told_usage(run),
         "latency_ms": {variant: latencies(r for r in run.records if r.variant == variant) for variant in variants},
@@ -132,6 +136,17 @@ def latencies(records: Iterable[Record]) -> dict[str, dict[str, float]]:
             times.setdefault(stage, []).append(spent)
     ordered = sorted(times, key=lambda stage: (STAGES.index(stage) if stage in STAGES else len(STAGES), stage))
     return {stage: {"p50": _percentile(times[stage], 50), "p95": _percentile(times[stage], 95)} for stage in ordered}
+
+
+def _declining(run: Run) -> dict[str, Any] | None:
+    """How well questions without an answer were told apart; None where the run has no such, or none with an answer."""
+    if run.facts["kind"] != "answers":
+        return None
+    pairs = [(not run.cases[r.case_id].answerable, r.outcome["abstained"]) for r in run.records if r.outcome]
+    missing = [lacks for lacks, _ in pairs]
+    if not any(missing) or all(missing):
+        return None
+    return asdict(measure_declining(missing, [declined for _, declined in pairs]))
 
 
 def _percentile(values: Sequence[float], share: float) -> float:

@@ -87,5 +87,6 @@ class Counted:
 
     @property
     def log_p_token(self) -> float | None:
-        """Of the last call."""
-        return self._calls[-1].log_p_token if self._calls else None
+        """Of the last call, to four digits: the rest changes with what else a server computes."""
+        log_p = self._calls[-1].log_p_token if self._calls else None
+        return None if log_p is None else round(log_p, 4)

@@ -123,6 +123,8 @@ def _of_stage(stage: StageTime, trace: Trace, provider: str, with_content: bool)
         began_ms = (stage.began_ns - trace.began_ns) / 1e6
         told["gen_ai.response.time_to_first_chunk"] = round(max(0.0, first_ms - began_ms) / 1000, 4)
     told |= {"gen_ai.request.model": trace.answer.model, "gen_ai.prompt.name": trace.answer.prompt_version}
+    if trace.answer.usage and trace.answer.usage.calls == 1:  # else rewriting is counted in
+        told |= _tokens(trace.answer)
     if with_content and trace.prompt:
         system, *rest = trace.prompt.messages
         told["gen_ai.system_instructions"] = json.dumps([{"type": "text", "content": system.content}])

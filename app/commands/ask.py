@@ -21,7 +21,6 @@ from indexer.errors import ModelError
 from retriever.hit import Hit
 
 CLOSEST, CLOSEST_CHARS = 3, 220
-
 DOUBT = "[?]"  # behind a sentence that no passage supports
 
 
@@ -59,8 +58,11 @@ def stream(pipeline: Pipeline, question: str, query: str | None = None) -> Answe
 
 
 def print_answer(answer: Answer) -> None:
-    """Print the answer, then each footnote: number, place, and the quoted words."""
+    """Print the answer, then each footnote: number, place, and the quoted words; or what came closest."""
     show(_with_doubts(answer))
+    if answer.abstained and answer.hits:
+        show("\nThe closest passages:")
+        _print_closest(answer.hits)
     if answer.citations:
         show()
     for citation in answer.citations:
@@ -75,7 +77,7 @@ def print_answer(answer: Answer) -> None:
 
 
 def _print_closest(hits: Sequence[Hit]) -> None:
-    """What was found for an answer that nobody wrote."""
+    """What was found, where no answer was written."""
     for hit in hits[:CLOSEST]:
         show(f"{place(hit.source, hit.chunk.page)}: {shorten(hit.chunk.text, CLOSEST_CHARS)}", "dim")
 

@@ -69,6 +69,7 @@ def run_answers(settings: Settings, path: Path, name: str | None, asking: Asking
             {
                 **{name: summary[name] for name in ("run", "dataset", "cases", "errors")},
                 "metrics": metrics,
+                "declining": summary["declining"],
                 "latency_ms": stages,
                 **{name: summary[name] for name in ("judge_failures", "judge_usage")},
                 **facts,
@@ -77,6 +78,8 @@ def run_answers(settings: Settings, path: Path, name: str | None, asking: Asking
     else:
         show(f"{run.id}: {count(summary['cases'], 'question')}, answered by {run.facts['model']}")
         show_metrics(metrics)
+        if summary["declining"]:
+            show(told_of_declining(summary["declining"]))
         if summary["judge_usage"]:
             show(told_of_usage(summary["judge_usage"]))
     if warning := judge_warning(run):
@@ -166,6 +169,15 @@ def read_judged_metrics(text: str) -> tuple[str, ...]:
         known = ", ".join(CLAIM_METRICS)
         raise typer.BadParameter(f"{wrong[0]!r} is none of {known}, all", param_hint="--judge-metrics")
     return tuple(CLAIM_METRICS) if "all" in names else names
+
+
+def told_of_declining(found: dict[str, Any]) -> str:
+    """One line about how well questions without an answer were told apart."""
+    low, high = found["f1_ci95"]
+    shares = (
+        f"{found['recall']:.1%} of the questions without an answer, {found['declined_answerable']:.1%} of the others"
+    )
+    return f"Declined: {shares}; F1 {found['f1']:.3f} ({low:.3f} to {high:.3f})"
 
 
 def told_of_usage(usage: dict[str, Any]) -> str:

@@ -211,12 +211,17 @@ def calibrate(
     reader: Annotated[
         bool, typer.Option("--reader", help="Learn instead when the embedded reader answers, and with which words.")
     ] = False,
+    abstention: Annotated[
+        bool, typer.Option("--abstention", help="Learn instead when to decline what the model server answered.")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Decides the folds.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Learn from judged questions how to join bm25 and dense; nothing is changed for a gain within chance."""
+    if reader and abstention:
+        raise typer.BadParameter("--reader and --abstention are learned one at a time", param_hint="--abstention")
     with opened(context, as_json) as settings:
-        from app.commands.eval_calibrate import run_calibrate, run_calibrate_reader
+        from app.commands.eval_calibrate import run_calibrate, run_calibrate_abstention, run_calibrate_reader
 
-        run = run_calibrate_reader if reader else run_calibrate
+        run = run_calibrate_abstention if abstention else run_calibrate_reader if reader else run_calibrate
         run(settings, dataset, served, out, seed, as_json)

@@ -135,6 +135,22 @@ def test_the_encoder_can_check(
     assert footnote("ask", "When does the ferry leave?", "--json").json["checked_by"] == "words and encoder words-1"
 
 
+def test_ask_takes_the_query_itself(footnote: Footnote, papers: Path, parrot: Parrot) -> None:
+    footnote("ingest", papers)
+    answer = footnote("ask", "And when?", "--query", "When does the ferry leave?", "--json").json
+    assert (answer["question"], answer["query"]) == ("And when?", "When does the ferry leave?")
+    assert answer["answer"].strip() == "The ferry leaves at nine. [1]"
+    assert (answer["prompt_version"], answer["usage"], answer["doubt"]) == ("answer-1", None, None)
+
+
+def test_declining_shows_the_closest_passages(footnote: Footnote, papers: Path, parrot: Parrot) -> None:
+    parrot.words = DECLINE
+    footnote("ingest", papers)
+    told = footnote("ask", "When does the ferry sink?").stdout
+    assert told.startswith(f"{DECLINE}\n\nThe closest passages:\n")
+    assert "papers/ferry.txt: The ferry leaves at nine." in told
+
+
 def test_declining_is_no_failure(footnote: Footnote, papers: Path, parrot: Parrot) -> None:
     parrot.words = DECLINE
     footnote("ingest", papers)

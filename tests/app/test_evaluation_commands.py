@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from app.settings import Settings, load_settings
+from generator.chat import Pieces, Written
 from generator.prompt import Message, Prompt
 from generator.server import Completion
 from generator.usage import Usage
@@ -314,6 +316,62 @@ def test_only_the_embedded_reader_s_choice_is_learned(footnote: Footnote, model:
     result = footnote("eval", "calibrate", "--reader", "--dataset", dataset)
     assert result.code == 1
     assert "is no embedded reader" in result.stderr
+
+
+class Guesses(FirstSentence):
+    """Always answers, and is sure of itself where there is an answer."""
+
+    def stream(self, prompt: Prompt, max_tokens: int = 512) -> Pieces:
+        known = prompt.question.startswith("How tall")
+        yield "The tower is 34 metres tall [1]." if known else "It was first lit in 1842 [1]."
+        return Written(Usage(1, 90, 9), -0.1 if known else -2.0)
+
+
+@pytest.fixture
+def guesses(monkeypatch: pytest.MonkeyPatch, dataset: Path) -> list[Settings]:
+    """A server in name, which answers 24 questions that have an answer and 24 that have none; the settings it got."""
+    seen: list[Settings] = []
+    monkeypatch.setenv("FOOTNOTE_GENERATOR__BASE_URL", "http://127.0.0.1:9/v1")
+    monkeypatch.setattr("app.commands.eval_answers.build_chat_model", lambda s: (seen.append(s), Guesses())[1])
+    rows = [
+        {"_id": f"{kind}{n}", "text": f"{text} tower {n}?", "answers": known, "answerable": bool(known)}
+        for kind, text, known in (("a", "How tall is the", ["34 metres"]), ("b", "Who sold the", []))
+        for n in range(24)
+    ]
+    (dataset / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (dataset / "qrels.tsv").write_text("".join(f"a{n}\ttower\t1\n" for n in range(24)))
+    return seen
+
+
+def test_abstention_is_learned_from_a_run_that_is_kept(
+    footnote: Footnote, guesses: list[Settings], dataset: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "learned.toml"
+    command = ("eval", "calibrate", "--abstention", "--dataset", dataset)
+    told = footnote(*command, "--out", out, "--json").json
+    assert guesses[0].generator.logprobs
+    assert (told["helps"], told["n"]) == (True, 48)
+    assert told["declining"]["held_out"]["f1"] > 0.95
+    assert told["declining"]["present"]["recall"] == 0
+    shown = footnote(*command)
+    assert told["run"] in shown.stdout and "1 - F1 by doubt" in shown.stdout
+    learned = load_settings(out, {}).generator
+    assert learned.logprobs
+    assert learned.abstention.model_dump() == told["settings"]
+
+    report = footnote("eval", "report", told["run"], "--out", tmp_path / "run.md")
+    assert report.code == 0
+    assert "Declining: recall 0.000" in (tmp_path / "run.md").read_text()
+
+    weighed = footnote("--config", out, "eval", "answers", "--dataset", dataset, "--json").json
+    assert weighed["declining"]["f1"] > 0.95
+    assert weighed["metrics"]["f1"]["mean"] > told["f1"]["present"]
+
+
+def test_abstention_needs_a_server_and_is_learned_alone(footnote: Footnote, dataset: Path) -> None:
+    refused = footnote("eval", "calibrate", "--abstention", "--dataset", dataset)
+    assert (refused.code, "generator.base_url" in refused.stderr) == (1, True)
+    assert footnote("eval", "calibrate", "--abstention", "--reader", "--dataset", dataset).code == 2
 
 
 def test_a_served_collection_is_evaluated(

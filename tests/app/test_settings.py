@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 
 from app.settings import ROOT, Settings, known_keys, load_settings, variable
-from app.wiring import chunk_settings, pipeline_settings, retriever_settings, server_settings
+from app.wiring import (
+    build_observer,
+    chunk_settings,
+    doubt_settings,
+    pipeline_settings,
+    retriever_settings,
+    server_settings,
+)
+from generator.doubt import DoubtSettings
 from generator.pipeline import PipelineSettings
 from generator.server import ServerSettings
 from indexer.chunk import ChunkSettings
@@ -39,6 +47,24 @@ def test_defaults_are_those_of_the_rooms_below() -> None:
     assert chunk_settings(Settings()) == ChunkSettings()
     assert pipeline_settings(Settings()) == PipelineSettings()
     assert server_settings(Settings()) == ServerSettings(base_url="")
+
+
+def test_doubt_is_weighed_for_a_server_that_is_told_when() -> None:
+    weights = {f"FOOTNOTE_GENERATOR__ABSTENTION__{name}": "0.5" for name in ("BIAS", "LOG_P", "DECLINE_ABOVE")}
+    assert doubt_settings(load_settings(None, weights)) is None  # the embedded reader has its own choice
+    server = {"FOOTNOTE_GENERATOR__BASE_URL": "http://127.0.0.1:9/v1"}
+    assert doubt_settings(load_settings(None, server)) is None
+    assert doubt_settings(load_settings(None, server | weights)) == DoubtSettings(0.5, log_p=0.5, decline_above=0.5)
+    assert {field.name for field in fields(DoubtSettings)} == set(Settings().generator.abstention.model_dump())
+
+
+def test_telemetry_is_built_only_where_it_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[object, ...]] = []
+    monkeypatch.setattr("app.wiring._observer", lambda *about: made.append(about))
+    build_observer(Settings())
+    assert made == []
+    build_observer(load_settings(None, {"FOOTNOTE_TELEMETRY__OTLP_ENDPOINT": "http://127.0.0.1:4318"}))
+    assert made == [("http://127.0.0.1:4318", False, False)]
 
 
 def test_every_field_of_the_retriever_can_be_set() -> None:

@@ -1,6 +1,7 @@
 """Each answer metric against values computed by hand."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 import pytest
@@ -128,3 +129,4 @@ def test_noise_is_a_wrong_sentence_that_a_passage_supports() -> None:
 def test_confidence_is_the_mean_support_of_the_footnotes() -> None:
     assert confidence(answer("x", [citation(1, "a", 0.5), citation(2, "b", 1.0)])) == 0.75
     assert confidence(answer("The documents do not say.", abstained=True)) == 0.0
+    assert confidence(replace(answer("x", [citation(1, "a", 0.5)]), doubt=0.25)) == 0.75  # what was learned goes before

@@ -73,6 +73,7 @@ def test_one_span_an_answer_with_a_child_a_stage(trace: Trace) -> None:
     assert generate.attributes["gen_ai.operation.name"] == "chat"
     assert generate.attributes["gen_ai.request.model"] == "tiny"
     assert generate.attributes["gen_ai.prompt.name"] == "answer-1"
+    assert generate.attributes["gen_ai.usage.output_tokens"] == 7
     assert (
         generate.attributes["gen_ai.response.time_to_first_chunk"] == 0.03
     )  # generating began after 30 ms, wrote at 60

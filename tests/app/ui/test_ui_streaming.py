@@ -176,3 +176,27 @@ def test_a_sentence_without_a_source_is_set_off_without_colour(
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     if folder := os.environ.get("FOOTNOTE_TEST_SCREENSHOT"):
         page.screenshot(path=folder)
+
+
+def test_a_rewritten_followup_is_corrected_with_a_real_click(site: Site, visit: Visit, chat_server: ChatServer) -> None:
+    def answer(prompt: str) -> list[str]:
+        if "Rewrite the last question" in prompt:
+            return ["Who lived in the tower?"]
+        return [f"{QUOTE} [{passage_with(QUOTE, prompt)}]"]
+
+    chat_server.script = answer
+    page = visit(site)
+    ask(page, QUESTION)
+    turn = ask(page, "And who lived in it?")
+    playwright.expect(turn.locator(".fn-query")).to_contain_text("Who lived in the tower?")
+    turn.locator("summary").click()
+    playwright.expect(turn.locator(".fn-parts tbody tr").first).to_be_visible()
+    page.get_by_text("Edit the question").click()
+    box = page.get_by_role("textbox", name="What was searched for")
+    playwright.expect(box).to_have_value("Who lived in the tower?")
+    box.fill("How high does the lantern stand?")
+    page.get_by_role("button", name="Ask again").click()
+    corrected = page.locator('[data-fn-turn="2"]')
+    wait_until(corrected, "answered")
+    playwright.expect(corrected.locator(".fn-question")).to_have_text("How high does the lantern stand?")
+    assert sum("Rewrite the last question" in prompt for prompt in chat_server.asked) == 1
