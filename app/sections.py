@@ -212,7 +212,7 @@ class GeneratorSection(Section):
     vectors, fitted for the shipped encoder), nli (a cross-encoder) or judge (the server at base_url, one short call for
     a sentence and a passage)."""
 
-    nli_model: str = ""
+    nli_model: str | None = None
     """Folder or hub name of a cross-encoder with a label "entailment", for nli."""
 
     choice: ChoiceSection = ChoiceSection()

@@ -15,6 +15,7 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -27,7 +28,7 @@ from app.settings import load_settings
 from app.wiring import build_encoder
 from eval.statistics import Floats, PairedTest, bootstrap_interval, compare_paired, logistic_regression
 from generator.align import Evidence
-from generator.citations import SUPPORTED
+from generator.citations import CLEAR, SUPPORTED
 from generator.sentences import split_sentences
 from indexer.encoder import Encoder, Vectors
 
@@ -117,13 +118,10 @@ def decisions(trials: Sequence[Trial], encoder: Encoder, half: int) -> tuple[dic
         (by_words, low), (by_both, high) = (right(scores, labels, fit, chosen) for scores in (words, both))
         test = shown(compare_paired(by_words, by_both))
         figures[name] = {"n": int(chosen.sum()), "threshold_words": low, "threshold_both": high, **test}
-    for kind in ("true", "removed", "other"):
-        at = [float(t.words >= SUPPORTED) for t in trials if t.kind == kind and t.question >= half]
-        figures[f"called_supported_{kind}"] = {
-            "n": len(at),
-            "share": float(np.mean(at)),
-            "ci95": bootstrap_interval(at),
-        }
+    for kind, threshold in product(("true", "removed", "other"), (SUPPORTED, CLEAR)):
+        at = [float(t.words >= threshold) for t in trials if t.kind == kind and t.question >= half]
+        told = {"n": len(at), "share": float(np.mean(at)), "ci95": bootstrap_interval(at)}
+        figures[f"called_supported_{kind}_at_{threshold}"] = told
     print(json.dumps(figures, indent=1))
     return figures, dict(zip(("bias", "words", "cosine"), map(float, weights), strict=True))
 

@@ -23,7 +23,7 @@ _AFFIRMED = 0.5
 _ADDED = 0.15  # share of a sentence that a passage must have beside the others it is cited with
 _HEADING = re.compile(r"#{1,6}\s")
 _ITEM = re.compile(r"^\s*(?:[-*+\u2022]|\d{1,3}[.)])\s+")
-_RULE = re.compile(r"\|?[\s:|-]*-[\s:|-]*")  # between the head of a table and its rows
+_RULE = frozenset("|:- \t")  # what the line between the head of a table and its rows is made of
 
 Spans = tuple[tuple[int, int], ...]
 
@@ -262,7 +262,7 @@ def _claims(plain: str, span: tuple[int, int]) -> bool:
     if _HEADING.match(line) or not any(char.isalnum() for char in line):
         return False
     following = plain[span[1] :].lstrip("\n").split("\n", 1)[0].strip()
-    return not (line.startswith("|") and following and _RULE.fullmatch(following))
+    return not (line.startswith("|") and "-" in following and set(following) <= _RULE)
 
 
 def _said(sentence: str) -> str:

@@ -198,7 +198,7 @@ def _claim_judge(settings: Settings, metrics: tuple[str, ...]) -> ClaimJudge | N
 def told_settings(settings: Settings) -> dict[str, Any]:
     """Every setting that can change an answer; no key, and no place on this disk."""
     generator = settings.generator.model_dump(mode="json", exclude={"api_key"})
-    generator["nli_model"] = Path(settings.generator.nli_model).name
+    generator["nli_model"] = Path(settings.generator.nli_model or "").name
     return {
         "retriever": asdict(retriever_settings(settings)),
         "pipeline": asdict(pipeline_settings(settings)),

@@ -103,6 +103,13 @@ def test_relative_paths_are_meant_from_where_they_stand(tmp_path: Path, monkeypa
     assert load_settings(None, {"FOOTNOTE_HOME": "here"}).home == tmp_path / "here"
 
 
+def test_the_nli_model_is_a_folder_or_on_the_hub(tmp_path: Path) -> None:
+    file = tmp_path / "footnote.toml"
+    for written, meant in (("nli", str(tmp_path / "nli")), ("owner/nli-small", "owner/nli-small")):
+        file.write_text(f'[generator]\nnli_model = "{written}"\n', encoding="utf-8")
+        assert load_settings(file, {}).generator.nli_model == meant
+
+
 @pytest.mark.parametrize(
     ("text", "message", "remedy"),
     [

@@ -150,6 +150,17 @@ def test_claims_and_steps_come_from_the_server(tmp_path: Path) -> None:
     assert 1 < grade < 5
 
 
+def test_a_judge_of_support_is_asked_through_the_server() -> None:
+    from generator.entailment import Pair
+    from generator.judge import JudgeEntailment
+
+    judge = JudgeEntailment(ServerModel(SETTINGS))
+    pairs = [Pair(f"The lamp was lit in {year}.", "The lamp was lit in 1842.", "When?", 0.4) for year in (1842, 1903)]
+    supports = judge.supports(pairs)
+    assert all(0 < support < 1 for support in supports)  # probabilities, not verdicts
+    assert supports[0] != supports[1]
+
+
 def test_seeded_draws_of_long_prompts_at_once_leave_the_server_alive() -> None:
     """vLLM on a processor dies of a seeded request that it reads in pieces; scripts/vllm-cpu reads them whole."""
     model = ServerModel(replace(SETTINGS, temperature=0.7, seed=3))
