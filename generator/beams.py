@@ -25,13 +25,13 @@ def beam_search(first: Array, step: Step, end: int, beams: int, max_tokens: int)
     """The most probable answers of each of G searches that go side by side, at most `beams` of each, best first.
 
     `first` (G, V) are the log-probabilities of the first token; an answer has at least one and at most `max_tokens`.
-    A search ends when no branch is more probable than the last of its answers: words only lose probability as they
-    get more, so none of its answers could change any more.
+    A search ends when no branch is more probable than its best answer: words only lose probability as they get more,
+    so that no better one can come. All searches take as many steps as the longest.
     """
     done: list[list[Beam]] = [[] for _ in first]
     words: list[list[tuple[int, ...]]] = [[()] for _ in first]
     parents, tokens, log_p = _best(first[:, None, :], end, beams)
-    for length in range(1, max_tokens + 1):
+    for _ in range(max_tokens):
         words = [
             [(*own[parent], token) for parent, token in zip(parents[g].tolist(), tokens[g].tolist(), strict=True)]
             for g, own in enumerate(words)
@@ -41,7 +41,7 @@ def beam_search(first: Array, step: Step, end: int, beams: int, max_tokens: int)
             ended = [Beam(each, float(scores[g, b, end])) for b, each in enumerate(own) if scores[g, b, end] > -np.inf]
             done[g] = sorted([*done[g], *ended], key=lambda beam: (-beam.log_p, beam.tokens))[:beams]
         parents, tokens, log_p = _best(scores, end, beams)
-        if length == max_tokens or all(map(_is_settled, done, log_p, [beams] * len(done))):
+        if all(own and own[0].log_p >= going.max() for own, going in zip(done, log_p, strict=True)):
             break
     return tuple(map(tuple, done))
 
@@ -56,7 +56,3 @@ def _best(scores: Array, end: int, beams: int) -> tuple[Indices, Indices, Array]
     top = np.argpartition(-flat, width - 1, axis=1)[:, :width]
     top = np.take_along_axis(top, np.argsort(-np.take_along_axis(flat, top, axis=1), axis=1, kind="stable"), axis=1)
     return top // vocabulary, top % vocabulary, np.take_along_axis(flat, top, axis=1)
-
-
-def _is_settled(done: list[Beam], going: Array, beams: int) -> bool:
-    return len(done) == beams and done[-1].log_p >= float(going.max())

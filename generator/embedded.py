@@ -11,9 +11,10 @@ from typing import Any
 
 from generator.abstain import DECLINE
 from generator.align import STOPWORDS, coverages
-from generator.choice import ChoiceSettings, Look, changed, choose
+from generator.choice import ChoiceSettings, Look, changed, choose, decline_probability
+from generator.marginal import MarginalSettings, passage_log_p
 from generator.prompt import Message, Prompt
-from generator.reading import READER_CARD, ReaderTokenizer, head_of
+from generator.reading import READER_CARD, ReaderTokenizer, Reading, head_of
 from indexer.errors import ModelError
 from retriever.hit import Hit
 
@@ -29,17 +30,26 @@ MAX_PASSAGE_TOKENS = 384
 class EmbeddedModel:
     """Reads the passages of a prompt one by one and answers with a span of one of them, or declines.
 
-    A prompt without passages is answered in free words, which a model of this size does badly. Thread-safe: forward
-    passes of several questions take turns.
+    With RAG-Sequence or RAG-Token it answers in free words instead: those that all passages together make most
+    probable. A prompt without passages is answered in free words, too, which a model of this size does badly.
+    Thread-safe: forward passes of several questions take turns.
     """
 
     follows_instructions = False
 
-    def __init__(self, model: Any, tokenizer: ReaderTokenizer, name: str, choice: ChoiceSettings | None = None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: ReaderTokenizer,
+        name: str,
+        choice: ChoiceSettings | None = None,
+        marginal: MarginalSettings | None = None,
+    ) -> None:
         self.name = name
         self._model = model
         self._tokenizer = tokenizer
         self.choice = choice or ChoiceSettings()
+        self.marginal = marginal or MarginalSettings()
         self._turn = threading.Lock()
 
     @property
@@ -59,30 +69,68 @@ class EmbeddedModel:
         if not prompt.hits:
             yield from self._write(prompt.messages, max_tokens)
             return
-        look = self.look(prompt.question, prompt.hits)
-        span = choose(look, self.choice)
-        if span is None:
+        told = self._copied(prompt) if self.marginal.mode == "none" else self._marginal(prompt, max_tokens)
+        if told is None:
             yield DECLINE
             return
-        words = with_unit(look.texts[span.row], span.start, span.end, prompt.question)
+        words, row = told
         yield " ".join(words.split())
-        yield f" [{span.row + 1}]"
+        yield f" [{row + 1}]"
 
     def look(self, question: str, hits: Sequence[Hit]) -> Look:
         """Read the first passages one by one."""
         from generator.spans import read_spans
 
+        readings, spoken = self._readings(question, hits)
+        with self._turn:
+            verdict = read_spans(self._model, readings, self._tokenizer.end)
+        return Look(tuple(reading.text for reading in readings), spoken, verdict)
+
+    def _readings(self, question: str, hits: Sequence[Hit]) -> tuple[list[Reading], tuple[float, ...]]:
+        """The first passages as the model reads them, and the share of the question's words that each has."""
         read = hits[:MAX_PASSAGES]
         heads = [head_of(hit.title, hit.chunk.heading_path) for hit in read]
         readings = [
             self._tokenizer.reading(question, head, hit.chunk.text, MAX_PASSAGE_TOKENS)
             for head, hit in zip(heads, read, strict=True)
         ]
+        spoken = coverages(question, [f"{head}\n{hit.chunk.text}" for head, hit in zip(heads, read, strict=True)])
+        return readings, spoken
+
+    def _copied(self, prompt: Prompt) -> tuple[str, int] | None:
+        """The words of the span that answers, and the index of its passage; None to decline."""
+        look = self.look(prompt.question, prompt.hits)
+        span = choose(look, self.choice)
+        if span is None:
+            return None
+        return with_unit(look.texts[span.row], span.start, span.end, prompt.question), span.row
+
+    def _marginal(self, prompt: Prompt, max_tokens: int) -> tuple[str, int] | None:
+        """The most probable answer over all passages, and the index of the passage it most probably comes from.
+
+        Whether to decline is weighed as for a span, from the same signs.
+        """
+        from generator.rag import MAX_TOKENS, decode
+
+        readings, spoken = self._readings(prompt.question, prompt.hits)
+        log_passages = passage_log_p(prompt.hits[: len(readings)], self.marginal.temperature)
         with self._turn:
-            verdict = read_spans(self._model, readings, self._tokenizer.end)
-        texts = tuple(reading.text for reading in readings)
-        spoken = coverages(question, [f"{head}\n{text}" for head, text in zip(heads, texts, strict=True)])
-        return Look(texts, tuple(spoken), verdict)
+            prefix = self._prefix(readings)
+            decoded = decode(
+                self._model, prefix, log_passages, self.marginal, self._tokenizer.end, min(max_tokens, MAX_TOKENS)
+            )
+        for candidate in decoded.candidates:
+            words = self._tokenizer.decode(candidate.tokens)
+            if any(c.isalnum() for c in words):
+                row = candidate.row
+                signs = spoken[row], decoded.log_decline[row], candidate.log_own / (len(candidate.tokens) + 1)
+                return None if decline_probability(signs, self.choice) > self.choice.decline_above else (words, row)
+        return None
+
+    def _prefix(self, readings: Sequence[Reading]) -> Any:
+        from generator.forward import read
+
+        return read(self._model, readings, self._tokenizer.end)
 
     def _write(self, messages: Sequence[Message], max_tokens: int) -> Iterator[str]:
         """Greedy decoding in the chat format. Between two tokens another question may have its turn."""
@@ -118,7 +166,10 @@ def with_unit(text: str, start: int, end: int, question: str) -> str:
 
 
 def load_embedded(
-    model_dir: Path, adapter: Path | None = DEFAULT_READER, choice: Mapping[str, float] | None = None
+    model_dir: Path,
+    adapter: Path | None = DEFAULT_READER,
+    choice: Mapping[str, float] | None = None,
+    marginal: MarginalSettings | None = None,
 ) -> EmbeddedModel:
     """Load base model and reader adapter, merge them, and use bfloat16 where the processor has it.
 
@@ -139,7 +190,7 @@ def load_embedded(
         logger.warning("the reader's adapter is missing from this copy of Footnote: its answers will be poor")
     name = f"{adapter.name}@{_fingerprint(adapter)}" if adapter else f"{model_dir.name} (not fine-tuned)"
     weights = changed(_learned_choice(adapter), choice or {}, "generator.choice")
-    return EmbeddedModel(model.to(dtype).eval(), tokenizer, name, weights)
+    return EmbeddedModel(model.to(dtype).eval(), tokenizer, name, weights, marginal)
 
 
 def _fingerprint(adapter: Path) -> str:

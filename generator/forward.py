@@ -23,6 +23,7 @@ class Prefix:
     log_first: Tensor  # (P, V), of the answer's first token
 
 
+@torch.inference_mode()
 def read(model: Any, readings: Sequence[Reading], pad: int) -> Prefix:
     """One pass over all passages, padded on the left so that every answer begins in the same column."""
     width = max(len(r.ids) for r in readings)

@@ -17,9 +17,9 @@ from retriever.hit import Hit
 Array = NDArray[np.floating[Any]]
 Mode = Literal["none", "sequence", "token"]
 Decoding = Literal["thorough", "fast"]
-# Scores of each stage are on another scale. Each temperature makes the right passage most probable over the questions
-# that the reader was not trained on: `python -m bench.marginal --fit`.
-TEMPERATURES = {"bm25": 1.0, "dense": 1.0, "convex": 1.0, "rrf": 1.0, "rerank": 1.0}
+# The scores of each stage are on another scale. Each temperature makes the right one of five passages most probable,
+# over questions that the reader was not trained on (`python -m bench.temperature`). A reranker gives log-odds.
+TEMPERATURES = {"bm25": 2.5, "dense": 0.028, "convex": 0.12, "rrf": 0.00066, "rerank": 1.0}
 
 
 @dataclass(frozen=True, slots=True)

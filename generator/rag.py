@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 from generator.beams import Beam, Indices, beam_search
-from generator.forward import Branches, Prefix, read, walk
+from generator.forward import Branches, Prefix, walk
 from generator.marginal import Array, MarginalSettings, mix, posterior
-from generator.reading import Reading
 
 MAX_TOKENS = 32  # of an answer: with the width of the beam this bounds the time
 
@@ -42,14 +41,16 @@ class Decoded:
 @torch.inference_mode()
 def decode(
     model: Any,
-    readings: Sequence[Reading],
+    prefix: Prefix,
     log_passages: Array,
     settings: MarginalSettings,
     end: int,
     max_tokens: int = MAX_TOKENS,
 ) -> Decoded:
-    """Search answers in free words. `log_passages` (Z,) are the retriever's, `end` is the end-of-turn token."""
-    prefix = read(model, readings, end)
+    """Search answers in free words. `log_passages` (Z,) are the retriever's, `end` is the end-of-turn token.
+
+    `prefix` holds the passages as they were read; it is left as it is.
+    """
     log_decline = prefix.log_first[:, end].tolist()
     log_holds, log_first = _given_an_answer(prefix.log_first, end)
     prefix = replace(prefix, log_first=log_first)
@@ -86,7 +87,9 @@ def _by_sequence(
     step = Branches(model, prefix).grow
     beams = beam_search(prefix.log_first.numpy(), step, end, settings.beams, max_tokens)
     tokens = sorted({beam.tokens for own in beams for beam in own})
-    log_answers = _in_beams(beams, tokens) if settings.decoding == "fast" else _given_each(model, prefix, tokens, end)
+    log_answers = _in_beams(beams, tokens)
+    if settings.decoding == "thorough":
+        _fill(log_answers, model, prefix, tokens, end)
     return tokens, mix(log_z, log_answers), log_answers
 
 
@@ -100,7 +103,9 @@ def _by_token(model: Any, prefix: Prefix, log_z: Array, settings: MarginalSettin
 
     (beams,) = beam_search(mix(log_z, prefix.log_first.numpy())[None], step, end, settings.beams, max_tokens)
     tokens = [beam.tokens for beam in beams]
-    return tokens, np.array([beam.log_p for beam in beams]), _given_each(model, prefix, tokens, end)
+    log_answers = np.full((passages, len(tokens)), -np.inf)
+    _fill(log_answers, model, prefix, tokens, end)
+    return tokens, np.array([beam.log_p for beam in beams]), log_answers
 
 
 def _in_beams(beams: Sequence[Sequence[Beam]], tokens: Sequence[tuple[int, ...]]) -> Array:
@@ -108,10 +113,10 @@ def _in_beams(beams: Sequence[Sequence[Beam]], tokens: Sequence[tuple[int, ...]]
     return np.array([[own.get(each, -np.inf) for each in tokens] for own in found])
 
 
-def _given_each(model: Any, prefix: Prefix, tokens: Sequence[tuple[int, ...]], end: int) -> Array:
-    """(Z, H): the log-probability of every answer given every passage."""
-    passages = len(prefix.mask)
-    rows = [row for row in range(passages) for _ in tokens]
-    log_p, log_end = walk(model, prefix, rows, [*tokens] * passages, end)
-    totals = [float(own[-1] + ends[-1]) for own, ends in zip(log_p, log_end, strict=True)]
-    return np.array(totals).reshape(passages, len(tokens))
+def _fill(log_answers: Array, model: Any, prefix: Prefix, tokens: Sequence[tuple[int, ...]], end: int) -> None:
+    """Put into (Z, H) the log-probability of every answer given every passage where it is not known."""
+    missing = np.argwhere(np.isneginf(log_answers)).tolist()
+    if missing:
+        log_p, log_end = walk(model, prefix, [row for row, _ in missing], [tokens[h] for _, h in missing], end)
+        for (row, h), own, ends in zip(missing, log_p, log_end, strict=True):
+            log_answers[row, h] = own[-1] + ends[-1]
