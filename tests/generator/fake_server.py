@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -21,6 +21,7 @@ class FakeServer(ThreadingHTTPServer):
         self.behaviour = "well"
         self.failures = 0  # how many requests to answer with 503 first
         self.tokenizes = False
+        self.whole: Callable[[str, dict[str, Any]], dict[str, Any]] | None = None  # answers what is not streamed
         self.sent_pieces = 0
         self.hung_up = threading.Event()
 
@@ -67,6 +68,8 @@ class _Handler(BaseHTTPRequestHandler):
             if not self.server.tokenizes:
                 return self._error(404, "Not Found")
             return self._json(200, {"count": len(body["prompt"].split()), "max_model_len": 2048})
+        if self.server.whole and not body.get("stream"):
+            return self._json(200, self.server.whole(self.path, body))
         return self._chat()
 
     def _chat(self) -> None:

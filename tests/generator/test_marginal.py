@@ -1,6 +1,6 @@
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import product
+from itertools import pairwise, product
 from types import MappingProxyType
 
 import numpy as np
@@ -115,7 +115,7 @@ class Toy:
 
     def log_p(self, group: int, answer: tuple[int, ...]) -> float:
         path = (0, *answer, END)
-        return float(sum(self.logs[group, a, b] for a, b in zip(path, path[1:], strict=False)))
+        return float(sum(self.logs[group, a, b] for a, b in pairwise(path)))
 
 
 @given(arrays(np.float64, (2, 4, 4), elements=st.floats(-3, 3)))
