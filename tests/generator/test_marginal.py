@@ -131,10 +131,10 @@ def test_a_wide_beam_finds_what_trying_everything_finds(logits: Array) -> None:
         assert len({beam.tokens for beam in beams}) == len(beams)
 
 
-@given(arrays(np.float64, (1, 4, 4), elements=st.floats(-3, 3)))
-def test_a_beam_of_one_is_greedy(logits: Array) -> None:
+@given(st.integers(0, 10_000))
+def test_a_beam_of_one_is_greedy(seed: int) -> None:
     """Each step takes the best word; the answer may end after any of them."""
-    toy = Toy(logits)
+    toy = Toy(np.random.default_rng(seed).normal(size=(1, 4, 4)))  # without ties
     (beams,) = beam_search(toy.logs[:, 0], toy.step, END, 1, 4)
     path: list[int] = []
     for _ in range(4):
