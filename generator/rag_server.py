@@ -118,23 +118,22 @@ class SequenceModel(ServerModel):
                 temperature=0.0,
                 extra_body={"prompt_logprobs": 0},
             )
-            told = {choice.index: getattr(choice, "prompt_logprobs", None) for choice in answered.choices}
+            told = {choice.index: getattr(choice, "prompt_logprobs", None) or () for choice in answered.choices}
             if not all(told.get(n) for n in range(len(others))):
                 raise self._lacks(
                     "no log-probabilities of a prompt",
                     "Set generator.marginal.decoding to fast, or serve it with vLLM.",
                 )
-            scores = {
-                each.key: sum(
-                    float(row[str(token)]["logprob"])
-                    for row, token in zip(told[n][len(own.asked) :], each.tokens, strict=True)
-                )
-                for n, each in enumerate(others)
-            }
+            scores = {each.key: _log_p(told[n][len(own.asked) :], each.tokens) for n, each in enumerate(others)}
         return [scores.get(each.key, own.log_p) for each in answers]
 
     def _lacks(self, what: str, remedy: str) -> ModelError:
         return ModelError(f"The model server at {self._settings.base_url} gives {what}.", remedy)
+
+
+def _log_p(rows: Sequence[Any], tokens: Sequence[int]) -> float:
+    """Sum over tokens; each row names its token by its id, perhaps among more probable ones."""
+    return sum((float(row[str(token)]["logprob"]) for row, token in zip(rows, tokens, strict=True)), 0.0)
 
 
 def _marked(text: str, number: int) -> str:
