@@ -159,6 +159,25 @@ class AbstentionSection(Section):
     """Decline when it is more probable than this that the documents do not say: 1 weighs and never declines."""
 
 
+class MarginalSection(Section):
+    """Answers in free words that all passages together make most probable (Lewis et al. 2020), from the embedded model
+    or a server that gives log-probabilities."""
+
+    mode: Literal["none", "sequence", "token"] = "none"
+    """sequence (RAG-Sequence: one passage stands behind a whole answer), token (RAG-Token: each token may have another;
+    embedded model only), or none (the embedded model copies words of one passage, a server reads all at once)."""
+
+    decoding: Literal["thorough", "fast"] = "thorough"
+    """Of sequence: thorough holds every answer to every passage, fast only to those that gave it. A server must be vLLM
+    for thorough."""
+
+    temperature: float = Field(default=0, ge=0)
+    """Passages weigh exp(score / temperature); 0 takes one that was fitted for each kind of search."""
+
+    beams: int = Field(default=4, ge=1, le=16)
+    """Width of the embedded model's beam search. A server gives one answer to each passage."""
+
+
 class GeneratorSection(Section):
     """Writing the answer."""
 
@@ -220,6 +239,9 @@ class GeneratorSection(Section):
 
     abstention: AbstentionSection = AbstentionSection()
     """The weights for a server's answers."""
+
+    marginal: MarginalSection = MarginalSection()
+    """How passages share an answer."""
 
 
 class UiSection(Section):

@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.sections import ChoiceSection, EncoderSection
+from app.sections import ChoiceSection, EncoderSection, MarginalSection
 from app.settings import Settings
 from generator.chat import ChatModel
 from generator.doubt import DoubtSettings
@@ -21,6 +21,7 @@ from retriever.rerank import Reranker
 from retriever.search import Retriever, RetrieverSettings
 
 if TYPE_CHECKING:
+    from generator.marginal import MarginalSettings
     from generator.server import ServerSettings
 
 _log = logging.getLogger(__name__)
@@ -161,17 +162,32 @@ def build_chat_model(settings: Settings) -> ChatModel:
     """Give the model that writes answers: a server's, or the one in this process, loaded once.
 
     Raises:
-        ConfigError: a server is wanted and generator.base_url is empty.
+        ConfigError: a server is wanted and generator.base_url is empty, or it cannot do what generator.marginal says.
         ModelError: weights are missing.
     """
+    section = settings.generator
+    marginal = marginal_settings(section.marginal)
     if not uses_server(settings):
         with _loading:
-            return _embedded(settings.models_dir, settings.generator.choice)
+            return _embedded(settings.models_dir, section.choice, marginal)
+    from generator.rag_server import SequenceModel
     from generator.server import ServerModel
 
-    if not settings.generator.base_url:
+    if not section.base_url:
         raise ConfigError("generator.kind is server, but no server is named.", "Set generator.base_url.")
-    return ServerModel(server_settings(settings))
+    server = server_settings(settings)
+    return ServerModel(server) if marginal.mode == "none" else SequenceModel(server, marginal)
+
+
+def marginal_settings(section: MarginalSection) -> "MarginalSettings":
+    """How passages share an answer.
+
+    Raises:
+        ConfigError: the decoding does not go with the mode.
+    """
+    from generator.marginal import MarginalSettings
+
+    return MarginalSettings(section.mode, section.decoding, section.temperature, section.beams)
 
 
 def uses_server(settings: Settings) -> bool:
@@ -284,11 +300,12 @@ def _encoder(section: EncoderSection, models_dir: Path) -> Encoder:
 
 
 @lru_cache(maxsize=1)
-def _embedded(models_dir: Path, choice: ChoiceSection) -> ChatModel:
+def _embedded(models_dir: Path, choice: ChoiceSection, marginal: "MarginalSettings") -> ChatModel:
     from generator.embedded import load_embedded
     from indexer.llm2vec.weights import base_model_dir
 
-    return load_embedded(base_model_dir(models_dir), choice=choice.model_dump(exclude_none=True))
+    weights = choice.model_dump(exclude_none=True)
+    return load_embedded(base_model_dir(models_dir), choice=weights, marginal=marginal)
 
 
 @lru_cache(maxsize=1)

@@ -120,6 +120,10 @@ class ReaderTokenizer:
         stream = DecodeStream(skip_special_tokens=True)
         return lambda token: stream.step(self._plain, token) or ""
 
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Text of tokens, without marks."""
+        return str(self._plain.decode(list(tokens), skip_special_tokens=True))
+
     def count(self, text: str) -> int:
         """Tokens of text."""
         return len(self.encode(text))

@@ -15,6 +15,8 @@ MODEL_FILES = (
     "indexer/sentence_transformer.py",
     "retriever/cross_encoder.py",
     "generator/embedded.py",
+    "generator/forward.py",
+    "generator/rag.py",
     "generator/spans.py",
     "generator/training/",
 )

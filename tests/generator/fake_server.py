@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import MappingProxyType
@@ -24,6 +24,7 @@ class FakeServer(ThreadingHTTPServer):
         self.retry_after = ""  # the header that comes with them
         self.tokenizes = False
         self.unknown: set[str] = set()  # fields of a request that it refuses
+        self.whole: Callable[[str, dict[str, Any]], dict[str, Any]] | None = None  # answers what is not streamed
         self.sent_pieces = 0
         self.hung_up = threading.Event()
 
@@ -71,6 +72,8 @@ class _Handler(BaseHTTPRequestHandler):
             if not self.server.tokenizes:
                 return self._error(404, "Not Found")
             return self._json(200, {"count": len(body["prompt"].split()), "max_model_len": 2048})
+        if self.server.whole and not body.get("stream"):
+            return self._json(200, self.server.whole(self.path, body))
         return self._chat()
 
     def _chat(self) -> None:
