@@ -27,6 +27,9 @@ class IndexerSection(Section):
     parse_max_chars: int = Field(default=50_000_000, ge=1)
     """A document with more text than this fails."""
 
+    ocr_languages: str = Field(default="eng", pattern=r"^([A-Za-z_]+(\+[A-Za-z_]+)*)?$")
+    """Languages of scanned pages and pictures, as tesseract names them, such as eng+deu; empty does not read them."""
+
     chunk_tokens: int = Field(default=256, ge=16, le=8192)
     """Most tokens of a chunk, counted by the encoder's tokenizer. Changing it asks for `footnote reindex`."""
 

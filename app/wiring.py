@@ -166,6 +166,7 @@ def parse_limits(settings: Settings) -> Limits:
         max_chars=indexer.parse_max_chars,
         timeout_s=indexer.parse_timeout_s,
         memory_mb=indexer.parse_memory_mb,
+        ocr_languages=indexer.ocr_languages,
     )
 
 

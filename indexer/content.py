@@ -11,6 +11,7 @@ from indexer.formats import (
     DOCX,
     EPUB,
     HTML,
+    IMAGE,
     MAIL,
     NAMES,
     ODP,
@@ -29,14 +30,10 @@ from indexer.loaders.decode import decode, starts_with_mark, unmarked_wide_encod
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # the container of Office files before 2007, and of encrypted ones since
 _ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
 _EXPORT = "Export it as PDF, DOCX, HTML, Markdown, text or CSV."
+_IMAGES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*")
 _UNPACK = "Unpack it, or pack it as ZIP."
 _REFUSED = (
     (b"{\\rtf", "RTF", _EXPORT),
-    (b"\x89PNG\r\n\x1a\n", "a PNG image", _EXPORT),
-    (b"\xff\xd8\xff", "a JPEG image", _EXPORT),
-    (b"GIF8", "a GIF image", _EXPORT),
-    (b"II*\0", "a TIFF image", _EXPORT),
-    (b"MM\0*", "a TIFF image", _EXPORT),
     (b"\x1f\x8b", "a gzip archive", _UNPACK),
     (b"BZh", "a bzip2 archive", _UNPACK),
     (b"\xfd7zXZ\0", "an xz archive", _UNPACK),
@@ -90,6 +87,8 @@ def recognise(data: bytes, suffix: str) -> Format:
             raise _unread(name, remedy)
     if data.startswith(b"%PDF-"):
         return PDF
+    if data.startswith(_IMAGES) or (data.startswith(b"RIFF") and data[8:12] == b"WEBP") or _is_bitmap(data):
+        return IMAGE
     if not _is_text(data):
         if b"%PDF-" in data[:_PDF_HEADER_WITHIN]:
             return PDF
@@ -99,9 +98,7 @@ def recognise(data: bytes, suffix: str) -> Format:
 
 def may_be_read(head: bytes, suffix: str) -> bool:
     """Whether a file is worth reading, by its first bytes: what is left is no document of any kind that is known."""
-    known = head.startswith((*_ZIP_STARTS, _OLE, b"%PDF-")) or any(
-        head.startswith(magic) for magic, _, _ in _REFUSED[:6]
-    )
+    known = head.startswith((*_ZIP_STARTS, _OLE, b"%PDF-", b"{\\rtf"))
     return suffix in BY_SUFFIX or known or (bool(head) and _is_text(head))
 
 
@@ -165,6 +162,10 @@ def _recognise_ole(data: bytes) -> Format:
     if any(f"{stream}\0".encode("utf-16-le") in data for stream in _OLD_SHEETS):
         return SHEETS
     raise _unread("an old or password-protected Office file", "Save it as DOCX, XLSX or PPTX without a password.")
+
+
+def _is_bitmap(data: bytes) -> bool:
+    return data.startswith(b"BM") and int.from_bytes(data[2:6], "little") == len(data)
 
 
 def _unread(what: str, remedy: str) -> DocumentError:

@@ -62,12 +62,20 @@ ODT = Format("ODT", _ODF + "text", "opendocument.read_opendocument", (".odt", ".
 ODP = Format("ODP", _ODF + "presentation", "opendocument.read_opendocument", (".odp",), binary=True)
 ODS = Format("ODS", _ODF + "spreadsheet", "sheets.read_sheets", (".ods",), binary=True)
 EPUB = Format("EPUB", "application/epub+zip", "epub.read_epub", (".epub",), binary=True)
+IMAGE = Format(
+    "image",
+    "image/*",
+    "ocr.read_image",
+    (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp", ".webp"),
+    "plain",
+    binary=True,
+)
 MAIL = Format("mail", "message/rfc822", "mail.read_mail", (".eml",), "plain", holds_files=True)
 ZIP = Format("ZIP archive", "application/zip", "archive.read_zip", (".zip",), binary=True, holds_files=True)
 
 FORMATS = (
     *(MARKDOWN, HTML, TEXT, PDF, DOCX, PPTX, SHEETS, ODT, ODP, ODS, EPUB, CSV, TSV),
-    *(MAIL, JSON, JSONL, XML, LATEX, CAPTIONS, ZIP, CODE),
+    *(IMAGE, MAIL, JSON, JSONL, XML, LATEX, CAPTIONS, ZIP, CODE),
 )
 BY_SUFFIX = {suffix: each for each in FORMATS for suffix in each.suffixes}
 SUFFIXES = tuple(BY_SUFFIX)

@@ -10,7 +10,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -18,7 +18,8 @@ from indexer.clean import clean_pages, clean_text
 from indexer.content import may_be_read, recognise
 from indexer.document import INSIDE, Document
 from indexer.errors import DocumentError
-from indexer.formats import Format
+from indexer.formats import IMAGE, PDF, Format
+from indexer.loaders import ocr
 from indexer.loaders.extract import Extract, Member
 
 logger = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ class Limits:
     max_chars: int = 50_000_000  # of the text of one document
     timeout_s: float = 60.0
     memory_mb: int = 2048  # of address space, of the process that reads it
+    ocr_languages: str = "eng"  # of scanned pages, as tesseract names them ("eng+deu"); empty: they are not read
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,8 @@ def load_file(file: File, limits: Limits) -> Loaded:
         raise UnboundedError(
             f"{file.source}: files lie more than {MAX_DEPTH} deep within it", "Unpack it once or twice."
         )
+    if extract.paged and form in (PDF, IMAGE):
+        extract = _with_scans(extract, form, data, file, limits)
     files = tuple(_inside(file, member) for member in extract.members)
     if form.holds_files and not extract.parts:
         if not files:
@@ -181,6 +185,22 @@ def _recognise(data: bytes, file: File) -> Format:
 
 def _named(file: File, error: DocumentError) -> DocumentError:
     return type(error)(f"{file.source}: {error.message}", error.remedy)
+
+
+def _with_scans(extract: Extract, form: Format, data: bytes, file: File, limits: Limits) -> Extract:
+    """Read the pages without text in the way that people do, where there is a program for it."""
+    blank = [number for number, part in enumerate(extract.parts) if not any(map(str.isalnum, part))]
+    if not blank or not limits.ocr_languages or not ocr.is_installed():
+        return extract
+    try:
+        if form is IMAGE:
+            parts = ocr.recognise_image(data, limits.ocr_languages, limits.timeout_s)
+        else:
+            texts = ocr.recognise_pages(data, blank, limits.ocr_languages, limits.timeout_s)
+            parts = tuple(texts.get(number, part) for number, part in enumerate(extract.parts))
+    except DocumentError as error:
+        raise _named(file, error) from error
+    return replace(extract, parts=parts, metadata=(*extract.metadata, ("recognised_pages", str(len(blank)))))
 
 
 def _document(source: str, data: bytes, form: Format, extract: Extract, limits: Limits) -> Document:
@@ -263,9 +283,15 @@ def _extract(form: Format, data: bytes, source: str) -> Extract:
 
 
 def _no_text(extract: Extract, form: Format, source: str) -> DocumentError:
-    if extract.paged:
+    if form not in (PDF, IMAGE):
+        return DocumentError(f"{source}: this {form.name} file holds no text", "Fill it, or leave it out.")
+    if form is IMAGE:
+        what = "this is a picture"
+    else:
+        what = f"none of its {len(extract.parts)} pages holds text; they are probably scanned images"
+    if ocr.is_installed():
         return DocumentError(
-            f"{source}: none of its {len(extract.parts)} pages holds text; they are probably scanned images",
-            "Run text recognition over it first, for example: ocrmypdf in.pdf out.pdf",
+            f"{source}: {what}, and text recognition finds no words in it",
+            "Scan it again, sharper, or name its languages in the setting indexer.ocr_languages.",
         )
-    return DocumentError(f"{source}: this {form.name} file holds no text", "Fill it, or leave it out.")
+    return DocumentError(f"{source}: {what}", f"{ocr.INSTALL}, or run over it first: ocrmypdf in.pdf out.pdf")

@@ -7,6 +7,7 @@ from typing import Any
 from indexer.errors import DocumentError
 from indexer.loaders.extract import Extract
 from indexer.loaders.markup import paragraph
+from indexer.loaders.package import open_package
 from indexer.loaders.table import table_sentences
 
 
@@ -18,6 +19,8 @@ def read_sheets(data: bytes) -> Extract:
     """
     import python_calamine as calamine
 
+    if data.startswith(b"PK"):
+        open_package(data).close()  # calamine sets no limits of its own
     try:
         workbook = calamine.CalamineWorkbook.from_filelike(io.BytesIO(data))
         parts = tuple(_page(name, workbook.get_sheet_by_name(name).to_python()) for name in _tables(workbook))

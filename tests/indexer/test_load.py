@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import docx
+import pypdfium2
 import pytest
 from fpdf import FPDF
 from hypothesis import HealthCheck, given, settings
@@ -15,8 +16,9 @@ from hypothesis import strategies as st
 
 from indexer.document import Document
 from indexer.errors import DocumentError
-from indexer.formats import SUFFIXES
+from indexer.formats import BY_SUFFIX, IMAGE, SUFFIXES
 from indexer.load import Limits, load, title_from_name
+from indexer.loaders import ocr
 
 
 def write(folder: Path, name: str, content: bytes | str) -> Path:
@@ -74,7 +76,7 @@ def test_every_field_of_a_text(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", [suffix for suffix in SUFFIXES if BY_SUFFIX[suffix] is not IMAGE])
 def test_every_ending_loads_in_either_case(tmp_path: Path, suffix: str) -> None:
     contents = {
         ".json": b'{"a": "Tides rise."}',
@@ -250,10 +252,39 @@ def test_a_damaged_docx_names_what_to_do(tmp_path: Path) -> None:
     assert "damaged" in error.message
 
 
-def test_a_pdf_without_text_points_to_text_recognition(tmp_path: Path) -> None:
-    error = refusal(write(tmp_path, "scan.pdf", pdf_bytes("", "")))
+def test_a_pdf_without_text_says_how_it_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, "scan.pdf", pdf_bytes("", ""))
+    monkeypatch.setattr("indexer.loaders.ocr.is_installed", lambda: False)
+    error = refusal(path)
     assert "2 pages" in error.message
-    assert "ocrmypdf" in error.remedy
+    assert "tesseract" in error.remedy
+
+
+@pytest.mark.skipif(not ocr.is_installed(), reason="tesseract is not installed")
+class TestScans:
+    def scan(self, text: str) -> bytes:
+        """A PDF of one page that shows text and holds none."""
+        page = pypdfium2.PdfDocument(pdf_bytes(text))[0]
+        drawn = FPDF()
+        drawn.add_page()
+        drawn.image(page.render(scale=3).to_pil(), x=0, y=0, w=210)
+        return bytes(drawn.output())
+
+    def test_a_scanned_page_is_read(self, tmp_path: Path) -> None:
+        document = load(write(tmp_path, "scan.pdf", self.scan("Tides rise twice a day.")))
+        assert document.text == "Tides rise twice a day."
+        assert ("recognised_pages", "1") in document.metadata
+
+    def test_recognition_can_be_switched_off_and_a_language_that_is_missing_is_named(self, tmp_path: Path) -> None:
+        path = write(tmp_path, "scan.pdf", self.scan("Tides rise."))
+        refusal(path, Limits(ocr_languages=""))
+        assert "indexer.ocr_languages" in refusal(path, Limits(ocr_languages="xxx")).remedy
+
+    def test_a_picture_is_read(self, tmp_path: Path) -> None:
+        page = pypdfium2.PdfDocument(pdf_bytes("Tides rise twice a day."))[0]
+        page.render(scale=3).to_pil().save(tmp_path / "a.png")
+        document = load(tmp_path / "a.png")
+        assert (document.text, document.pages) == ("Tides rise twice a day.", (0,))
 
 
 @pytest.mark.parametrize(
