@@ -48,7 +48,7 @@ XML = Format("XML", "application/xml", "xml.read_xml", (".xml", ".nxml"))
 LATEX = Format("LaTeX", "application/x-tex", "latex.read_latex", (".tex", ".latex"))
 CAPTIONS = Format("captions", "text/vtt", "captions.read_captions", (".vtt", ".srt"), "plain")
 CODE = Format("source code", "text/x-source", "text.read_text", _CODE, "plain")
-PDF = Format("PDF", "application/pdf", "pdf.read_pdf", (".pdf",), "plain", binary=True)
+PDF = Format("PDF", "application/pdf", "pdf.read_pdf", (".pdf",), binary=True)
 DOCX = Format("DOCX", _OOXML + "wordprocessingml.document", "docx.read_docx", (".docx", ".docm"), binary=True)
 PPTX = Format("PPTX", _OOXML + "presentationml.presentation", "pptx.read_pptx", (".pptx", ".pptm"), binary=True)
 SHEETS = Format(
