@@ -194,7 +194,7 @@ def _with_scans(extract: Extract, form: Format, data: bytes, file: File, limits:
         return extract
     try:
         if form is IMAGE:
-            parts = ocr.recognise_image(data, limits.ocr_languages, limits.timeout_s)
+            parts = tuple(page.text for page in ocr.recognise_image(data, limits.ocr_languages, limits.timeout_s))
         else:
             texts = ocr.recognise_pages(data, blank, limits.ocr_languages, limits.timeout_s)
             parts = tuple(texts.get(number, part) for number, part in enumerate(extract.parts))

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import random
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -279,6 +280,19 @@ class TestScans:
         path = write(tmp_path, "scan.pdf", self.scan("Tides rise."))
         refusal(path, Limits(ocr_languages=""))
         assert "indexer.ocr_languages" in refusal(path, Limits(ocr_languages="xxx")).remedy
+
+    def test_a_page_that_lies_upside_down_is_turned(self, tmp_path: Path) -> None:
+        page = pypdfium2.PdfDocument(pdf_bytes("Tides rise twice a day."))[0]
+        drawn = FPDF()
+        drawn.add_page()
+        drawn.image(page.render(scale=3, rotation=180).to_pil(), x=0, y=0, w=210)
+        document = load(write(tmp_path, "scan.pdf", bytes(drawn.output())))
+        assert document.text == "Tides rise twice a day."
+
+    def test_noise_is_no_text(self, tmp_path: Path) -> None:
+        size, random_ = (600, 400), random.Random(1)
+        picture = b"P5 600 400 255\n" + random_.randbytes(size[0] * size[1])
+        assert all(not page.text for page in ocr.recognise_image(picture, "eng", 60))
 
     def test_a_picture_is_read(self, tmp_path: Path) -> None:
         page = pypdfium2.PdfDocument(pdf_bytes("Tides rise twice a day."))[0]
