@@ -25,6 +25,7 @@ from indexer.load import LeftOutError, Limits, source_of
 _ROOT = Path(__file__).resolve().parent.parent
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from indexer.parser_process import main; main(sys.argv[2])"
 _BLOCK_BYTES = 1 << 20
+_START_S = 120.0
 _REPLY_BYTES_A_CHAR = 12  # JSON writes a character outside of the basic plane as two escapes
 _SPLIT = "Split the file, save it again in the program that made it, or leave it out."
 
@@ -127,7 +128,15 @@ class Parser:
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,  # an interrupt at the keyboard is this process's to answer
             )
+            self._await_start()
         return self._process
+
+    def _await_start(self) -> None:
+        """Starting takes no time from the first file's limit."""
+        try:
+            self._reply(time.monotonic() + _START_S)
+        except _Died:
+            raise _Died("the process that reads files cannot be started") from None
 
     def _reply(self, deadline: float) -> dict[str, Any]:
         assert self._process and self._process.stdout

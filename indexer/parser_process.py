@@ -29,6 +29,7 @@ def main(limits_json: str) -> None:
         replies.flush()
 
     _confine(limits)
+    send({"ready": True})
     for line in sys.stdin.buffer:
         request = json.loads(line)
         try:
