@@ -17,6 +17,7 @@ from app.display import show
 from app.door import emit
 from app.settings import ROOT, Settings
 from indexer.errors import FootnoteError
+from indexer.loaders.ocr import INSTALL
 
 State = Literal["ok", "missing", "optional"]
 _NEEDED_DISK_BYTES = 2**30
@@ -64,7 +65,14 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield _faiss()
     yield _tantivy()
     yield _reranker(settings)
+    yield _tesseract()
     yield _chromium()
+
+
+def _tesseract() -> Check:
+    if found := shutil.which("tesseract"):
+        return Check("tesseract", "ok", found)
+    return Check("tesseract", "optional", "none", f"{INSTALL}.")
 
 
 def _packages() -> Check:

@@ -18,6 +18,18 @@ class IndexerSection(Section):
     max_file_mb: float = Field(default=64, gt=0)
     """A larger file is refused, with its size."""
 
+    parse_timeout_s: float = Field(default=120, gt=0)
+    """A file, or a member of an archive, that takes longer to read fails."""
+
+    parse_memory_mb: int = Field(default=2048, ge=256)
+    """Memory of the process that reads files; a file that needs more fails."""
+
+    parse_max_chars: int = Field(default=50_000_000, ge=1)
+    """A document with more text than this fails."""
+
+    ocr_languages: str = Field(default="eng", pattern=r"^([A-Za-z_]+(\+[A-Za-z_]+)*)?$")
+    """Languages of scanned pages and pictures, as tesseract names them, such as eng+deu; empty does not read them."""
+
     chunk_tokens: int = Field(default=256, ge=16, le=8192)
     """Most tokens of a chunk, counted by the encoder's tokenizer. Changing it asks for `footnote reindex`."""
 

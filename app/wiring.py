@@ -17,6 +17,7 @@ from indexer.chunk import ChunkSettings
 from indexer.collection import Collection
 from indexer.encoder import Encoder
 from indexer.errors import ConfigError
+from indexer.load import Limits
 from retriever.rerank import Reranker
 from retriever.search import Retriever, RetrieverSettings
 
@@ -231,6 +232,18 @@ def retriever_settings(settings: Settings) -> RetrieverSettings:
 def chunk_settings(settings: Settings) -> ChunkSettings:
     """How documents are cut."""
     return ChunkSettings(settings.indexer.chunk_tokens, settings.indexer.chunk_overlap_tokens)
+
+
+def parse_limits(settings: Settings) -> Limits:
+    """What reading one file may take."""
+    indexer = settings.indexer
+    return Limits(
+        max_bytes=round(indexer.max_file_mb * 2**20),
+        max_chars=indexer.parse_max_chars,
+        timeout_s=indexer.parse_timeout_s,
+        memory_mb=indexer.parse_memory_mb,
+        ocr_languages=indexer.ocr_languages,
+    )
 
 
 def model_source(section: EncoderSection, models_dir: Path) -> Path | str:

@@ -11,6 +11,7 @@ from itertools import accumulate, pairwise, takewhile
 
 from indexer.document import Chunk, Document
 from indexer.errors import ConfigError
+from indexer.formats import HEADED, ROWS
 from indexer.sections import Section, split_sections
 
 CHUNKER_VERSION = "1"
@@ -18,14 +19,6 @@ CHUNKER_VERSION = "1"
 CountTokens = Callable[[Sequence[str]], list[int]]
 Span = tuple[int, int]
 
-_HEADED = frozenset(
-    (
-        "text/markdown",
-        "text/html",
-        "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-    )
-)
-_ROW_TYPES = frozenset(("text/csv", "text/tab-separated-values"))
 _SENTENCE = r"[.!?…][\"'”’»)\]]*\s+|[。！？]"  # noqa: RUF001
 _SEPARATORS = (
     r"\n{2,}",
@@ -70,8 +63,8 @@ def chunk(document: Document, count_tokens: CountTokens, settings: ChunkSettings
     character that has more tokens than the limit makes a longer chunk.
     """
     text = document.text
-    splitter = _Splitter(text, count_tokens, settings, document.media_type in _ROW_TYPES)
-    sections = split_sections(text) if document.media_type in _HEADED else [Section(0, 0, len(text), ())]
+    splitter = _Splitter(text, count_tokens, settings, document.media_type in ROWS)
+    sections = split_sections(text) if document.media_type in HEADED else [Section(0, 0, len(text), ())]
     spans: list[tuple[Span, tuple[str, ...]]] = []
     for group in _grouped(sections, splitter):
         path = _shared([section.path for section in group])

@@ -1,6 +1,7 @@
 """Cleaning: pure functions from what a loader extracted to the text that every offset refers to.
 
-`clean_text` is idempotent. Changing anything here changes document text, so raise CLEANER_VERSION with it.
+`clean_text` is idempotent. Changing anything here, or what a loader extracts, changes document text: raise
+CLEANER_VERSION with it.
 """
 
 import re
@@ -10,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import product
 
-CLEANER_VERSION = "1"
+CLEANER_VERSION = "2"
 
 PAGE_BREAK = "\n\n"  # stands between the texts of two pages
 MAX_COMBINING = 30  # marks on one base character, the limit of the Stream-Safe Text Format (UAX #15)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from indexer.document import Chunk, Document
+from indexer.document import INSIDE, Chunk, Document
 from indexer.encoder import Vectors
 from indexer.errors import ConfigError, IndexError_
 from indexer.store.dense import Dense
@@ -173,7 +173,7 @@ class Collection:
             for document_id, source in self.generation.truth.sources()
             if pattern in (document_id, source)
             or source == absolute
-            or source.startswith(folder)
+            or source.startswith((folder, absolute + INSIDE))
             or (is_glob and (fnmatch.fnmatchcase(source, absolute) or fnmatch.fnmatchcase(Path(source).name, pattern)))
         ]
 

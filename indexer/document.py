@@ -3,13 +3,15 @@
 from bisect import bisect_right
 from dataclasses import dataclass
 
+INSIDE = "!/"  # in a source, between an archive or mail and what it holds: "/docs/report.zip!/notes/a.txt"
+
 
 @dataclass(frozen=True, slots=True)
 class Document:
     """One cleaned document. Every offset anywhere in Footnote is a character offset into `text`."""
 
     id: str
-    source: str  # absolute path or URI, as shown to the reader
+    source: str  # absolute path or URI, as shown to the reader; INSIDE marks what lies within a file
     title: str
     media_type: str
     sha256: str  # of the source bytes

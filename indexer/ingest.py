@@ -15,10 +15,11 @@ import numpy as np
 from indexer.chunk import CHUNKER_VERSION, ChunkSettings, chunk
 from indexer.clean import CLEANER_VERSION
 from indexer.collection import LOCK_TIMEOUT_S, Collection
-from indexer.document import Chunk, Document
+from indexer.document import INSIDE, Chunk, Document
 from indexer.encoder import Encoder, Vectors
 from indexer.errors import DocumentError, FootnoteError, ModelError
-from indexer.load import MAX_BYTES, load
+from indexer.load import LeftOutError, Limits
+from indexer.parser import Parsed, Parser
 from indexer.sources import Candidate, LeftOut, find_sources, hash_file, nothing_found
 from indexer.store.changes import now
 from indexer.store.records import FileRow, Manifest
@@ -83,7 +84,7 @@ def ingest(
     *,
     on_wait: Callable[[str], None] | None = None,
     timeout_s: float = LOCK_TIMEOUT_S,
-    max_file_bytes: int = MAX_BYTES,
+    limits: Limits | None = None,
 ) -> IngestReport:
     """Bring a collection up to date with files and folders; a file that fails costs only itself.
 
@@ -94,9 +95,9 @@ def ingest(
     candidates, left_out = find_sources(paths)
     if not candidates:
         raise nothing_found(paths, left_out)
-    with collection.writer(on_wait, command="ingest", timeout_s=timeout_s) as writer:
+    with collection.writer(on_wait, command="ingest", timeout_s=timeout_s) as writer, Parser(limits) as parser:
         writer.begin(manifest_of(encoder, chunk_settings))
-        run = _Run(collection.generation.truth, writer, encoder, chunk_settings, max_file_bytes, candidates)
+        run = _Run(collection.generation.truth, writer, encoder, chunk_settings, parser, candidates)
         run.on_progress = on_progress
         run.leave_out(left_out)
         for candidate in candidates:
@@ -130,11 +131,11 @@ class _Run:
         writer: Writer,
         encoder: Encoder,
         settings: ChunkSettings,
-        max_file_bytes: int,
+        parser: Parser,
         candidates: Sequence[Candidate],
     ) -> None:
         self._truth, self._writer, self._encoder, self._settings = truth, writer, encoder, settings
-        self._max_file_bytes = max_file_bytes
+        self._parser = parser
         self._files_total = len(candidates)
         self._bytes_left = sum(candidate.bytes for candidate in candidates)
         self._bytes_encoded = 0
@@ -161,24 +162,86 @@ class _Run:
             self._writer.record(*rows)
 
     def take(self, candidate: Candidate) -> None:
-        """Read one file; unless nothing changed in it, its chunks then wait for the encoder."""
+        """Read one file and what it holds; what is new in it then waits for the encoder."""
         self._tell(candidate.source)
-        digest = hash_file(candidate.path, self._max_file_bytes)
+        digest = hash_file(candidate.path, self._parser.limits.max_bytes)
         old = self._truth.file(candidate.source)
         if old and (old.state, old.sha256, old.cleaner) == ("indexed", digest, CLEANER_VERSION):
-            self._finish(replace(old, state="unchanged"), candidate.bytes)
-            return
-        try:
-            self._waiting.append(self._prepare(candidate))
-        except FootnoteError as error:
-            self._fail(_failed_row(candidate, digest, old), error)
-            return
-        except Exception as error:  # a loader's mistake costs one file
-            _log.exception("reading %s failed", candidate.source)
-            self._fail(_failed_row(candidate, digest, old), _unexpected(candidate.source, error))
-            return
+            inside = self._truth.files_inside(candidate.source)
+            if old.reason == _holds(len(inside)) and all(row.state != "failed" for row in inside):
+                self._unchanged(old, candidate.bytes)
+                for row in inside:
+                    self._unchanged(row)
+                return
+        self._read(candidate, digest, old)
         if sum(len(prepared.chunks) for prepared in self._waiting) >= _BATCH_CHUNKS:
             self.flush()
+
+    def _read(self, candidate: Candidate, digest: str, old: FileRow | None) -> None:
+        started = time.perf_counter()
+        whole: Parsed | None = None
+        inside: set[str] = set()
+        for parsed in self._parser.parse(candidate.path):
+            load_ms, started = _ms(time.perf_counter() - started), time.perf_counter()
+            if parsed.source == candidate.source:
+                whole, whole_ms = parsed, load_ms
+            else:
+                inside.add(parsed.source)
+                self._take_inside(parsed, load_ms)
+        assert whole is not None, "a parser answers for the file itself"
+        if whole.error:
+            self._fail(_failed_row(candidate, digest, old), whole.error)
+            return
+        self._forget_gone(candidate.source, inside)
+        row = FileRow(candidate.source, "indexed", sha256=digest, bytes=candidate.bytes, cleaner=CLEANER_VERSION)
+        row = replace(row, reason=_holds(len(inside)), load_ms=whole_ms)
+        if whole.document:
+            self._await(whole.document, row)
+        if inside:
+            # The line on the archive or mail comes last: were the run cut off before, it would be read again.
+            self.flush()
+        if not whole.document:
+            row = replace(row, updated_at=now())
+            self._writer.record(row)
+            self._finish(row, row.bytes)
+
+    def _take_inside(self, parsed: Parsed, load_ms: float) -> None:
+        old = self._truth.file(parsed.source)
+        if parsed.error:
+            if isinstance(parsed.error, LeftOutError):
+                reason = parsed.error.message.removeprefix(f"{parsed.source}: ")
+                row = FileRow(parsed.source, "skipped", reason, parsed.error.remedy, updated_at=now())
+                self._writer.record(row)
+                self._finish(row)
+            else:
+                self._fail(FileRow(parsed.source, "failed", document_id=old.document_id if old else ""), parsed.error)
+        elif parsed.document is None:
+            row = FileRow(parsed.source, "indexed", "It holds further files", bytes=parsed.bytes, updated_at=now())
+            self._writer.record(row)
+            self._finish(row)
+        elif old and (old.state, old.sha256, old.cleaner) == ("indexed", parsed.document.sha256, CLEANER_VERSION):
+            self._unchanged(old)
+        else:
+            row = FileRow(parsed.source, "indexed", bytes=parsed.bytes, cleaner=CLEANER_VERSION, load_ms=load_ms)
+            self._await(parsed.document, replace(row, sha256=parsed.document.sha256))
+
+    def _await(self, document: Document, row: FileRow) -> None:
+        try:
+            self._waiting.append(self._prepare(document, row))
+        except FootnoteError as error:
+            self._fail(replace(row, state="failed"), error)
+        except Exception as error:  # a mistake of ours costs one file
+            _log.exception("chunking %s failed", row.path)
+            self._fail(replace(row, state="failed", document_id=document.id), _unexpected(row.path, error))
+
+    def _unchanged(self, row: FileRow, size_bytes: int = 0) -> None:
+        self._finish(replace(row, state="unchanged") if row.state == "indexed" else row, size_bytes)
+
+    def _forget_gone(self, source: str, inside: set[str]) -> None:
+        """Remove what an archive or mail held when it was last read, and holds no longer."""
+        for row in self._truth.files_inside(source):
+            if row.path not in inside:
+                self._writer.forget(row)
 
     def flush(self) -> None:
         """Encode what waits, in one go, and write each file in a transaction of its own."""
@@ -193,27 +256,16 @@ class _Run:
                 except ModelError as error:
                     self._fail(replace(prepared.row, state="failed"), error)
 
-    def _prepare(self, candidate: Candidate) -> _Prepared:
-        start = time.perf_counter()
-        document = load(candidate.path, self._max_file_bytes)
+    def _prepare(self, document: Document, row: FileRow) -> _Prepared:
+        started = time.perf_counter()
         for text in (document.title, document.text):
             text.encode()  # half a surrogate pair can neither be stored nor encoded
-        loaded = time.perf_counter()
         chunks = chunk(document, self._encoder.count_tokens, self._settings)
         if not chunks:
             raise DocumentError(f"{document.source}: it holds no text", "Fill it, or leave it out.")
         texts = tuple(embed_text(document.title, piece.heading_path, piece.text) for piece in chunks)
-        row = FileRow(
-            document.source,
-            "indexed",
-            sha256=document.sha256,
-            bytes=candidate.bytes,
-            document_id=document.id,
-            chunks=len(chunks),
-            cleaner=CLEANER_VERSION,
-            load_ms=_ms(loaded - start),
-            chunk_ms=_ms(time.perf_counter() - loaded),
-        )
+        chunk_ms = _ms(time.perf_counter() - started)
+        row = replace(row, document_id=document.id, chunks=len(chunks), chunk_ms=chunk_ms)
         return _Prepared(document, chunks, texts, row)
 
     def _index(self, batch: Sequence[_Prepared]) -> None:
@@ -225,7 +277,7 @@ class _Run:
             row = replace(prepared.row, encode_ms=round(encode_ms * len(rows), 1), updated_at=now())
             self._writer.add(prepared.document, prepared.chunks, rows, row)
             self._chunks += len(rows)
-            self._finish(row, row.bytes)
+            self._finish(row, 0 if INSIDE in row.path else row.bytes)
 
     def _vectors(self, batch: Sequence[_Prepared]) -> dict[bytes, Vectors]:
         """Vectors (dim,) by text hash: those that are stored, and those that the encoder makes now."""
@@ -253,10 +305,10 @@ class _Run:
         if not kept:
             row = replace(row, document_id="")
         self._writer.record(row)
-        self._finish(row, row.bytes)
+        self._finish(row, 0 if INSIDE in row.path else row.bytes)
 
-    def _finish(self, row: FileRow, size_bytes: int) -> None:
-        self._done += 1
+    def _finish(self, row: FileRow, size_bytes: int = 0) -> None:
+        self._done += INSIDE not in row.path
         self._failed += row.state == "failed"
         self._bytes_left -= size_bytes
         self.outcomes.append(
@@ -272,6 +324,11 @@ class _Run:
         self.on_progress(
             Progress(self._done, self._files_total, self._chunks, self.tokens, self._failed, elapsed, eta_s, current)
         )
+
+
+def _holds(files: int) -> str:
+    """What the ledger says of a file that holds others: a number that no longer fits asks for reading it again."""
+    return f"It holds {files} {'file' if files == 1 else 'files'}" if files else ""
 
 
 def _failed_row(candidate: Candidate, digest: str, old: FileRow | None) -> FileRow:

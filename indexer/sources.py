@@ -6,10 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from indexer.content import may_be_read
 from indexer.errors import ConfigError
-from indexer.load import SUFFIXES, source_of
+from indexer.formats import BY_SUFFIX, NAMES
+from indexer.load import source_of
 
 _BLOCK_BYTES = 1 << 20
+_HEAD_BYTES = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ def nothing_found(paths: Sequence[Path], left_out: Sequence[LeftOut]) -> ConfigE
         return ConfigError(f"Nothing to ingest: {left_out[0].source}: {left_out[0].reason}", left_out[0].remedy)
     where = ", ".join(str(path) for path in paths[:3]) + (" ..." if len(paths) > 3 else "")
     seen = f"all {len(left_out)} files and folders there are left out" if left_out else "it is empty"
-    return ConfigError(f"Nothing to ingest in {where}: {seen}", f"Supported are {', '.join(SUFFIXES)}.")
+    return ConfigError(f"Nothing to ingest in {where}: {seen}", f"It reads {NAMES}.")
 
 
 def _expand(path: Path) -> Iterator[Candidate | LeftOut]:
@@ -112,12 +115,24 @@ def _prune(here: Path, folders: list[str]) -> Iterable[LeftOut]:
 def _judge(path: Path) -> Candidate | LeftOut:
     if path.name.startswith("."):
         return LeftOut(_name(path), "It is a hidden file", "Name it to read it.")
-    if path.suffix.lower() not in SUFFIXES:
-        ending = f"Files ending in {path.suffix}" if path.suffix else "Files without an ending"
-        return LeftOut(_name(path), f"{ending} are not supported", f"Convert it to one of {', '.join(SUFFIXES)}.")
     if path.is_symlink():  # its target is met elsewhere in the folder, or lies outside of what was given
         return LeftOut(_name(path), f"It is a link to {source_of(path)}", "Name it to read it.")
+    if not _may_be_read(path):
+        ending = f"Files ending in {path.suffix}" if path.suffix else "Files without an ending"
+        return LeftOut(_name(path), f"{ending}, and with such content, are not supported", f"Convert it to {NAMES}.")
     return _candidate(path)
+
+
+def _may_be_read(path: Path) -> bool:
+    """Whether the ending or the first bytes are those of a document; load() says more of what cannot be opened."""
+    suffix = path.suffix.lower()
+    if suffix in BY_SUFFIX or not path.is_file():
+        return suffix in BY_SUFFIX
+    try:
+        with path.open("rb") as stream:
+            return may_be_read(stream.read(_HEAD_BYTES), suffix)
+    except OSError:
+        return False
 
 
 def _candidate(path: Path) -> Candidate:

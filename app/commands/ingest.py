@@ -10,7 +10,7 @@ import typer
 from app.display import count, note, progress, show
 from app.door import emit
 from app.settings import Settings
-from app.wiring import build_encoder, chunk_settings, open_collection
+from app.wiring import build_encoder, chunk_settings, open_collection, parse_limits
 from indexer.ingest import IngestReport, Progress, ingest
 from indexer.sources import find_sources, nothing_found
 
@@ -52,7 +52,7 @@ def ingest_paths(settings: Settings, name: str, paths: Sequence[Path]) -> Ingest
             tell,
             on_wait=note,
             timeout_s=settings.indexer.lock_wait_s,
-            max_file_bytes=round(settings.indexer.max_file_mb * 2**20),
+            limits=parse_limits(settings),
         )
 
 

@@ -14,7 +14,7 @@ import streamlit as st
 
 from app.settings import Settings, load_settings
 from app.ui.uploads import Outcome, Report
-from app.wiring import build_encoder, build_pipeline, chunk_settings, open_collection
+from app.wiring import build_encoder, build_pipeline, chunk_settings, open_collection, parse_limits
 from eval.synthesis.synthesize import written_folders
 from generator.pipeline import Event, Pipeline, Stage
 from indexer.collection import Collection
@@ -134,7 +134,7 @@ def index(name: str, paths: Sequence[Path], report: Report) -> list[Outcome]:
         tell,
         on_wait=lambda message: report(0, len(paths), message.rstrip(".…")),
         timeout_s=settings().indexer.lock_wait_s,
-        max_file_bytes=round(settings().indexer.max_file_mb * 2**20),
+        limits=parse_limits(settings()),
     )
     return [
         Outcome(Path(file.path).name, file.state, " ".join(filter(None, (file.reason, file.remedy))))

@@ -12,7 +12,7 @@ from app.ui.session import Session
 from app.ui.uploads import Outcome, Upload, save
 from app.ui.views import error_html
 from indexer.errors import FootnoteError
-from indexer.load import SUFFIXES
+from indexer.formats import SUFFIXES
 from indexer.store.records import DocumentInfo
 
 LISTED = 200

@@ -1,6 +1,7 @@
 """Bytes to text: byte order marks, then strict UTF-8, then a guess that is noted."""
 
 import codecs
+import unicodedata
 from itertools import pairwise
 
 _MARKS = (  # UTF-32 first: its little-endian mark begins with that of UTF-16
@@ -10,6 +11,9 @@ _MARKS = (  # UTF-32 first: its little-endian mark begins with that of UTF-16
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_WIDE = (("utf-32-le", 4), ("utf-32-be", 4), ("utf-16-le", 2), ("utf-16-be", 2))
+_WIDE_SAMPLE = 4096
+_LETTERS = 0.97
 _SAMPLE_BYTES = 2**20  # enough to guess from; guessing over tens of megabytes takes minutes
 _WESTERN = frozenset(  # letters with accents, and the signs that Western texts use
     "‘’“”‚„…–—•«»‹›€£¥§©®°·¡¿ªº¼½¾×\xa0ŠšŽžŒœŸ"  # noqa: RUF001
@@ -38,19 +42,28 @@ def starts_with_mark(data: bytes) -> bool:
 
 
 def unmarked_wide_encoding(data: bytes) -> str:
-    """UTF-16 without a byte order mark shows as NUL bytes in every other place; empty when it is not that."""
-    sample = data[:4096]
-    if len(data) % 2 or len(sample) < 4:
+    """UTF-16 or UTF-32 without a byte order mark; empty when it is not that.
+
+    Both show as NUL bytes, which no 8-bit text holds, and read as letters in only one way.
+    """
+    sample = data[:_WIDE_SAMPLE]
+    if b"\0" not in sample:
         return ""
-    even, odd = sample[::2].count(0), sample[1::2].count(0)
-    few, many = 0.02 * len(sample) / 2, 0.5 * len(sample) / 2
-    encoding = "utf-16-le" if odd >= many and even <= few else "utf-16-be" if even >= many and odd <= few else ""
-    try:
-        if encoding:
-            data.decode(encoding)
-    except UnicodeDecodeError:
-        return ""
-    return encoding
+    for encoding, width in _WIDE:
+        if len(data) % width == 0 and len(sample) >= 4 and _reads_as(sample[: len(sample) // 4 * 4], encoding):
+            try:
+                data.decode(encoding)
+            except UnicodeDecodeError:
+                continue
+            return encoding
+    return ""
+
+
+def _reads_as(sample: bytes, encoding: str) -> bool:
+    text = sample.decode(encoding, "replace")
+    fitting = sum(char in "\t\n\r" or unicodedata.category(char)[0] in "LMNPSZ" for char in text if char != "\ufffd")
+    spaces = sum(char in " \n\r\t\u3000\u3001\u3002" for char in text)
+    return fitting >= _LETTERS * len(text) and spaces > 0
 
 
 def _looks_western(data: bytes) -> bool:

@@ -5,13 +5,12 @@ leaves out tracked insertions, content controls and equations.
 """
 
 import io
-import zipfile
 from collections.abc import Iterator
 from typing import Any
 
-from indexer.errors import DocumentError
 from indexer.loaders.extract import Extract
 from indexer.loaders.markup import paragraph, pipe_table
+from indexer.loaders.package import open_package
 
 _W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 _M = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
@@ -20,7 +19,6 @@ _FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallba
 _DELETED = frozenset((f"{_W}del", f"{_W}moveFrom", f"{_W}pPr", f"{_W}rPr", f"{_W}instrText", _FALLBACK))
 _MARKS = {f"{_W}tab": "\t", f"{_W}br": "\n", f"{_W}cr": "\n", f"{_W}noBreakHyphen": "-", f"{_W}ptab": "\t"}
 _MAX_SPAN = 50
-_MAX_UNPACKED_BYTES = 512 * 2**20
 
 
 def read_docx(data: bytes) -> Extract:
@@ -31,12 +29,7 @@ def read_docx(data: bytes) -> Extract:
     """
     import docx
 
-    with zipfile.ZipFile(io.BytesIO(data)) as package:
-        if sum(entry.file_size for entry in package.infolist()) > _MAX_UNPACKED_BYTES:
-            raise DocumentError(
-                f"it unpacks to more than {_MAX_UNPACKED_BYTES // 2**20} MiB",
-                "Save the document without its embedded media, or split it.",
-            )
+    open_package(data).close()  # python-docx sets no limits of its own
     document = docx.Document(io.BytesIO(data))
     reader = _Reader(_style_levels(document))
     text = reader.read(document.element.body)

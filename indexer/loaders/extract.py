@@ -1,6 +1,16 @@
 """What every loader returns: text before cleaning."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A file inside a file. `read` unpacks it, and raises DocumentError when that cannot or should not be done."""
+
+    name: str
+    read: Callable[[], bytes]
+    left_out: str = ""  # why it is not to be read at all
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,3 +21,4 @@ class Extract:
     title: str = ""  # empty when the file does not name itself
     metadata: tuple[tuple[str, str], ...] = ()
     paged: bool = False
+    members: tuple[Member, ...] = ()  # of an archive, or the attachments of a mail

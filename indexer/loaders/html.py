@@ -37,6 +37,15 @@ def read_html(data: bytes) -> Extract:
         )
     if root is None:
         return Extract(("",), metadata=(("encoding", encoding),))
+    writer = write(root)
+    title = " ".join((root.findtext(".//title") or "").split()) or writer.first_heading
+    return Extract((writer.text(),), title, (("encoding", encoding), *_named_meta(root)))
+
+
+def write(root: Any) -> Writer:
+    """Write the text of a tree of HTML elements."""
+    from lxml import etree
+
     writer = Writer()
     skipped: Any = None
     walk = etree.iterwalk(root, events=("start", "end"))
@@ -50,8 +59,7 @@ def read_html(data: bytes) -> Extract:
             if element is not skipped:
                 writer.end(element)
             writer.write(element.tail or "")
-    title = " ".join((root.findtext(".//title") or "").split()) or writer.first_heading
-    return Extract((writer.text(),), title, (("encoding", encoding), *_named_meta(root)))
+    return writer
 
 
 def _decode(data: bytes) -> tuple[str, str]:

@@ -1,13 +1,16 @@
-"""The Markdown that HTML and DOCX are turned into: escaped paragraphs, fenced code, pipe tables."""
+"""The Markdown that documents are turned into: escaped paragraphs, fenced code, tables."""
 
 import re
 from bisect import bisect_left
 from collections.abc import Sequence
 
+from indexer.loaders.table import is_header, row_sentence
+
 _MARKS_A_BLOCK = re.compile(r" {0,3}(#{1,6}(\s|$)|```|~~~)")
 _BEFORE = frozenset(("$", "€", "£", "¥", "(", "$(", "($", "US$"))
 _AFTER = frozenset((")", "%", ")%", "%)"))
 _MAX_CELLS = 1_000_000
+_LONG_TABLE = 1200  # characters; a longer table would be cut, and its later chunks would lack the header
 _FENCE = re.compile(r"`{3,}")
 
 
@@ -25,6 +28,7 @@ def fenced(code: str) -> str:
 def pipe_table(rows: Sequence[Sequence[str]]) -> str:
     """Write rows as a Markdown pipe table with the first row as header; empty rows and columns are left out.
 
+    A table too long for one chunk becomes a list, each item a row that names its columns, unless no row names them.
     A table of one column or one row is layout, not data: its cells become paragraphs.
     """
     flat = [[" ".join(cell.split()) for cell in row] for row in rows]
@@ -36,9 +40,15 @@ def pipe_table(rows: Sequence[Sequence[str]]) -> str:
     if width * len(kept) <= _MAX_CELLS:
         kept = _join_symbols([row + [""] * (width - len(row)) for row in kept])
         width = len(kept[0])
+    if sum(len(cell) + 3 for row in kept for cell in row) > _LONG_TABLE and _names_columns(kept):
+        return "\n".join(f"- {row_sentence(kept[0], row)}" for row in kept[1:])
     lines = [_line(row) for row in kept]
     lines.insert(1, "|" + " --- |" * width)
     return "\n".join(lines)
+
+
+def _names_columns(rows: Sequence[Sequence[str]]) -> bool:
+    return sum(map(bool, rows[0])) * 2 > len(rows[0]) and is_header(rows[0], rows[1])
 
 
 def _join_symbols(rows: list[list[str]]) -> list[list[str]]:

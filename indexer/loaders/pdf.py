@@ -8,15 +8,18 @@ import math
 import re
 import threading
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 from indexer.clean import running_lines
 from indexer.errors import DocumentError
 from indexer.loaders.extract import Extract
+from indexer.loaders.pdf_headings import Outline, mark_headings
 from indexer.loaders.pdf_layout import CELL_GAP, Line, page_text, title_of, turned, vocabulary
+from indexer.loaders.pdf_tables import mark_tables
 
 _PDFIUM = threading.Lock()  # PDFium is not thread-safe, not even across documents
+_MAX_BOOKMARKS = 10_000
 _HYPHEN = 0x02  # what PDFium reports for a hyphen at the end of a line that goes on in the next
 _LEADERS = re.compile(r"(?: ?\.){5,} ?")  # the dots that lead to a page number in a table of contents
 _UNNAMED = re.compile(r"untitled|microsoft \w+ - |.*\.(docx?|indd|pptx?|xlsx?|qxp|pdf|tex|dvi|rtf|odt)$", re.IGNORECASE)
@@ -29,14 +32,15 @@ def read_pdf(data: bytes) -> Extract:
         DocumentError: the file is encrypted, cut off or damaged.
     """
     with _PDFIUM:
-        metadata, pages = _read_lines(data)
+        metadata, pages, outline = _read_lines(data)
     words = vocabulary(pages)
     orders = [sorted(range(len(lines)), key=lambda i, lines=lines: -lines[i].y) for lines in pages]  # type: ignore[misc]
     running = running_lines([[lines[i].text for i in order] for lines, order in zip(pages, orders, strict=True)])
-    texts = []
+    kept = []
     for lines, order, marked in zip(pages, orders, running, strict=True):
         dropped = {order[place] for place in marked}
-        texts.append(page_text([line for i, line in enumerate(lines) if i not in dropped], words))
+        kept.append([line for i, line in enumerate(lines) if i not in dropped])
+    texts = [page_text(mark_tables(lines), words) for lines in mark_headings(kept, outline)]
     title = metadata.pop("Title", "").strip()
     if not title or _UNNAMED.match(title):
         title = title_of(pages[0]) if pages else ""
@@ -44,7 +48,7 @@ def read_pdf(data: bytes) -> Extract:
     return Extract(tuple(texts), title, (*named, ("pages", str(len(pages)))), paged=True)
 
 
-def _read_lines(data: bytes) -> tuple[dict[str, str], list[list[Line]]]:
+def _read_lines(data: bytes) -> tuple[dict[str, str], list[list[Line]], Outline]:
     import pypdfium2
     from pypdfium2 import raw
 
@@ -61,9 +65,21 @@ def _read_lines(data: bytes) -> tuple[dict[str, str], list[list[Line]]]:
     try:
         metadata = pdf.get_metadata_dict()
         pages = [list(_page_lines(pdf, index, raw)) for index in range(len(pdf))]
+        outline = _outline(pdf)
     finally:
         pdf.close()
-    return metadata, pages
+    return metadata, pages, outline
+
+
+def _outline(pdf: Any) -> Outline:
+    """Titles of the bookmarks by page; the bookmark that names the whole document beside chapters counts as well."""
+    found: dict[int, list[tuple[int, str]]] = {}
+    for bookmark in islice(pdf.get_toc(max_depth=6), _MAX_BOOKMARKS):
+        target = bookmark.get_dest()
+        page = target.get_index() if target else None
+        if page is not None:
+            found.setdefault(page, []).append((bookmark.level + 1, bookmark.get_title()))
+    return found
 
 
 def _page_lines(pdf: Any, index: int, raw: Any) -> Iterator[Line]:
@@ -88,6 +104,11 @@ def _page_lines(pdf: Any, index: int, raw: Any) -> Iterator[Line]:
         page.close()
 
 
+def _whole(text: str) -> str:
+    """Join the halves of characters outside of the basic plane, which PDFium gives one by one."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 class _Glyphs:
     """Where the characters of a page stand."""
 
@@ -103,7 +124,7 @@ class _Glyphs:
         seen = [begin + place for place, char in enumerate(chars) if not char.isspace()]
         if not seen:
             return None
-        text = "".join(chars).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        text = _whole("".join(chars))
         angle = self._raw.FPDFText_GetCharAngle(self._page, seen[0])
         ends = [*self._sides(seen[0], angle), *self._sides(seen[-1], angle)]
         size = max(1.0, self._printed_size(seen[0]), self._printed_size(seen[-1]))
@@ -114,12 +135,23 @@ class _Glyphs:
             y=self._baseline(seen[0], angle),
             size=size,
             angle=round(angle, 2),
-            cells=any(
-                self._sides(after, angle)[0] - self._sides(before, angle)[1] > CELL_GAP * size
-                for before, after in pairwise(seen)
-                if after > before + 1
-            ),
+            cells=tuple(self._cells(begin, chars, seen, angle, CELL_GAP * size)),
         )
+
+    def _cells(
+        self, begin: int, chars: list[str], seen: list[int], angle: float, gap: float
+    ) -> Iterator[tuple[float, float, str]]:
+        """The pieces of a line between gaps wider than `gap`; none when there is no such gap."""
+        cuts = [
+            (before, after)
+            for before, after in pairwise(seen)
+            if after > before + 1 and self._sides(after, angle)[0] - self._sides(before, angle)[1] > gap
+        ]
+        firsts, lasts = [seen[0], *(after for _, after in cuts)], [*(before for before, _ in cuts), seen[-1]]
+        for first, last in zip(firsts, lasts, strict=True) if cuts else ():
+            text = _whole("".join(chars[first - begin : last - begin + 1]))
+            ends = [*self._sides(first, angle), *self._sides(last, angle)]
+            yield min(ends), max(ends), " ".join(text.split())
 
     def _sides(self, place: int, angle: float) -> tuple[float, float]:
         """Left and right of a character, as its text reads."""

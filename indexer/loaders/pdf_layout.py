@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from indexer.clean import join_hyphenated
+from indexer.loaders.markup import paragraph
 
 _ITEM = re.compile(r"[•‣▪●○◦■□\u2013\u2014*·\uf076\uf0a7\uf0a8\uf0b7\uf0d8-]\s|\(?\d{1,3}[.)]\s|\(?[a-zA-Z][.)]\s")
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
@@ -33,7 +34,8 @@ class Line:
     y: float  # of the baseline
     size: float  # of the font
     angle: float = 0.0  # radians by which the text is turned
-    cells: bool = False  # whether a gap in it is as wide as between the cells of a table
+    cells: tuple[tuple[float, float, str], ...] = ()  # left, right, text, where gaps are as wide as between cells
+    block: bool = False  # whether its text is Markdown that stands by itself: a heading or a table
 
 
 def turned(x: float, y: float, angle: float) -> tuple[float, float]:
@@ -67,7 +69,7 @@ def page_text(lines: Sequence[Line], words: set[str]) -> str:
         if parts and joint == " " and parts[-1].endswith(("-", "\u2010")):
             parts[-1] = join_hyphenated(parts[-1], line.text, words)
         else:
-            parts += [joint, line.text]
+            parts += [joint, line.text if line.block else paragraph(line.text)]
     return "".join(parts)
 
 
@@ -76,7 +78,7 @@ def _joint(lines: Sequence[Line], index: int, leading: float) -> str:
     line, following = lines[index], lines[index + 1]
     size = max(line.size, following.size)
     drop = line.y - following.y
-    if line.angle != following.angle:
+    if line.angle != following.angle or line.block or following.block:
         return "\n\n"
     if abs(drop) < _SAME_ROW * size:
         return " "
@@ -101,7 +103,7 @@ def _is_row(lines: Sequence[Line], index: int) -> bool:
         for other in (*lines[max(0, index - 1) : index], *lines[index + 1 : index + 2])
     )
     return (
-        line.cells
+        bool(line.cells)
         or bool(_CONTENTS_LINE.fullmatch(line.text))
         or (len(words) >= 3 and 2 * figures >= len(words))
         or any(beside)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from indexer.document import Chunk, Document
+from indexer.document import INSIDE, Chunk, Document
 from indexer.encoder import Vectors
 from indexer.store.records import FILE_COLUMNS, Changes, DocumentInfo, FileRow, Manifest, StoredChunk
 from indexer.store.schema import connect, transaction_end, translated
@@ -188,6 +188,13 @@ class Truth:
         with self.reading() as db:
             row = db.execute(f"SELECT {_FILE} FROM files WHERE path = ?", (path,)).fetchone()
         return FileRow(*row) if row else None
+
+    def files_inside(self, path: str) -> list[FileRow]:
+        """The ledger's lines on what an archive or mail holds, by path."""
+        first, after = path + INSIDE, path + INSIDE[:-1] + chr(ord(INSIDE[-1]) + 1)
+        with self.reading() as db:
+            rows = db.execute(f"SELECT {_FILE} FROM files WHERE path >= ? AND path < ? ORDER BY path", (first, after))
+            return [FileRow(*row) for row in rows]
 
     def files(self, state: str | None = None) -> list[FileRow]:
         """List the ledger by path, all of it or one state."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from indexer.document import Chunk, Document
 from indexer.encoder import Vectors
 from indexer.errors import FootnoteError, IndexError_
-from indexer.store.changes import add_document, delete_document, now, record_file, write_manifest
+from indexer.store.changes import add_document, delete_document, forget_file, now, record_file, write_manifest
 from indexer.store.dense import Dense
 from indexer.store.lexical_writer import LexicalWriter
 from indexer.store.records import FileRow, Manifest
@@ -83,6 +83,13 @@ class Writer:
         with self._transaction() as db:
             for file in files:
                 record_file(db, file)
+
+    def forget(self, file: FileRow) -> None:
+        """Take a file that is no longer there out of the ledger, with its document."""
+        with self._transaction() as db:
+            delete_document(db, file.document_id)
+            forget_file(db, file.path)
+        self.publish()
 
     def delete(self, *document_ids: str) -> int:
         """Delete documents in one transaction; returns how many were there. From then on they answer nowhere."""

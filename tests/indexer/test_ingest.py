@@ -1,5 +1,7 @@
+import io
 import os
-from dataclasses import replace
+import zipfile
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +9,10 @@ import pytest
 
 import indexer.ingest as module
 from indexer.chunk import ChunkSettings
+from indexer.document import Document
 from indexer.errors import ConfigError, IndexError_
 from indexer.ingest import Progress, ingest
+from indexer.load import Limits
 from indexer.verify import verify
 
 SETTINGS = ChunkSettings(max_tokens=20)
@@ -17,7 +21,7 @@ SETTINGS = ChunkSettings(max_tokens=20)
 def test_a_folder_becomes_searchable_and_every_file_is_accounted_for(desk: Any) -> None:
     desk.write("b.txt", "The lighthouse stands on a rock.")
     desk.write("sub/a.md", "# Harbour\n\nThe harbour wall broke in winter.")
-    desk.write("data.xyz", "not supported")
+    desk.write("data.xyz", bytes(range(256)))
     desk.write(".hidden.txt", "hidden")
     desk.write(".git/config.txt", "hidden")
     desk.write("empty.txt", "")
@@ -103,23 +107,24 @@ def test_one_poisoned_text_costs_only_its_file(desk: Any) -> None:
 def test_an_error_nobody_thought_of_costs_only_its_file(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.write("a.txt", "Words of a.")
     desk.write("b.txt", "Words of b.")
-    load = module.load
+    chunk = module.chunk
 
-    def fragile(path: Path, max_bytes: int) -> Any:
-        document = load(path, max_bytes)
-        return replace(document, text="half a pair: \ud800") if path.name == "a.txt" else document
+    def fragile(document: Document, *rest: Any) -> Any:
+        if document.source.endswith("a.txt"):
+            raise KeyError("no such word")
+        return chunk(document, *rest)
 
-    monkeypatch.setattr(module, "load", fragile)
+    monkeypatch.setattr(module, "chunk", fragile)
     assert desk.states() == {"a.txt": "failed", "b.txt": "indexed"}
-    assert "UnicodeEncodeError" in desk.reason("a.txt")
+    assert "KeyError" in desk.reason("a.txt")
 
 
 @pytest.mark.parametrize("fill", ["nothing", "unsupported", "hidden"])
 def test_nothing_to_ingest_is_an_error_that_says_why(desk: Any, fill: str) -> None:
     words = {"nothing": "it is empty", "unsupported": "are left out", "hidden": "hidden"}[fill]
     if fill == "unsupported":
-        desk.write("a.xyz", "x")
-        desk.write("b.xyz", "x")
+        desk.write("a.xyz", b"\0\1")
+        desk.write("b.xyz", b"\0\1")
     elif fill == "hidden":
         desk.write(".a.txt", "x")
     with pytest.raises(ConfigError, match=words):
@@ -134,7 +139,7 @@ def test_a_path_that_is_not_there_fails_and_the_others_go_on(desk: Any) -> None:
 
 
 def test_a_named_file_is_tried_and_a_found_one_is_skipped(desk: Any) -> None:
-    path, hidden = desk.write("a.xyz", "Words."), desk.write(".b.txt", "Hidden words.")
+    path, hidden = desk.write("a.xyz", b"\0\1"), desk.write(".b.txt", "Hidden words.")
     desk.write("c.txt", "Words.")
     assert desk.states(path, hidden) == {"a.xyz": "failed", ".b.txt": "indexed"}
     assert desk.states() == {"a.xyz": "skipped", "c.txt": "indexed", ".b.txt": "skipped"}
@@ -179,8 +184,8 @@ def test_a_pipe_is_refused_and_not_waited_for(desk: Any) -> None:
 
 def test_a_file_over_the_limit_is_refused_with_its_size(desk: Any) -> None:
     desk.write("big.txt", "word " * 1000)
-    assert desk.states(max_file_bytes=1000) == {"big.txt": "failed"}
-    assert desk.states(max_file_bytes=5000) == {"big.txt": "indexed"}
+    assert desk.states(limits=Limits(max_bytes=1000)) == {"big.txt": "failed"}
+    assert desk.states(limits=Limits(max_bytes=5000)) == {"big.txt": "indexed"}
 
 
 def test_another_encoder_or_chunking_is_refused_before_anything_is_read(desk: Any, hash_encoder: Any) -> None:
@@ -208,3 +213,66 @@ def test_progress_rises_to_the_end(desk: Any) -> None:
     assert last.tokens == report.tokens
     assert last.eta_s == 0
     assert any(progress.eta_s for progress in seen)
+
+
+def zipped(**members: bytes | str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def test_an_archive_is_as_many_documents_as_it_holds_and_each_has_its_line(desk: Any) -> None:
+    inner = zipped(**{"deep.txt": "Deep words."})
+    desk.write(
+        "a.zip", zipped(**{"x/one.txt": "First words.", "two.md": "# Second", "bad.pdf": "%PDF-", "in.zip": inner})
+    )
+    assert desk.states() == {
+        "a.zip": "indexed",
+        "one.txt": "indexed",
+        "two.md": "indexed",
+        "bad.pdf": "failed",
+        "in.zip": "indexed",
+        "deep.txt": "indexed",
+    }
+    sources = {info.source.rpartition("/a.zip")[2] for info in desk.collection.documents()}
+    assert sources == {"!/x/one.txt", "!/two.md", "!/in.zip!/deep.txt"}
+    assert desk.reason("a.zip") == "It holds 5 files"
+    assert desk.search("deep") == ["deep.txt"]
+    assert verify(desk.collection) == []
+    assert desk.states()["bad.pdf"] == "failed"  # tried again, with the archive around it
+
+
+def test_an_archive_that_did_not_change_is_not_opened(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = desk.write("a.zip", zipped(**{"one.txt": "First words.", "two.txt": "Second words.", ".x": "hidden"}))
+    desk.ingest()
+    monkeypatch.setattr(module.Parser, "parse", lambda *_: pytest.fail("it was opened"))
+    assert desk.states() == {"a.zip": "unchanged", "one.txt": "unchanged", "two.txt": "unchanged", ".x": "skipped"}
+    monkeypatch.undo()
+    path.write_bytes(zipped(**{"one.txt": "First words.", "three.txt": "Third words."}))
+    before = desk.encoder.encoded
+    assert desk.states() == {"a.zip": "indexed", "one.txt": "unchanged", "three.txt": "indexed"}
+    assert desk.encoder.encoded == before + 1
+    assert desk.search("second") == [] and desk.search("third") == ["three.txt"]
+    assert [Path(row.path).name for row in desk.collection.files()] == ["a.zip", "one.txt", "three.txt"]
+
+
+def test_what_is_deleted_out_of_an_archive_comes_back_by_ingesting_again(desk: Any) -> None:
+    path = desk.write("a.zip", zipped(**{"one.txt": "First words.", "two.txt": "Second words."}))
+    desk.ingest()
+    with desk.collection.writer() as writer:
+        assert writer.delete(*desk.collection.find(str(path))) == 2
+    assert desk.search("words") == []
+    assert desk.states() == {"a.zip": "indexed", "one.txt": "indexed", "two.txt": "indexed"}
+
+
+def test_a_mail_and_what_is_attached_to_it(desk: Any) -> None:
+    mail = EmailMessage()
+    mail["Subject"], mail["From"] = "Tides", "keeper@example.org"
+    mail.set_content("The table is attached.")
+    mail.add_attachment(b"port,height\nOslo,3\n", maintype="text", subtype="csv", filename="tides.csv")
+    desk.write("m.eml", mail.as_bytes())
+    assert desk.states() == {"m.eml": "indexed", "tides.csv": "indexed"}
+    assert desk.search("oslo") == ["tides.csv"]
+    assert desk.states() == {"m.eml": "unchanged", "tides.csv": "unchanged"}

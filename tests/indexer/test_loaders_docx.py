@@ -120,7 +120,7 @@ def test_merged_cells_repeat_downward() -> None:
 
 
 def test_a_package_that_unpacks_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loader, "_MAX_UNPACKED_BYTES", 1000)
+    monkeypatch.setattr("indexer.loaders.package.MAX_UNPACKED_BYTES", 1000)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("word/document.xml", "x" * 2000)

@@ -7,7 +7,9 @@ from fpdf import FPDF
 from indexer.clean import clean_text
 from indexer.load import load
 from indexer.loaders.pdf import read_pdf
+from indexer.loaders.pdf_headings import mark_headings
 from indexer.loaders.pdf_layout import Line, page_text, title_of, turned, vocabulary
+from indexer.loaders.pdf_tables import mark_tables
 
 PARAGRAPH = "The keeper recorded the weather every six hours and signed the log book in ink. " * 4
 
@@ -41,7 +43,7 @@ def test_paragraphs_are_joined_and_running_lines_removed() -> None:
     extract = read_pdf(report(3))
     paragraph = f"{PARAGRAPH}Year 1902."
     assert extract.parts[1] == (
-        f"Chapter 2\n\n{paragraph}\n\n{paragraph}\n\n- first item\n- second item\nshort line\nsoso"
+        f"# Chapter 2\n\n{paragraph}\n\n{paragraph}\n\n- first item\n- second item\nshort line\nsoso"
     )
 
 
@@ -58,7 +60,7 @@ def test_pages_stay_true_after_cleaning(tmp_path: Path) -> None:
     for number in range(1, 5):
         assert document.page_at(document.text.index(f"Chapter {number}")) == number
         assert document.page_at(document.text.index(f"Year {1900 + number}")) == number
-        assert document.text.startswith(f"Chapter {number}", document.pages[number - 1])
+        assert document.text.startswith(f"# Chapter {number}", document.pages[number - 1])
 
 
 def test_title_from_metadata_else_from_the_largest_type() -> None:
@@ -81,7 +83,7 @@ def test_titles_that_name_a_file_are_not_used(named: str, title: str) -> None:
     assert read_pdf(bytes(pdf.output())).title == title
 
 
-def test_cells_of_a_row_stay_on_one_line() -> None:
+def test_a_table_becomes_markdown() -> None:
     pdf = FPDF()
     pdf.add_page()
     pdf.set_font("Helvetica", size=11)
@@ -90,7 +92,9 @@ def test_cells_of_a_row_stay_on_one_line() -> None:
             row = table.row()
             for cell in cells:
                 row.cell(cell)
-    assert read_pdf(bytes(pdf.output())).parts[0] == "Pier Length Built\nNorth 120 m 1901\nSouth 95 m 1911"
+    assert read_pdf(bytes(pdf.output())).parts[0] == (
+        "| Pier | Length | Built |\n| --- | --- | --- |\n| North | 120 m | 1901 |\n| South | 95 m | 1911 |"
+    )
 
 
 def test_rows_that_fill_the_width_stay_apart() -> None:
@@ -107,7 +111,8 @@ def test_rows_that_fill_the_width_stay_apart() -> None:
             row = table.row()
             for cell in cells:
                 row.cell(cell)
-    assert read_pdf(bytes(pdf.output())).parts[0].split("\n") == [" ".join(cells) for cells in rows]
+    written = read_pdf(bytes(pdf.output())).parts[0].split("\n")
+    assert [line for line in written if "---" not in line] == [f"| {' | '.join(cells)} |" for cells in rows]
 
 
 def test_rotated_pages_read_the_same() -> None:
@@ -172,3 +177,79 @@ class TestLayout:
 
     def test_bullets_of_symbol_fonts_become_bullets(self) -> None:
         assert clean_text(page_text(lines("\uf0b7 one", "\uf0a7 two"), set())) == "• one\n• two"
+
+
+def at(y: float, *cells: tuple[float, str], size: float = 10) -> Line:
+    """A line with cells that begin at the given places; a letter is 5 points wide."""
+    parts = tuple((left, left + 5 * len(text), text) for left, text in cells)
+    whole = " ".join(text for _, text in cells)
+    return Line(whole, parts[0][0], parts[-1][1], y, size, cells=parts if len(parts) > 1 else ())
+
+
+class TestTables:
+    ROWS = (("Oslo", "3.1"), ("Bergen", "1.4"), ("Tromso", "2.8"))
+
+    def rows(self, top: float = 680) -> list[Line]:
+        return [at(top - 12 * n, (50, port), (150, rise)) for n, (port, rise) in enumerate(self.ROWS)]
+
+    def test_a_header_in_the_first_row(self) -> None:
+        (table,) = mark_tables([at(692, (50, "Port"), (150, "Rise")), *self.rows()])
+        assert table.text.split("\n")[0] == "| Port | Rise |"
+        assert table.text.split("\n")[-1] == "| Tromso | 2.8 |"
+
+    def test_a_header_of_two_lines_above(self) -> None:
+        numbers = [at(656 - 12 * n, (50, str(1900 + n)), (150, rise)) for n, (_, rise) in enumerate(self.ROWS)]
+        above = [at(680, (50, "Year")), at(680, (150, "Rise")), at(668, (150, "in m"))]
+        prose = at(720, (50, "A sentence over both of the columns of it"))
+        before, table = mark_tables([prose, *above, *numbers])
+        assert before is prose
+        assert table.text.split("\n") == [
+            "| Year | Rise in m |", "| --- | --- |", "| 1900 | 3.1 |", "| 1901 | 1.4 |", "| 1902 | 2.8 |"
+        ]  # fmt: skip
+
+    def test_figures_without_a_header_stay_lines(self) -> None:
+        lines = [at(680 - 12 * n, (50, str(n)), (150, str(n * n))) for n in range(4)]
+        assert mark_tables(lines) == lines
+
+    def test_two_rows_and_overlapping_cells_stay_lines(self) -> None:
+        assert mark_tables(self.rows()[:2]) == self.rows()[:2]
+        places = [((50, "Port"), (90, "x")), ((50, "Rise"), (70, "y")), ((50, "a long one"), (120, "z"))]
+        crossed = [at(680 - 12 * n, *cells) for n, cells in enumerate(places)]
+        assert mark_tables(crossed) == crossed
+
+    def test_columns_of_text_written_row_by_row_are_read_one_after_the_other(self) -> None:
+        left = [f"left line {n} of the text in this column" for n in range(6)]
+        right = [f"right line {n} of the text in the other" for n in range(6)]
+        lines = [at(700 - 12 * n, (50, a), (320, b)) for n, (a, b) in enumerate(zip(left, right, strict=True))]
+        assert [line.text for line in mark_tables(lines)] == left + right
+
+
+class TestHeadings:
+    def texts(self, *lines: Line, outline: dict[int, list[tuple[int, str]]] | None = None) -> list[str]:
+        body = [at(400 - 12 * n, (50, "Many words of the usual size")) for n in range(20)]
+        return [line.text for line in mark_headings([[*lines, *body]], outline or {})[0] if line.block]
+
+    def test_larger_type_by_size_and_two_lines_of_one(self) -> None:
+        first, second = at(700, (50, "The Tides of"), size=20), at(678, (50, "the North"), size=20)
+        assert self.texts(first, second, at(600, (50, "Method"), size=14)) == ["# The Tides of the North", "## Method"]
+
+    def test_the_outline_names_what_size_does_not(self) -> None:
+        line = at(700, (50, "Part One"))
+        assert self.texts(line) == []
+        assert self.texts(line, outline={0: [(3, "PART ONE")]}) == ["### Part One"]
+
+    def test_numbered_titles_need_little(self) -> None:
+        assert self.texts(at(700, (50, "2.1 The site"), size=10.6)) == ["### 2.1 The site"]
+        assert self.texts(at(700, (50, "2.1 The site"), size=10)) == []
+
+    def test_many_larger_lines_are_no_headings(self) -> None:
+        assert self.texts(*(at(900 - 20 * n, (50, "Words, large"), size=14) for n in range(9))) == []
+
+
+def test_bookmarks_of_a_real_file_are_headings() -> None:
+    pdf = FPDF()
+    pdf.add_page()
+    pdf.set_font("Helvetica", size=11)
+    pdf.start_section("Tides", level=0)
+    pdf.multi_cell(0, 6, f"Tides\n\n{PARAGRAPH}", new_x="LMARGIN", new_y="NEXT")
+    assert read_pdf(bytes(pdf.output())).parts[0].startswith("# Tides\n\nThe keeper")
