@@ -214,6 +214,18 @@ def ui(
 
 
 @app.command()
+def serve(
+    context: Context,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, show_default="server.port, 8080")] = None,
+) -> None:
+    """Serve the HTTP API."""
+    with opened(context) as settings:
+        from app.api.launch import run_serve
+
+        run_serve(settings, port)
+
+
+@app.command()
 def doctor(context: Context, collection: Name = "default", as_json: Json = False) -> None:
     """Say what is present, what is missing and what to do."""
     with opened(context, as_json) as settings:

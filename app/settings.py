@@ -18,6 +18,7 @@ from app.sections import (
     IndexerSection,
     RetrieverSection,
     Section,
+    ServerSection,
     UiSection,
 )
 from indexer.errors import ConfigError
@@ -34,7 +35,7 @@ PATHS: dict[str, tuple[str, ...]] = {
     "encoder.adapter": ("default", "none"),
     "retriever.reranker": (),
 }
-LISTS = ("encoder.adapter",)  # keys that may hold several
+LISTS = ("encoder.adapter", "server.origins")  # keys that may hold several
 HUB = dict.fromkeys(("encoder.model", "encoder.adapter"), re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+"))
 REFERENCE = "docs/footnote.toml.example lists every key."
 
@@ -50,11 +51,17 @@ class Settings(Section):
     retriever: RetrieverSection = RetrieverSection()
     generator: GeneratorSection = GeneratorSection()
     ui: UiSection = UiSection()
+    server: ServerSection = ServerSection()
 
     @property
     def models_dir(self) -> Path:
         """Cache of models that were converted from installed packages."""
         return self.home / "models"
+
+    @property
+    def uploads_dir(self) -> Path:
+        """Where uploaded files are kept, in a folder for each collection; they are their documents' sources."""
+        return self.home / "uploads"
 
 
 @dataclass(frozen=True, slots=True)

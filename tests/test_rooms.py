@@ -29,6 +29,10 @@ HOMES = {
     "openai": ("generator/",),
     "mteb": ("eval/mteb_tasks.py",),
     "datasets": ("eval/mteb_tasks.py",),
+    "fastapi": ("app/api/",),
+    "starlette": ("app/api/",),
+    "uvicorn": ("app/api/",),
+    "prometheus_client": ("app/api/",),
     "typer": ("app/",),
     "rich": ("app/",),
 }

@@ -32,7 +32,7 @@ def run_ui(
         ConfigError: another program listens on the port.
     """
     port = port or settings.ui.port
-    _refuse_taken(settings.ui.host, port)
+    refuse_taken("The chat page", "ui", settings.ui.host, port)
     command = ui_command(settings, collection, port, open_browser=open_browser, review=review)
     server = subprocess.Popen(command, cwd=ROOT, env=ui_environment(settings, config, os.environ))
     before = signal.signal(signal.SIGTERM, lambda *_: server.terminate())  # else the server would outlive us
@@ -81,13 +81,18 @@ def ui_environment(settings: Settings, config: Path | None, environ: Mapping[str
     return {**environ, **changed}
 
 
-def _refuse_taken(host: str, port: int) -> None:
+def refuse_taken(what: str, command: str, host: str, port: int) -> None:
+    """Say that another program listens on a port, before anything starts.
+
+    Raises:
+        ConfigError: it does, or the address is none of this machine.
+    """
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
             raise ConfigError(
-                f"The chat page cannot listen on {host}:{port}: {error.strerror}.",
-                f"Stop the other program, or choose another port: `footnote ui --port {port + 1}`.",
+                f"{what} cannot listen on {host}:{port}: {error.strerror}.",
+                f"Stop the other program, or choose another port: `footnote {command} --port {port + 1}`.",
             ) from error

@@ -106,7 +106,7 @@ def remove(name: str, document_id: str) -> None:
 
 def uploads_dir(name: str) -> Path:
     """Where uploaded files of a collection are kept; they are its documents' sources."""
-    return settings().home / "uploads" / name
+    return settings().uploads_dir / name
 
 
 def ask(name: str, question: str, history: Sequence[tuple[str, str]]) -> Iterator[Event]:
