@@ -216,7 +216,7 @@ class ServerSection(Section):
     timeout_s: float = Field(default=300, gt=0)
     """Longest time for an answer, its waiting included."""
 
-    shutdown_s: float = Field(default=30, ge=0)
+    shutdown_s: int = Field(default=30, ge=1)
     """How long running answers may go on when the server is told to stop."""
 
     max_body_mb: float = Field(default=1, gt=0)

@@ -25,7 +25,7 @@ HOMES = {
     "transformers": MODEL_FILES,
     "faiss": ("indexer/store/", "app/doctor.py"),
     "tantivy": ("indexer/store/",),
-    "sqlite3": ("indexer/", "eval/run.py"),  # documents, and evaluation runs
+    "sqlite3": ("indexer/", "eval/run.py", "app/api/database.py"),  # documents, evaluation runs, keys and feedback
     "openai": ("generator/",),
     "mteb": ("eval/mteb_tasks.py",),
     "datasets": ("eval/mteb_tasks.py",),

@@ -8,11 +8,17 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
-from app.api import chat, embeddings, models
+from app.api import chat, documents, embeddings, feedback, models, monitor, search
+from app.api.database import Database
+from app.api.door import Door
 from app.api.errors import ApiError, on_error, on_http, on_invalid
 from app.api.gate import Gate
+from app.api.ingests import Ingests
+from app.api.keys import Keys
 from app.api.library import Library
+from app.api.metrics import Metrics
 from app.api.service import Service
 from app.settings import Settings
 from indexer.errors import FootnoteError
@@ -20,12 +26,15 @@ from indexer.errors import FootnoteError
 
 def create_app(settings: Settings) -> FastAPI:
     """Make the application of one server."""
-    section = settings.server
-    service = Service(section, Library(settings), Gate(section.answers, section.queue))
+    service = _build(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        service.ingests.start()
+        service.warming.start()
         yield
+        service.warming.stop()
+        service.ingests.stop()
         service.gate.close()
 
     app = FastAPI(
@@ -44,10 +53,41 @@ def create_app(settings: Settings) -> FastAPI:
         },
     )
     app.state.service = service
-    for room in (chat, models, embeddings):
-        app.include_router(room.router)
+    for part in (chat, models, embeddings, search, documents, feedback, monitor):
+        app.include_router(part.router)
+    app.add_middleware(Door, service=service)
+    if settings.server.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.server.origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type"],
+            expose_headers=["X-Request-ID", "Retry-After"],
+        )
     app.openapi = lambda: _schema(app)  # type: ignore[method-assign]
     return app
+
+
+def _build(settings: Settings) -> Service:
+    section, library, database = settings.server, Library(settings), Database(settings.home)
+    gate = Gate(section.answers, section.queue)
+    ingests = Ingests(database, library, section.ingests)
+    levels = {
+        "work_running": lambda: gate.running,
+        "work_waiting": lambda: gate.waiting,
+        "uploads_waiting": lambda: ingests.waiting,
+    }
+    return Service(
+        section=section,
+        library=library,
+        gate=gate,
+        database=database,
+        keys=Keys(database),
+        ingests=ingests,
+        recent=feedback.Recent(),
+        metrics=Metrics(levels),
+        warming=monitor.Warming(library),
+    )
 
 
 def _schema(app: FastAPI) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from uuid import uuid4
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
+from app.api.access import Caller, Reader
 from app.api.answering import start_answer
 from app.api.conversation import check_able, question_and_turns, with_footnotes
 from app.api.errors import described, error_fields, refusal, storable
@@ -36,6 +37,8 @@ class _Exchange:
 
     request: ChatRequest
     service: Service
+    caller: Caller
+    question: str
     ignored: list[str]
     id: str = field(default_factory=lambda: f"chatcmpl-{uuid4().hex}")
     created: int = field(default_factory=lambda: int(time.time()))
@@ -48,6 +51,7 @@ class _Exchange:
             return [self.chunk({}, footnote={"draft": event.text})]
         if not isinstance(event, Done):
             return []
+        await self.remember(event)
         sent = [] if self.request.footnote.draft else [self.chunk({"content": self.content(event)})]
         sent.append(self.chunk({}, "stop", footnote=self.footnote(event)))
         options = self.request.stream_options
@@ -66,6 +70,13 @@ class _Exchange:
         message = {"role": "assistant", "content": self.content(done), "footnote": self.footnote(done)}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         return {**self._head("chat.completion"), "choices": [choice], "usage": usage}
+
+    async def remember(self, done: Done) -> None:
+        """Keep what a thumb on this answer would be stored with, and count its times."""
+        collection = self.service.library.collection(self.request.model)
+        self.service.metrics.answer(done.answer.timings_ms)
+        remembering = self.service.recent.add
+        await asyncio.to_thread(remembering, self.id, self.caller.key_id, collection, self.question, done)
 
     def content(self, done: Done) -> str:
         """The checked answer, as the client wants it."""
@@ -88,15 +99,16 @@ class _Exchange:
 @router.post(
     "/v1/chat/completions", response_model=Completion, responses={200: _STREAM, **described(404, 409, 502, 503, 504)}
 )
-async def chat(request: Request, body: ChatRequest, service: Served) -> Response:
+async def chat(request: Request, body: ChatRequest, caller: Reader, service: Served) -> Response:
     """Ask a collection. `model` names it; the messages before the last are the conversation."""
+    caller.check(body.model)
     ignored = check_able(body)
     question, turns = question_and_turns(body.messages)
     library = service.library
     answering = await start_answer(
         request, service.gate, lambda: library.pipeline(body.model).ask(question, turns), service.section.timeout_s
     )
-    exchange = _Exchange(body, service, ignored)
+    exchange = _Exchange(body, service, caller, question, ignored)
     events = answering.events()
     try:
         before = await _until_words(events)  # so that what fails before the first word has its own status
@@ -111,6 +123,7 @@ async def chat(request: Request, body: ChatRequest, service: Served) -> Response
             before.append(event)
     done = before[-1]
     assert isinstance(done, Done), "the pipeline ended without an answer"
+    await exchange.remember(done)
     return JSONResponse(exchange.completion(done, await exchange.usage(done)))
 
 

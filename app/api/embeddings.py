@@ -4,6 +4,7 @@ import base64
 
 from fastapi import APIRouter
 
+from app.api.access import Reader
 from app.api.errors import ApiError, described
 from app.api.library import Library
 from app.api.protocol import Embedding, EmbeddingList, EmbeddingRequest, EmbeddingUsage, extras
@@ -14,8 +15,9 @@ router = APIRouter(tags=["openai"])
 
 
 @router.post("/v1/embeddings", responses=described(404, 409, 502, 503, 504))
-async def embed(body: EmbeddingRequest, service: Served) -> EmbeddingList:
+async def embed(body: EmbeddingRequest, caller: Reader, service: Served) -> EmbeddingList:
     """Encode texts as a collection's passages were encoded."""
+    caller.check(body.model)
     texts = [body.input] if isinstance(body.input, str) else body.input
     if not all(text.strip() for text in texts):
         raise ApiError(400, "A blank text has no vector.", param="input", code="invalid")

@@ -58,9 +58,16 @@ class Library:
     def count_tokens(self, text: str) -> int:
         """Tokens of a text, as the chat model counts them."""
         with self._loading:
-            if self._model is None:
-                self._model = build_chat_model(self.settings)
+            self._model = self._model or build_chat_model(self.settings)
         return self._model.count_tokens([text])[0]
+
+    def warm(self) -> None:
+        """Load the models that answers need. Raises ModelError where one is missing or its server is down."""
+        if self.settings.retriever.mode != "bm25":
+            self.encoder()
+        with self._loading:
+            self._model = self._model or build_chat_model(self.settings)
+        _ = self._model.name  # a server is asked for it
 
     def encoder(self) -> Encoder:
         """The encoder of the settings."""
