@@ -102,7 +102,8 @@ class Door:
                 scope["caller"] = ANYBODY
             else:
                 scope["caller"] = await run_in_threadpool(self._identify, headers)
-                self._rates.take(scope["caller"].key_id, time.monotonic()) if scope["caller"].key_id else None
+                if scope["caller"].key_id:
+                    self._rates.take(scope["caller"].key_id, time.monotonic())
             length = headers.get("content-length", "0")
             if length.isascii() and length.isdigit() and int(length) > limit:
                 raise too_large(limit)
@@ -137,7 +138,7 @@ class Door:
 
 def too_large(limit: int) -> ApiError:
     """What to say of a body over the limit of bytes."""
-    return ApiError(413, f"The request is over the limit of {limit / 2**20:g} MiB.", code="too_large")
+    return ApiError(413, f"The request is over the limit of {limit / 2**20:.3g} MiB.", code="too_large")
 
 
 def _limit(scope: Scope, section: ServerSection) -> int:

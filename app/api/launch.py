@@ -1,6 +1,7 @@
 """`serve`: the HTTP API until it is told to stop."""
 
 import logging
+import signal
 
 import uvicorn
 
@@ -29,15 +30,20 @@ def run_serve(settings: Settings, host: str | None, port: int | None) -> None:
     refuse_taken("The API", "serve", section.host, section.port)
     _log_requests()
     note(f"The API is at http://{f'[{section.host}]' if ':' in section.host else section.host}:{section.port}/v1")
-    uvicorn.run(
-        create_app(settings),
-        host=section.host,
-        port=section.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=section.shutdown_s,
-    )
+    # uvicorn finishes what runs, and then raises the signal once more: an end that was asked for is no failure.
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        uvicorn.run(
+            create_app(settings),
+            host=section.host,
+            port=section.port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=section.shutdown_s,
+        )
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def refuse_open(section: ServerSection, keys: Keys) -> None:

@@ -112,13 +112,12 @@ def test_a_server_that_is_told_to_stop_finishes_its_streams(tower: str, model: A
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as server:
         base = f"http://127.0.0.1:{port}"
         wait_for(lambda: _answers(f"{base}/ready"), 90)
-        with httpx.Client(base_url=base, timeout=60) as client:
-            with client.stream("POST", CHAT, json=question(tower, stream=True)) as answered:
-                lines = answered.iter_lines()
-                while "draft" not in next(lines):
-                    pass
-                server.terminate()
-                rest = list(lines)
+        with httpx.stream("POST", base + CHAT, json=question(tower, stream=True), timeout=60) as answered:
+            lines = answered.iter_lines()
+            while "draft" not in next(lines):
+                pass
+            server.terminate()
+            rest = list(lines)
         assert rest[-2] == "data: [DONE]"
         assert "34 metres tall [^1]" in "".join(rest)
         assert server.wait(30) == 0
