@@ -28,7 +28,9 @@ from generator.pipeline import Done, Event, Token
 
 logger = logging.getLogger(__name__)
 router = APIRouter(tags=["openai"])
-_STREAM = {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "With stream: chunks."}
+_CHUNK = {"type": "string", "description": "A chat.completion.chunk as JSON, an error as JSON, or [DONE]."}
+_EVENTS = {"schema": {"type": "object", "required": ["data"], "properties": {"data": _CHUNK}}}
+_STREAM = {"content": {"text/event-stream": _EVENTS}, "description": "The answer, or with `stream` its chunks."}
 
 
 @dataclass(slots=True)
