@@ -87,7 +87,7 @@ class IngestStatus(BaseModel):
     eta_s: float | None
 
 
-@router.post("/documents", status_code=202, responses=described(503))
+@router.post("/documents", status_code=202, responses=described(503, 507))
 def upload(
     files: list[UploadFile], caller: Ingester, service: Served, collection: Annotated[str, Form()] = "default"
 ) -> IngestStatus:
@@ -97,7 +97,10 @@ def upload(
         raise ApiError(400, f"'{collection[:80]}' cannot be the name of a collection.", param="collection")
     service.ingests.check_room()
     contents = ((file.filename or "document", file.file.read()) for file in files)  # one at a time in memory
-    paths = save(service.library.folder(collection), contents)
+    try:
+        paths = save(service.library.folder(collection), contents)
+    except OSError as error:
+        raise ApiError(507, f"The files could not be saved: {error.strerror}.", code="storage") from None
     return IngestStatus.model_validate(asdict(service.ingests.submit(collection, paths, caller.key_id)))
 
 

@@ -1,5 +1,6 @@
 """Uploading, searching, looking and deleting over the API, and thumbs."""
 
+import errno
 import json
 import sqlite3
 import threading
@@ -68,6 +69,16 @@ def test_a_file_that_fails_is_named_with_its_reason(client: httpx.Client) -> Non
         "odd.xyz": "failed",
     }
     assert all(file["reason"] and file["remedy"] for file in told["report"] if file["state"] == "failed")
+
+
+def test_no_room_for_an_upload(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(folder: Path, files: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("app.api.documents.save", full)
+    refused = client.post("/documents", files={"files": ("a.txt", b"text")})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (507, "storage")
+    assert "No space left" in refused.json()["error"]["message"]
 
 
 def test_the_file_of_a_document_that_was_not_uploaded_stays(client: httpx.Client, footnote: Any, papers: Path) -> None:
