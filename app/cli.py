@@ -9,6 +9,7 @@ import typer
 from app.commands.evaluation import evaluation
 from app.commands.evaluation_questions import question_commands
 from app.commands.evaluation_runs import run_commands
+from app.commands.keys import keys
 from app.commands.options import Hidden, Json, Mode, Name
 from app.commands.train import training
 from app.door import Invocation, opened
@@ -26,6 +27,7 @@ evaluation.add_typer(run_commands)
 evaluation.add_typer(question_commands)
 app.add_typer(evaluation, name="eval")
 app.add_typer(training, name="train")
+app.add_typer(keys, name="keys")
 
 
 class Pooling(StrEnum):
@@ -214,6 +216,19 @@ def ui(
         from app.ui.launch import run_ui
 
         raise typer.Exit(run_ui(settings, collection, port, config=context.obj.config))
+
+
+@app.command()
+def serve(
+    context: Context,
+    host: Annotated[str | None, typer.Option(metavar="ADDRESS", show_default="server.host, 127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, show_default="server.port, 8080")] = None,
+) -> None:
+    """Serve the HTTP API."""
+    with opened(context) as settings:
+        from app.api.launch import run_serve
+
+        run_serve(settings, host, port)
 
 
 @app.command()

@@ -269,6 +269,46 @@ class UiSection(Section):
     """Largest file that can be uploaded."""
 
 
+class ServerSection(Section):
+    """The HTTP API of `footnote serve`."""
+
+    host: str = "127.0.0.1"
+    """Address the API listens on. Any other than this machine's own needs keys: `footnote keys create`."""
+
+    port: int = Field(default=8080, ge=1, le=65535)
+    """Port of the API."""
+
+    auth: Literal["auto", "keys"] = "auto"
+    """keys asks every request for a key; auto does so as soon as the first key was made."""
+
+    answers: int = Field(default=16, ge=1, le=1024)
+    """How many answers, searches and embeddings are worked on at once."""
+
+    queue: int = Field(default=64, ge=0)
+    """How many more may wait for their turn; whoever comes then is told to try again later (503)."""
+
+    ingests: int = Field(default=16, ge=1)
+    """How many uploads may wait to be indexed; the next is told to try again later (503)."""
+
+    timeout_s: float = Field(default=300, gt=0)
+    """Longest time for an answer, its waiting included."""
+
+    shutdown_s: int = Field(default=30, ge=1)
+    """How long running answers may go on when the server is told to stop."""
+
+    max_body_mb: float = Field(default=1, gt=0)
+    """Largest request that is no upload."""
+
+    max_upload_mb: float = Field(default=256, gt=0)
+    """Largest upload, all its files together; indexer.max_file_mb is the limit of one."""
+
+    rate_per_minute: int = Field(default=120, ge=0)
+    """How many requests a key may make in a minute; 0 sets no limit."""
+
+    origins: tuple[str, ...] = ()
+    """Web pages of other addresses that may call the API from a browser, as ["https://intranet.example.com"]."""
+
+
 class TelemetrySection(Section):
     """Traces for OpenTelemetry. Without an endpoint nothing is imported, recorded or sent."""
 

@@ -18,6 +18,7 @@ from app.sections import (
     IndexerSection,
     RetrieverSection,
     Section,
+    ServerSection,
     TelemetrySection,
     UiSection,
 )
@@ -36,7 +37,7 @@ PATHS: dict[str, tuple[str, ...]] = {
     "retriever.reranker": (),
     "generator.nli_model": (),
 }
-LISTS = ("encoder.adapter",)  # keys that may hold several
+LISTS = ("encoder.adapter", "server.origins")  # keys that may hold several
 HUB = dict.fromkeys(
     ("encoder.model", "encoder.adapter", "generator.nli_model"), re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 )
@@ -54,12 +55,18 @@ class Settings(Section):
     retriever: RetrieverSection = RetrieverSection()
     generator: GeneratorSection = GeneratorSection()
     ui: UiSection = UiSection()
+    server: ServerSection = ServerSection()
     telemetry: TelemetrySection = TelemetrySection()
 
     @property
     def models_dir(self) -> Path:
         """Cache of models that were converted from installed packages."""
         return self.home / "models"
+
+    @property
+    def uploads_dir(self) -> Path:
+        """Where uploaded files are kept, in a folder for each collection; they are their documents' sources."""
+        return self.home / "uploads"
 
 
 @dataclass(frozen=True, slots=True)

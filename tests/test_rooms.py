@@ -27,11 +27,15 @@ HOMES = {
     "transformers": MODEL_FILES,
     "faiss": ("indexer/store/", "app/doctor.py"),
     "tantivy": ("indexer/store/",),
-    "sqlite3": ("indexer/", "eval/run.py"),  # documents, and evaluation runs
+    "sqlite3": ("indexer/", "eval/run.py", "app/api/database.py"),  # documents, evaluation runs, keys and feedback
     "openai": ("generator/",),
     "opentelemetry": ("generator/telemetry.py",),
     "mteb": ("eval/mteb_tasks.py",),
     "datasets": ("eval/mteb_tasks.py",),
+    "fastapi": ("app/api/",),
+    "starlette": ("app/api/",),
+    "uvicorn": ("app/api/",),
+    "prometheus_client": ("app/api/",),
     "typer": ("app/",),
     "rich": ("app/",),
 }

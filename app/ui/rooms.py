@@ -107,7 +107,7 @@ def remove(name: str, document_id: str) -> None:
 
 def uploads_dir(name: str) -> Path:
     """Where uploaded files of a collection are kept; they are its documents' sources."""
-    return settings().home / "uploads" / name
+    return settings().uploads_dir / name
 
 
 def ask(

@@ -6,7 +6,7 @@ import re
 import tempfile
 import threading
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -43,7 +43,7 @@ def safe_name(name: str) -> str:
     return (stem.rstrip(" .") or "document") + suffix
 
 
-def save(folder: Path, files: Sequence[tuple[str, bytes]]) -> list[Path]:
+def save(folder: Path, files: Iterable[tuple[str, bytes]]) -> list[Path]:
     """Write uploaded files, each wholly or not at all; returns their paths in order.
 
     A file with the name of an earlier upload replaces it, as a newer version of the same document. Two files of one

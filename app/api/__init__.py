@@ -1,0 +1,1 @@
+"""The HTTP API: OpenAI's protocol over the pipeline, and the documents behind it."""

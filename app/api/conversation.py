@@ -1,0 +1,64 @@
+"""Between OpenAI's messages and the pipeline's turns, and between its answer and Markdown."""
+
+import re
+from collections.abc import Sequence
+from pathlib import PurePath
+
+from app.api.errors import ApiError
+from app.api.protocol import ChatMessage, ChatRequest, extras
+from app.commands.ask import one_line
+from generator.answer import Answer
+from generator.prompt import Turn
+
+_MARKS = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_[]<>|~$"})
+_FOOTNOTES = re.compile(r"^\[\^\d+\]: .*$\n?", re.MULTILINE)
+# What would make the answer another one than was asked for; None and these values ask for nothing.
+_UNABLE = {"n": (1,), "tools": ([],), "functions": ([],), "logprobs": (False,), "response_format": ({"type": "text"},)}
+
+
+def check_able(request: ChatRequest) -> list[str]:
+    """Names of what the request asks for and does not get, such as a temperature.
+
+    Raises:
+        ApiError: it asks for another kind of answer than there is (400).
+    """
+    asked = extras(request)
+    for name, harmless in _UNABLE.items():
+        if name in asked and asked[name] not in harmless:
+            raise ApiError(400, f"Footnote cannot do what '{name}' asks for.", param=name, code="unsupported")
+    system = [message.role for message in request.messages if message.role in ("system", "developer")]
+    return sorted({*asked, *(f"messages: {role}" for role in system)} - set(_UNABLE))
+
+
+def question_and_turns(messages: Sequence[ChatMessage]) -> tuple[str, tuple[Turn, ...]]:
+    """The last message, and the questions before it with their answers; a question without one is left out.
+
+    Raises:
+        ApiError: the last message is not the user's (400).
+    """
+    *before, last = messages
+    if last.role != "user":
+        raise ApiError(400, "The last message must be the user's.", param="messages", code="invalid")
+    turns: list[Turn] = []
+    question = ""
+    for message in before:
+        if message.role == "user":
+            question = message.text()
+        elif message.role == "assistant" and question:
+            turns.append((question, _FOOTNOTES.sub("", message.text()).rstrip()))
+            question = ""
+    return last.text(), tuple(turns)
+
+
+def with_footnotes(answer: Answer) -> str:
+    """The answer in Markdown: [^1] for [1], and the quoted words at the end, whose own marks mean nothing."""
+    if not answer.citations:
+        return answer.text
+    text = answer.text
+    lines = []
+    for citation in answer.citations:
+        text = text.replace(f"[{citation.number}]", f"[^{citation.number}]")
+        page = f", page {citation.page}" if citation.page else ""
+        name = PurePath(citation.source).name.translate(_MARKS)
+        lines.append(f'[^{citation.number}]: {name}{page}: "{one_line(citation.quote).translate(_MARKS)}"')
+    return f"{text}\n\n" + "\n".join(lines)

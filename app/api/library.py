@@ -1,0 +1,98 @@
+"""The collections and models that the API serves, each opened once. Safe to share between threads."""
+
+import threading
+from pathlib import Path
+
+from app.api.errors import ApiError
+from app.settings import Settings
+from app.wiring import (
+    build_chat_model,
+    build_encoder,
+    build_pipeline,
+    build_retriever,
+    chunk_settings,
+    open_collection,
+    parse_limits,
+)
+from generator.chat import ChatModel
+from generator.pipeline import Pipeline
+from indexer.collection import Collection
+from indexer.encoder import Encoder
+from indexer.ingest import IngestReport, OnProgress, ingest
+from retriever.search import Retriever
+
+
+class Library:
+    """What the endpoints ask of the rooms below."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._opening = threading.Lock()
+        self._loading = threading.Lock()  # another one: models load for seconds, collections open at once
+        self._collections: dict[str, Collection] = {}
+        self._pipelines: dict[str, Pipeline] = {}
+        self._model: ChatModel | None = None
+
+    def names(self) -> list[str]:
+        """The collections there are."""
+        return Collection.list(self.settings.home)
+
+    def collection(self, name: str) -> Collection:
+        """One collection.
+
+        Raises:
+            ApiError: there is none of that name (404).
+            IndexError_: it is damaged.
+        """
+        if name not in self.names():
+            raise ApiError(404, f"There is no collection '{name[:80]}'.", code="model_not_found", param="model")
+        with self._opening:
+            if name not in self._collections:
+                self._collections[name] = open_collection(self.settings, name)
+            return self._collections[name]
+
+    def pipeline(self, name: str) -> Pipeline:
+        """What answers questions about a collection. Loads the models at its first use."""
+        collection = self.collection(name)
+        with self._loading:
+            if name not in self._pipelines:
+                self._pipelines[name] = build_pipeline(self.settings, collection)
+            return self._pipelines[name]
+
+    def retriever(self, name: str, mode: str, rerank: bool) -> Retriever:
+        """What searches a collection in one mode."""
+        return build_retriever(self.settings, self.collection(name), with_encoder=mode != "bm25", with_reranker=rerank)
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text, as the chat model counts them."""
+        with self._loading:
+            self._model = self._model or build_chat_model(self.settings)
+        return self._model.count_tokens([text])[0]
+
+    def warm(self) -> None:
+        """Load the models that answers need. Raises ModelError where one is missing or its server is down."""
+        if self.settings.retriever.mode != "bm25":
+            self.encoder()
+        with self._loading:
+            self._model = self._model or build_chat_model(self.settings)
+        _ = self._model.name  # a server is asked for it
+
+    def encoder(self) -> Encoder:
+        """The encoder of the settings."""
+        return build_encoder(self.settings)
+
+    def folder(self, name: str) -> Path:
+        """Where the uploads of a collection are kept."""
+        return self.settings.uploads_dir / name
+
+    def ingest(self, name: str, paths: list[Path], on_progress: OnProgress) -> IngestReport:
+        """Index files into a collection, which is made if need be. Raises what `indexer.ingest.ingest` raises."""
+        return ingest(
+            paths,
+            open_collection(self.settings, name, create=True),
+            self.encoder(),
+            chunk_settings(self.settings),
+            on_progress,
+            timeout_s=self.settings.indexer.lock_wait_s,
+            limits=parse_limits(self.settings),
+        )
