@@ -71,24 +71,45 @@ def demo(
 @app.command()
 def ingest(
     context: Context,
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files and folders.", show_default=False)],
+    paths: Annotated[
+        list[Path] | None, typer.Argument(metavar="PATH...", help="Files and folders.", show_default=False)
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Take just the files that failed before, in place of PATH.")
+    ] = False,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Also remove documents below PATH whose file is gone.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Prune even if PATH is missing or empty.")] = False,
     collection: Name = "default",
     as_json: Json = False,
 ) -> None:
     """Read and index documents; only what is new or changed."""
+    if bool(paths) == retry_failed or (prune and retry_failed):
+        raise typer.BadParameter("Name files or folders, or give --retry-failed: one of the two.")
+    if force and not prune:
+        raise typer.BadParameter("--force goes with --prune.")
     with opened(context, as_json) as settings:
-        from app.commands.ingest import run_ingest
+        from app.commands.ingest import run_ingest, run_retry
 
-        run_ingest(settings, collection, paths, as_json)
+        if retry_failed:
+            run_retry(settings, collection, as_json)
+        else:
+            run_ingest(settings, collection, paths or [], as_json, prune=prune, force=force)
 
 
 @app.command()
-def status(context: Context, collection: Name = "default", as_json: Json = False) -> None:
+def status(
+    context: Context,
+    failed: Annotated[bool, typer.Option("--failed", help="List the files that failed and nothing else.")] = False,
+    collection: Name = "default",
+    as_json: Json = False,
+) -> None:
     """Show what a collection holds and how every file fared."""
     with opened(context, as_json) as settings:
-        from app.commands.documents import show_status
+        from app.commands.documents import show_failed, show_status
 
-        show_status(settings, collection, as_json)
+        (show_failed if failed else show_status)(settings, collection, as_json)
 
 
 @app.command()

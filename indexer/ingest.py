@@ -18,8 +18,10 @@ from indexer.collection import LOCK_TIMEOUT_S, Collection
 from indexer.document import Chunk, Document
 from indexer.encoder import Encoder, Vectors
 from indexer.errors import DocumentError, FootnoteError, ModelError
-from indexer.load import MAX_BYTES, load
-from indexer.sources import Candidate, LeftOut, find_sources, hash_file, nothing_found
+from indexer.ledger import FileOutcome, IngestReport, OnProgress, Progress, choose_id, find_twin, outcome_of
+from indexer.load import MAX_BYTES, load, source_of
+from indexer.prune import gone_below, refuse_emptied
+from indexer.sources import Candidate, LeftOut, find_sources, hash_file, is_gone, nothing_found
 from indexer.store.changes import now
 from indexer.store.records import FileRow, Manifest
 from indexer.store.text import embed_hash, embed_text
@@ -31,47 +33,12 @@ _BATCH_CHUNKS = 128  # files are encoded together up to this many, so that short
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """How far an ingest is."""
+class Task:
+    """What one run has to do."""
 
-    files_done: int
-    files_total: int
-    chunks: int  # indexed so far
-    tokens: int  # encoded so far
-    failed: int
-    elapsed_s: float
-    eta_s: float | None  # None until something has been measured
-    current: str  # the file in hand
-
-
-@dataclass(frozen=True, slots=True)
-class FileOutcome:
-    """What became of one file."""
-
-    path: str
-    state: str  # indexed, unchanged, failed or skipped
-    reason: str = ""
-    remedy: str = ""
-    document_id: str = ""
-    chunks: int = 0
-    bytes: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class IngestReport:
-    """What became of every file, in the order they were met."""
-
-    files: tuple[FileOutcome, ...]
-    elapsed_s: float
-    tokens: int  # encoded; 0 when nothing was new
-    truncated: int = 0  # chunks that were longer than the encoder's limit, with title and headings, and lost their end
-
-    def count(self, state: str) -> int:
-        """Return how many files ended in a state."""
-        return sum(file.state == state for file in self.files)
-
-
-OnProgress = Callable[[Progress], None]
+    candidates: Sequence[Candidate]
+    left_out: Sequence[LeftOut]
+    roots: Sequence[str] = ()  # at and below them, what is no longer on disk is removed
 
 
 def ingest(
@@ -81,27 +48,67 @@ def ingest(
     chunk_settings: ChunkSettings,
     on_progress: OnProgress | None = None,
     *,
+    prune: bool = False,
+    force: bool = False,
+    may_be_nothing: bool = False,
     on_wait: Callable[[str], None] | None = None,
     timeout_s: float = LOCK_TIMEOUT_S,
     max_file_bytes: int = MAX_BYTES,
 ) -> IngestReport:
     """Bring a collection up to date with files and folders; a file that fails costs only itself.
 
+    With `prune`, documents of these paths whose file is gone are removed, but for a path that is missing or empty only
+    with `force`.
+
     Raises:
-        ConfigError: the paths hold no file that could be read.
+        ConfigError: the paths hold no file that could be read, unless there `may_be_nothing`; pruning was refused.
         IndexError_: the collection is of another encoder or chunking, locked for `timeout_s`, or the disk is full.
     """
     candidates, left_out = find_sources(paths)
-    if not candidates:
+    if not candidates and not may_be_nothing:
         raise nothing_found(paths, left_out)
+    if prune and not force:
+        refuse_emptied(collection.generation.truth, paths)
+    elif prune:
+        left_out = [item for item in left_out if not is_gone(item.source)]  # that it is gone is what was said
+    task = Task(candidates, left_out, [source_of(path) for path in paths] if prune else ())
+    return perform(
+        task,
+        collection,
+        encoder,
+        chunk_settings,
+        on_progress,
+        on_wait=on_wait,
+        timeout_s=timeout_s,
+        max_file_bytes=max_file_bytes,
+    )
+
+
+def perform(
+    task: Task,
+    collection: Collection,
+    encoder: Encoder,
+    chunk_settings: ChunkSettings,
+    on_progress: OnProgress | None = None,
+    *,
+    on_wait: Callable[[str], None] | None = None,
+    timeout_s: float = LOCK_TIMEOUT_S,
+    max_file_bytes: int = MAX_BYTES,
+) -> IngestReport:
+    """Read, encode and index the files of a task, then remove what is gone.
+
+    Raises:
+        IndexError_: see ingest().
+    """
     with collection.writer(on_wait, command="ingest", timeout_s=timeout_s) as writer:
         writer.begin(manifest_of(encoder, chunk_settings))
-        run = _Run(collection.generation.truth, writer, encoder, chunk_settings, max_file_bytes, candidates)
+        run = _Run(collection.generation.truth, writer, encoder, chunk_settings, max_file_bytes, task.candidates)
         run.on_progress = on_progress
-        run.leave_out(left_out)
-        for candidate in candidates:
+        run.leave_out(task.left_out)
+        for candidate in task.candidates:
             run.take(candidate)
         run.flush()
+        run.prune(task.roots)
     return IngestReport(tuple(run.outcomes), time.monotonic() - run.began, run.tokens, run.truncated)
 
 
@@ -152,7 +159,7 @@ class _Run:
             row = FileRow(
                 item.source, "failed" if item.failed else "skipped", item.reason, item.remedy, updated_at=now()
             )
-            self.outcomes.append(FileOutcome(row.path, row.state, row.reason, row.remedy))
+            self.outcomes.append(outcome_of(row))
             self._failed += item.failed
             old = self._truth.file(item.source)
             if old is None or (not old.document_id and (old.state, old.reason) != (row.state, row.reason)):
@@ -166,16 +173,22 @@ class _Run:
         digest = hash_file(candidate.path, self._max_file_bytes)
         old = self._truth.file(candidate.source)
         if old and (old.state, old.sha256, old.cleaner) == ("indexed", digest, CLEANER_VERSION):
-            self._finish(replace(old, state="unchanged"), candidate.bytes)
+            self._finish(old, candidate.bytes, "unchanged")
             return
+        if any(prepared.row.sha256 == digest for prepared in self._waiting):
+            self.flush()  # then its twin can be found
+        if digest and (twin := find_twin(self._truth, candidate.source, digest)):
+            self._adopt(candidate, twin)
+            return
+        row = _row(candidate, digest, old)
         try:
-            self._waiting.append(self._prepare(candidate))
+            self._waiting.append(self._prepare(candidate, row))
         except FootnoteError as error:
-            self._fail(_failed_row(candidate, digest, old), error)
+            self._fail(row, error)
             return
         except Exception as error:  # a loader's mistake costs one file
             _log.exception("reading %s failed", candidate.source)
-            self._fail(_failed_row(candidate, digest, old), _unexpected(candidate.source, error))
+            self._fail(row, _unexpected(candidate.source, error))
             return
         if sum(len(prepared.chunks) for prepared in self._waiting) >= _BATCH_CHUNKS:
             self.flush()
@@ -191,11 +204,33 @@ class _Run:
                 try:
                     self._index([prepared])
                 except ModelError as error:
-                    self._fail(replace(prepared.row, state="failed"), error)
+                    self._fail(prepared.row, error)
 
-    def _prepare(self, candidate: Candidate) -> _Prepared:
+    def prune(self, roots: Sequence[str]) -> None:
+        """Remove what is no longer on disk at or below the roots; files that moved have left there already."""
+        met = {outcome.path for outcome in self.outcomes}
+        gone = [source for source in gone_below(self._truth, roots) if source not in met] if roots else []
+        if gone:
+            rows = [self._truth.file(source) or FileRow(source, "indexed") for source in gone]
+            self._writer.forget(*gone)
+            self.outcomes += [replace(outcome_of(row, "pruned"), reason="The file is gone") for row in rows]
+
+    def _adopt(self, candidate: Candidate, twin: FileRow) -> None:
+        """Let a file take the place of its twin that is gone, or share the document of one that is there."""
+        moved = is_gone(twin.path)
+        change = "moved" if moved else "duplicate"
+        row = replace(twin, path=candidate.source, bytes=candidate.bytes, change=change, updated_at=now())
+        row = replace(row, load_ms=0.0, chunk_ms=0.0, encode_ms=0.0, index_ms=0.0)
+        if moved:
+            self._writer.move(twin.path, row)
+        else:
+            self._writer.share(row)
+        self._finish(row, candidate.bytes)
+
+    def _prepare(self, candidate: Candidate, row: FileRow) -> _Prepared:
         start = time.perf_counter()
         document = load(candidate.path, self._max_file_bytes)
+        document = replace(document, id=choose_id(self._truth, document))
         for text in (document.title, document.text):
             text.encode()  # half a surrogate pair can neither be stored nor encoded
         loaded = time.perf_counter()
@@ -203,11 +238,9 @@ class _Run:
         if not chunks:
             raise DocumentError(f"{document.source}: it holds no text", "Fill it, or leave it out.")
         texts = tuple(embed_text(document.title, piece.heading_path, piece.text) for piece in chunks)
-        row = FileRow(
-            document.source,
-            "indexed",
+        row = replace(
+            row,
             sha256=document.sha256,
-            bytes=candidate.bytes,
             document_id=document.id,
             chunks=len(chunks),
             cleaner=CLEANER_VERSION,
@@ -223,7 +256,7 @@ class _Run:
         for prepared in batch:
             rows = np.stack([vectors[embed_hash(text)] for text in prepared.texts])
             row = replace(prepared.row, encode_ms=round(encode_ms * len(rows), 1), updated_at=now())
-            self._writer.add(prepared.document, prepared.chunks, rows, row)
+            row = self._writer.add(prepared.document, prepared.chunks, rows, row) or row
             self._chunks += len(rows)
             self._finish(row, row.bytes)
 
@@ -246,22 +279,21 @@ class _Run:
 
     def _fail(self, row: FileRow, error: FootnoteError) -> None:
         reason = error.message.removeprefix(f"{row.path}: ")
-        kept = self._truth.document_chunks(row.document_id)
+        old = self._truth.file(row.path)
+        document_id = old.document_id if old else ""
+        kept = self._truth.document_chunks(document_id)
         if kept:
             reason += "; the version that was indexed before still answers"
-        row = replace(row, state="failed", reason=reason, remedy=error.remedy, chunks=len(kept), updated_at=now())
-        if not kept:
-            row = replace(row, document_id="")
+        row = replace(row, state="failed", reason=reason, remedy=error.remedy, updated_at=now())
+        row = replace(row, document_id=document_id if kept else "", chunks=len(kept))
         self._writer.record(row)
         self._finish(row, row.bytes)
 
-    def _finish(self, row: FileRow, size_bytes: int) -> None:
+    def _finish(self, row: FileRow, size_bytes: int, state: str = "") -> None:
         self._done += 1
         self._failed += row.state == "failed"
         self._bytes_left -= size_bytes
-        self.outcomes.append(
-            FileOutcome(row.path, row.state, row.reason, row.remedy, row.document_id, row.chunks, row.bytes)
-        )
+        self.outcomes.append(outcome_of(row, state))
         self._tell(row.path)
 
     def _tell(self, current: str, bytes_in_hand: int = 0) -> None:
@@ -274,9 +306,11 @@ class _Run:
         )
 
 
-def _failed_row(candidate: Candidate, digest: str, old: FileRow | None) -> FileRow:
+def _row(candidate: Candidate, digest: str, old: FileRow | None) -> FileRow:
     document_id = old.document_id if old else ""
-    return FileRow(candidate.source, "failed", sha256=digest, bytes=candidate.bytes, document_id=document_id)
+    change = "changed" if document_id else "new"
+    size = candidate.bytes
+    return FileRow(candidate.source, "indexed", sha256=digest, bytes=size, document_id=document_id, change=change)
 
 
 def _unexpected(source: str, error: Exception) -> DocumentError:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,26 @@ def hash_file(path: Path, max_bytes: int) -> str:
     except OSError:
         return ""
     return digest.hexdigest() if size <= max_bytes else ""
+
+
+def path_of(source: str) -> Path:
+    """Turn a source back into its path, which may have bytes that are no text (see source_of)."""
+    path = Path(source)
+    if "\\x" in source and not os.path.lexists(path):
+        unescaped = re.sub(r"\\x([0-9a-f]{2})", lambda found: os.fsdecode(bytes.fromhex(found[1])), source)
+        return Path(unescaped) if os.path.lexists(unescaped) else path
+    return path
+
+
+def is_gone(source: str) -> bool:
+    """Tell whether a file is no longer there; one that merely cannot be reached counts as there."""
+    try:
+        path_of(source).lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def nothing_found(paths: Sequence[Path], left_out: Sequence[LeftOut]) -> ConfigError:

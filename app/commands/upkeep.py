@@ -9,7 +9,7 @@ from app.display import count, note, progress, show
 from app.door import emit
 from app.settings import Settings
 from app.wiring import build_encoder, chunk_settings, open_collection
-from indexer.ingest import Progress
+from indexer.ledger import Progress
 from indexer.reindex import reindex, rollback
 from indexer.verify import verify
 

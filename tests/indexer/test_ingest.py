@@ -8,7 +8,8 @@ import pytest
 import indexer.ingest as module
 from indexer.chunk import ChunkSettings
 from indexer.errors import ConfigError, IndexError_
-from indexer.ingest import Progress, ingest
+from indexer.ingest import ingest
+from indexer.ledger import Progress
 from indexer.verify import verify
 
 SETTINGS = ChunkSettings(max_tokens=20)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from indexer.ingest import IngestReport, Progress
+from indexer.ledger import IngestReport, Progress
 from indexer.verify import verify
 
 HERE = Path(__file__).parent
