@@ -150,6 +150,22 @@ def verify(
 
 
 @app.command()
+def purge(
+    context: Context,
+    generations: Annotated[
+        bool, typer.Option("--generations", help="Remove what `rollback` would return to as well.")
+    ] = False,
+    collection: Name = "default",
+    as_json: Json = False,
+) -> None:
+    """Leave no byte of what was deleted on disk."""
+    with opened(context, as_json) as settings:
+        from app.commands.upkeep import run_purge
+
+        run_purge(settings, collection, generations, as_json)
+
+
+@app.command()
 def reindex(context: Context, collection: Name = "default", as_json: Json = False) -> None:
     """Rebuild with another encoder or chunk size."""
     with opened(context, as_json) as settings:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from indexer.document import Chunk, Document
 from indexer.encoder import Vectors
+from indexer.errors import IndexError_
 from indexer.store.records import FILE_COLUMNS, Changes, DocumentInfo, FileRow, Manifest, StoredChunk
 from indexer.store.schema import connect, transaction_end, translated
 
@@ -68,6 +69,18 @@ class Truth:
         """Move the write-ahead log into the file and empty it, so that deleted text does not linger there."""
         with self._connection() as db:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def compact(self) -> None:
+        """Write the file anew without its free pages, and empty the write-ahead log.
+
+        Raises:
+            IndexError_: a reader kept the log in use, or there is no room for a copy.
+        """
+        with self._connection() as db:
+            db.execute("VACUUM")
+            (busy, *_) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise IndexError_(f"A reader keeps the log of {self.path} in use", "Let it finish, then run this again.")
 
     # --- what it was built with, and how far it is
 

@@ -216,6 +216,18 @@ def test_verify_finds_damage_and_repairs_it(footnote: Footnote, papers: Path, ho
     assert "everything agrees" in footnote("verify").stdout
 
 
+def test_purge_says_what_it_keeps(footnote: Footnote, papers: Path, encoder: Any) -> None:
+    footnote("ingest", papers)
+    encoder.fingerprint = "words-2"
+    footnote("reindex")
+    kept = footnote("purge")
+    assert kept.code == 0 and "Generation 1 is kept" in kept.stdout
+    gone = footnote("purge", "--generations", "--json").json
+    assert (gone["generations_removed"], gone["generations_kept"]) == ([1], [])
+    assert footnote("rollback").code == 1
+    assert footnote("search", "tower").code == 0
+
+
 def test_reindex_and_rollback(footnote: Footnote, papers: Path, encoder: Any) -> None:
     footnote("ingest", papers)
     encoder.fingerprint = "words-2"
@@ -414,6 +426,7 @@ def test_the_documented_keys_are_the_real_ones(footnote: Footnote, papers: Path)
         "search": ("search", "ferry"),
         "doctor": ("doctor",),
         "delete": ("delete", papers / "bees.txt"),
+        "purge": ("purge",),
     }
     for name, arguments in runs.items():
         (row,) = (line for line in text.splitlines() if line.startswith(f"| `{name}"))
