@@ -99,6 +99,21 @@ def ingest(
 
 
 @app.command()
+def watch(
+    context: Context,
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders.", show_default=False)],
+    every: Annotated[float, typer.Option("--every", min=0.1, metavar="SECONDS", help="How often to look.")] = 1.0,
+    collection: Name = "default",
+    as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each change.")] = False,
+) -> None:
+    """Keep a collection in step with folders, until Ctrl-C."""
+    with opened(context) as settings:
+        from app.commands.watch import run_watch
+
+        run_watch(settings, collection, folders, every, as_json)
+
+
+@app.command()
 def status(
     context: Context,
     failed: Annotated[bool, typer.Option("--failed", help="List the files that failed and nothing else.")] = False,

@@ -31,7 +31,7 @@ def refuse_emptied(truth: Truth, paths: Sequence[Path]) -> None:
             state = "holds no file" if path.is_dir() else "is missing"
             raise ConfigError(
                 f"{path} {state}, and pruning would remove the {len(documents)} documents that came from there",
-                "Is a disk not mounted? If they are to go, say so with --force.",
+                "Is a disk not mounted? If they are to go, run `footnote ingest PATH --prune --force`.",
             )
 
 

@@ -110,7 +110,7 @@ def _walk(root: Path) -> Iterator[Candidate | LeftOut]:
         here = Path(folder)
         yield from _prune(here, folders)
         for name in sorted(files):
-            yield _judge(here / name)
+            yield judge(here / name)
     yield from unreadable
 
 
@@ -130,7 +130,8 @@ def _prune(here: Path, folders: list[str]) -> Iterable[LeftOut]:
     return left_out
 
 
-def _judge(path: Path) -> Candidate | LeftOut:
+def judge(path: Path) -> Candidate | LeftOut:
+    """Decide whether a file that was found, not named, is to be read."""
     if path.name.startswith("."):
         return LeftOut(_name(path), "It is a hidden file", "Name it to read it.")
     if path.suffix.lower() not in SUFFIXES:

@@ -115,7 +115,7 @@ class Truth:
                 " json_array_length(pages), added_at, (SELECT json_group_array(path) FROM files"
                 " WHERE document_id = d.id AND path != d.source) FROM documents d ORDER BY source"
             ).fetchall()
-        return [DocumentInfo(*row[:8], (row[1], *sorted(json.loads(row[8])))) for row in rows]
+        return [DocumentInfo(*(*row[:-1], (row[1], *sorted(json.loads(row[-1]))))) for row in rows]
 
     def document(self, document_id: str) -> Document | None:
         """Return one document with its text."""
