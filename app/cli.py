@@ -9,7 +9,7 @@ import typer
 from app.commands.evaluation import evaluation
 from app.commands.evaluation_questions import question_commands
 from app.commands.evaluation_runs import run_commands
-from app.commands.options import Json, Mode, Name
+from app.commands.options import Json, Mode, Name, ProgressForm, ShowProgress
 from app.commands.train import training
 from app.door import Invocation, opened
 
@@ -81,6 +81,7 @@ def ingest(
         bool, typer.Option("--prune", help="Also remove documents below PATH whose file is gone.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Prune even if PATH is missing or empty.")] = False,
+    progress: ShowProgress = ProgressForm.auto,
     collection: Name = "default",
     as_json: Json = False,
 ) -> None:
@@ -93,9 +94,9 @@ def ingest(
         from app.commands.ingest import run_ingest, run_retry
 
         if retry_failed:
-            run_retry(settings, collection, as_json)
+            run_retry(settings, collection, progress, as_json)
         else:
-            run_ingest(settings, collection, paths or [], as_json, prune=prune, force=force)
+            run_ingest(settings, collection, paths or [], progress, as_json, prune=prune, force=force)
 
 
 @app.command()
@@ -181,12 +182,17 @@ def purge(
 
 
 @app.command()
-def reindex(context: Context, collection: Name = "default", as_json: Json = False) -> None:
+def reindex(
+    context: Context,
+    progress: ShowProgress = ProgressForm.auto,
+    collection: Name = "default",
+    as_json: Json = False,
+) -> None:
     """Rebuild with another encoder or chunk size."""
     with opened(context, as_json) as settings:
         from app.commands.upkeep import run_reindex
 
-        run_reindex(settings, collection, as_json)
+        run_reindex(settings, collection, progress, as_json)
 
 
 @app.command()

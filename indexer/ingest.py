@@ -269,8 +269,11 @@ class _Run:
             wanted = [texts[name] for name in missing]
             share = sum(prepared.row.bytes for prepared in batch) / len(wanted)
             current = batch[0].row.path
-            encoded = self._encoder.encode(wanted, "", lambda done: self._tell(current, round(done * share)))
             counts = self._encoder.count_tokens(wanted)
+            tokens_each = sum(counts) / len(wanted)
+            encoded = self._encoder.encode(
+                wanted, "", lambda done: self._tell(current, round(done * share), round(done * tokens_each))
+            )
             self.tokens += sum(counts)
             self.truncated += sum(count > self._encoder.max_tokens for count in counts)
             vectors.update(zip(missing, encoded, strict=True))
@@ -296,13 +299,22 @@ class _Run:
         self.outcomes.append(outcome_of(row, state))
         self._tell(row.path)
 
-    def _tell(self, current: str, bytes_in_hand: int = 0) -> None:
+    def _tell(self, current: str, bytes_in_hand: int = 0, tokens_in_hand: int = 0) -> None:
         if self.on_progress is None:
             return
         elapsed, encoded = time.monotonic() - self.began, self._bytes_encoded + bytes_in_hand
         eta_s = elapsed / encoded * max(0, self._bytes_left - bytes_in_hand) if encoded else None
         self.on_progress(
-            Progress(self._done, self._files_total, self._chunks, self.tokens, self._failed, elapsed, eta_s, current)
+            Progress(
+                self._done,
+                self._files_total,
+                self._chunks,
+                self.tokens + tokens_in_hand,
+                self._failed,
+                elapsed,
+                eta_s,
+                current,
+            )
         )
 
 

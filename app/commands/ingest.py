@@ -7,29 +7,38 @@ from typing import Any
 
 import typer
 
-from app.display import count, note, progress, show, show_table
+from app.commands.options import ProgressForm
+from app.display import count, show, show_table
 from app.door import emit
+from app.progress import progress_as
 from app.settings import Settings
 from app.wiring import build_encoder, chunk_settings, open_collection
 from indexer.collection import Collection
 from indexer.ingest import ingest
-from indexer.ledger import CHANGES, STATES, FileOutcome, IngestReport, Progress
+from indexer.ledger import CHANGES, STATES, FileOutcome, IngestReport
 from indexer.sources import find_sources, nothing_found, path_of
 
 _STATES = ("indexed", "unchanged", "skipped", "failed")
 
 
 def run_ingest(
-    settings: Settings, name: str, paths: Sequence[Path], as_json: bool, *, prune: bool = False, force: bool = False
+    settings: Settings,
+    name: str,
+    paths: Sequence[Path],
+    form: ProgressForm,
+    as_json: bool,
+    *,
+    prune: bool = False,
+    force: bool = False,
 ) -> None:
     """Ingest and report on every file; the exit code is 1 when one failed."""
-    _tell(settings, name, ingest_paths(settings, name, paths, prune=prune, force=force), as_json)
+    _tell(settings, name, ingest_paths(settings, name, paths, form, prune=prune, force=force), as_json)
 
 
-def run_retry(settings: Settings, name: str, as_json: bool) -> None:
+def run_retry(settings: Settings, name: str, form: ProgressForm, as_json: bool) -> None:
     """Ingest the files that failed, and those alone."""
     failed = [path_of(row.path) for row in open_collection(settings, name).files("failed")]
-    report = ingest_paths(settings, name, failed, may_be_nothing=True) if failed else IngestReport((), 0.0, 0)
+    report = ingest_paths(settings, name, failed, form, may_be_nothing=True) if failed else IngestReport((), 0.0, 0)
     _tell(settings, name, report, as_json)
 
 
@@ -46,6 +55,7 @@ def ingest_paths(
     settings: Settings,
     name: str,
     paths: Sequence[Path],
+    form: ProgressForm = ProgressForm.auto,
     *,
     prune: bool = False,
     force: bool = False,
@@ -63,11 +73,7 @@ def ingest_paths(
         raise nothing_found(paths, left_out)
     encoder = build_encoder(settings)
     collection = open_collection(settings, name, create=True)
-    with progress() as meter:
-
-        def tell(now: Progress) -> None:
-            meter(Path(now.current).name, now.files_done, now.files_total, now.eta_s)
-
+    with progress_as(form) as tell:
         return ingest(
             paths,
             collection,
@@ -77,7 +83,7 @@ def ingest_paths(
             prune=prune,
             force=force,
             may_be_nothing=may_be_nothing,
-            on_wait=note,
+            on_wait=tell.wait,
             timeout_s=settings.indexer.lock_wait_s,
             max_file_bytes=round(settings.indexer.max_file_mb * 2**20),
         )
@@ -120,7 +126,7 @@ def _print_table(files: Sequence[FileOutcome]) -> None:
         of = [file for file in files if file.state == state and (not change or file.change == change)]
         times = zip(*((file.load_ms, file.chunk_ms, file.encode_ms, file.index_ms) for file in of), strict=True)
         if of:
-            seconds = [f"{sum(stage) / 1000:.2f}" for stage in times]
+            seconds = [f"{sum(stage) / 1000:,.3f}" for stage in times]
             rows.append((title, len(of), sum(file.chunks for file in of), sum(file.bytes for file in of), *seconds))
     if rows:
         show_table(("state", "files", "chunks", "bytes", "load s", "chunk s", "encode s", "index s"), rows)
