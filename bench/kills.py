@@ -37,6 +37,7 @@ from indexer.verify import verify  # noqa: E402
 
 SETTINGS = ChunkSettings(max_tokens=20)
 FILES = 60
+MANY = 1000  # more hits than there are chunks
 QUERIES = ("lighthouses of file 17", "edition 5", "line 3 of file 40", "what all of them share")
 
 
@@ -64,7 +65,8 @@ def measure(root: Path, kills: int, seed: int) -> dict[str, Any]:
     for kill in range(kills):
         if kill % 4 == 0:
             write_files(root / "files", kill // 4 + 1)
-        interrupted += run(lambda: work(root, killed), chance.uniform(0, whole_s)) == -signal.SIGKILL
+        after_s = chance.uniform(0, whole_s / 2)  # most have less to do than the first had
+        interrupted += run(lambda: work(root, killed), after_s) == -signal.SIGKILL
         if kill % 2:  # every other time: a kill must also be survived by the next kill
             verified += 1
             clean += run(lambda: check(killed)) == 0
@@ -84,20 +86,24 @@ def measure(root: Path, kills: int, seed: int) -> dict[str, Any]:
 
 
 def write_files(folder: Path, edition: int) -> None:
-    """Sixty files of which each edition changes, moves, removes and doubles some."""
+    """Sixty files of which each edition changes, moves, removes and doubles some.
+
+    Each has a heading: a title made of the name would depend on which name the file was first seen under.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for number in range(FILES):
         if number % 7 == edition % 7:
             continue  # gone
         version = edition if number % 3 == edition % 3 else 0
-        lines = [f"Line {at} of file {number}, edition {version}, about lighthouses." for at in range(6 + number % 5)]
+        lines = [f"# File {number}"]
+        lines += [f"Line {at} of file {number}, edition {version}, about lighthouses." for at in range(6 + number % 5)]
         moved = edition if number % 5 == edition % 5 else 0
-        (folder / f"{number:02}-{moved}.txt").write_text("\n\n".join(lines))
+        (folder / f"{number:02}-{moved}.md").write_text("\n\n".join(lines))
         if number % 10 == 0:
-            (folder / f"twin-{number:02}.txt").write_text("\n\n".join(lines))
+            (folder / f"twin-{number:02}.md").write_text("\n\n".join(lines))
     for name in ("one", "two"):
-        (folder / f"{name}.txt").write_text(f"What all of them share in edition {edition // 2}.")
+        (folder / f"{name}.md").write_text(f"# Shared\n\nWhat all of them share in edition {edition // 2}.")
     (folder / "empty.txt").write_text("")
 
 
@@ -107,10 +113,10 @@ def work(root: Path, home: Path) -> None:
     encoder = HashEncoder(pause_s=0.0005)
     ingest([root / "files"], collection, encoder, SETTINGS, prune=True)
     with collection.writer(command="delete") as writer:
-        writer.delete(*collection.find("1*.txt"))
-        writer.forget(*(source for _, source in collection.find_sources("twin-[23]*.txt")))
+        writer.delete(*collection.find("1*.md"))
+        writer.forget(*(source for _, source in collection.find_sources("twin-[23]*.md")))
     purge(collection)
-    ingest(sorted((root / "files").glob("1[0-4]*.txt")), collection, encoder, SETTINGS)
+    ingest(sorted((root / "files").glob("1[0-4]*.md")), collection, encoder, SETTINGS)
 
 
 def check(home: Path) -> None:
@@ -130,21 +136,17 @@ def compare(one: Path, other: Path) -> None:
 
 
 def content(collection: Collection) -> dict[str, Any]:
-    """Give all that a reader can see."""
+    """Give all that a reader can see. `check` holds the graph to the vectors; what it finds first is approximate."""
     documents = [
         (sorted(info.sources), info.chunks, collection.document(info.id).text) for info in collection.documents()
     ]
     ledger = [(row.path, row.state, row.reason, row.sha256, row.chunks) for row in collection.files()]
-    encoder = HashEncoder()
-    found = {}
-    for query in QUERIES:
-        for name, hits in (
-            ("bm25", collection.lexical.search(query, 300)),
-            ("dense", collection.dense.search(encoder.encode([query])[0], 1)),
-        ):
-            stored = collection.chunks([key for key, _ in hits])
-            found[name, query] = sorted({stored[key].chunk.text for key, _ in hits})
-    return {"documents": sorted(documents), "ledger": ledger, "found": found}
+    keys, vectors = collection.vectors()
+    stored = collection.chunks(keys.tolist())
+    rows = [(stored[key].chunk.text, row.tobytes()) for key, row in zip(keys.tolist(), vectors, strict=True)]
+    found = {query: [key for key, _ in collection.lexical.search(query, MANY)] for query in QUERIES}
+    texts = {query: sorted(stored[key].chunk.text for key in hits) for query, hits in found.items()}
+    return {"documents": sorted(documents), "ledger": ledger, "vectors": sorted(rows), "found": texts}
 
 
 def run(task: Callable[[], None], kill_after_s: float | None = None) -> int:
@@ -157,9 +159,15 @@ def run(task: Callable[[], None], kill_after_s: float | None = None) -> int:
             traceback.print_exc()
             os._exit(1)
         os._exit(0)
-    if kill_after_s is not None:
-        time.sleep(kill_after_s)
-        os.kill(child, signal.SIGKILL)
+    began = time.monotonic()
+    while kill_after_s is not None:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() - began >= kill_after_s:
+            os.kill(child, signal.SIGKILL)
+            break
+        time.sleep(0.001)
     _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status)
 
