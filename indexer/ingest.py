@@ -18,7 +18,7 @@ from indexer.collection import LOCK_TIMEOUT_S, Collection
 from indexer.document import Chunk, Document
 from indexer.encoder import Encoder, Vectors
 from indexer.errors import DocumentError, FootnoteError, ModelError
-from indexer.ledger import FileOutcome, IngestReport, OnProgress, Progress, choose_id, find_twin, outcome_of
+from indexer.ledger import Account, IngestReport, OnProgress, choose_id, find_twin, outcome_of
 from indexer.load import MAX_BYTES, load, source_of
 from indexer.prune import gone_below, refuse_emptied
 from indexer.sources import Candidate, LeftOut, find_sources, hash_file, is_gone, nothing_found
@@ -102,14 +102,14 @@ def perform(
     """
     with collection.writer(on_wait, command="ingest", timeout_s=timeout_s) as writer:
         writer.begin(manifest_of(encoder, chunk_settings))
-        run = _Run(collection.generation.truth, writer, encoder, chunk_settings, max_file_bytes, task.candidates)
-        run.on_progress = on_progress
+        account = Account(len(task.candidates), sum(candidate.bytes for candidate in task.candidates), on_progress)
+        run = _Run(collection.generation.truth, writer, encoder, chunk_settings, max_file_bytes, account)
         run.leave_out(task.left_out)
         for candidate in task.candidates:
             run.take(candidate)
         run.flush()
         run.prune(task.roots)
-    return IngestReport(tuple(run.outcomes), time.monotonic() - run.began, run.tokens, run.truncated)
+    return account.report()
 
 
 def manifest_of(encoder: Encoder, settings: ChunkSettings) -> Manifest:
@@ -138,19 +138,11 @@ class _Run:
         encoder: Encoder,
         settings: ChunkSettings,
         max_file_bytes: int,
-        candidates: Sequence[Candidate],
+        account: Account,
     ) -> None:
         self._truth, self._writer, self._encoder, self._settings = truth, writer, encoder, settings
-        self._max_file_bytes = max_file_bytes
-        self._files_total = len(candidates)
-        self._bytes_left = sum(candidate.bytes for candidate in candidates)
-        self._bytes_encoded = 0
+        self._max_file_bytes, self._account = max_file_bytes, account
         self._waiting: list[_Prepared] = []
-        self.on_progress: OnProgress | None = None
-        self.outcomes: list[FileOutcome] = []
-        self.tokens = self.truncated = 0
-        self.began = time.monotonic()
-        self._done = self._failed = self._chunks = 0
 
     def leave_out(self, items: Sequence[LeftOut]) -> None:
         """Account for what is not read."""
@@ -159,8 +151,7 @@ class _Run:
             row = FileRow(
                 item.source, "failed" if item.failed else "skipped", item.reason, item.remedy, updated_at=now()
             )
-            self.outcomes.append(outcome_of(row))
-            self._failed += item.failed
+            self._account.leave_out(outcome_of(row))
             old = self._truth.file(item.source)
             if old is None or (not old.document_id and (old.state, old.reason) != (row.state, row.reason)):
                 rows.append(row)
@@ -169,11 +160,11 @@ class _Run:
 
     def take(self, candidate: Candidate) -> None:
         """Read one file; unless nothing changed in it, its chunks then wait for the encoder."""
-        self._tell(candidate.source)
+        self._account.tell(candidate.source)
         digest = hash_file(candidate.path, self._max_file_bytes)
         old = self._truth.file(candidate.source)
         if old and (old.state, old.sha256, old.cleaner) == ("indexed", digest, CLEANER_VERSION):
-            self._finish(old, candidate.bytes, "unchanged")
+            self._account.finish(outcome_of(old, "unchanged"), candidate.bytes)
             return
         if any(prepared.row.sha256 == digest for prepared in self._waiting):
             self.flush()  # then its twin can be found
@@ -208,12 +199,13 @@ class _Run:
 
     def prune(self, roots: Sequence[str]) -> None:
         """Remove what is no longer on disk at or below the roots; files that moved have left there already."""
-        met = {outcome.path for outcome in self.outcomes}
+        met = {outcome.path for outcome in self._account.outcomes}
         gone = [source for source in gone_below(self._truth, roots) if source not in met] if roots else []
         if gone:
             rows = [self._truth.file(source) or FileRow(source, "indexed") for source in gone]
             self._writer.forget(*gone)
-            self.outcomes += [replace(outcome_of(row, "pruned"), reason="The file is gone") for row in rows]
+            for row in rows:
+                self._account.leave_out(replace(outcome_of(row, "pruned"), reason="The file is gone"))
 
     def _adopt(self, candidate: Candidate, twin: FileRow) -> None:
         """Let a file take the place of its twin that is gone, or share the document of one that is there."""
@@ -225,7 +217,7 @@ class _Run:
             self._writer.move(twin.path, row)
         else:
             self._writer.share(row)
-        self._finish(row, candidate.bytes)
+        self._account.finish(outcome_of(row), candidate.bytes)
 
     def _prepare(self, candidate: Candidate, row: FileRow) -> _Prepared:
         start = time.perf_counter()
@@ -257,8 +249,8 @@ class _Run:
             rows = np.stack([vectors[embed_hash(text)] for text in prepared.texts])
             row = replace(prepared.row, encode_ms=round(encode_ms * len(rows), 1), updated_at=now())
             row = self._writer.add(prepared.document, prepared.chunks, rows, row) or row
-            self._chunks += len(rows)
-            self._finish(row, row.bytes)
+            self._account.chunks += len(rows)
+            self._account.finish(outcome_of(row), row.bytes)
 
     def _vectors(self, batch: Sequence[_Prepared]) -> dict[bytes, Vectors]:
         """Vectors (dim,) by text hash: those that are stored, and those that the encoder makes now."""
@@ -272,12 +264,10 @@ class _Run:
             counts = self._encoder.count_tokens(wanted)
             tokens_each = sum(counts) / len(wanted)
             encoded = self._encoder.encode(
-                wanted, "", lambda done: self._tell(current, round(done * share), round(done * tokens_each))
+                wanted, "", lambda done: self._account.tell(current, round(done * share), round(done * tokens_each))
             )
-            self.tokens += sum(counts)
-            self.truncated += sum(count > self._encoder.max_tokens for count in counts)
+            self._account.encoded(sum(prepared.row.bytes for prepared in batch), counts, self._encoder.max_tokens)
             vectors.update(zip(missing, encoded, strict=True))
-            self._bytes_encoded += sum(prepared.row.bytes for prepared in batch)
         return vectors
 
     def _fail(self, row: FileRow, error: FootnoteError) -> None:
@@ -290,32 +280,7 @@ class _Run:
         row = replace(row, state="failed", reason=reason, remedy=error.remedy, updated_at=now())
         row = replace(row, document_id=document_id if kept else "", chunks=len(kept))
         self._writer.record(row)
-        self._finish(row, row.bytes)
-
-    def _finish(self, row: FileRow, size_bytes: int, state: str = "") -> None:
-        self._done += 1
-        self._failed += row.state == "failed"
-        self._bytes_left -= size_bytes
-        self.outcomes.append(outcome_of(row, state))
-        self._tell(row.path)
-
-    def _tell(self, current: str, bytes_in_hand: int = 0, tokens_in_hand: int = 0) -> None:
-        if self.on_progress is None:
-            return
-        elapsed, encoded = time.monotonic() - self.began, self._bytes_encoded + bytes_in_hand
-        eta_s = elapsed / encoded * max(0, self._bytes_left - bytes_in_hand) if encoded else None
-        self.on_progress(
-            Progress(
-                self._done,
-                self._files_total,
-                self._chunks,
-                self.tokens + tokens_in_hand,
-                self._failed,
-                elapsed,
-                eta_s,
-                current,
-            )
-        )
+        self._account.finish(outcome_of(row), row.bytes)
 
 
 def _row(candidate: Candidate, digest: str, old: FileRow | None) -> FileRow:

@@ -1,6 +1,7 @@
 """What becomes of files: the account of one run, and which document a file has to do with."""
 
 import hashlib
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
@@ -67,6 +68,48 @@ class IngestReport:
     def indexed_as(self, change: str) -> int:
         """Return how many of the indexed files were new, changed, moved or duplicate."""
         return sum((file.state, file.change) == ("indexed", change) for file in self.files)
+
+
+class Account:
+    """Keeps count while a run goes on: what became of each file, and how far it is."""
+
+    def __init__(self, files_total: int, bytes_total: int, on_progress: OnProgress | None) -> None:
+        self._files_total, self._bytes_left, self._on_progress = files_total, bytes_total, on_progress
+        self._began = time.monotonic()
+        self._files_done = self._failed = self._bytes_encoded = 0
+        self.outcomes: list[FileOutcome] = []
+        self.chunks = self.tokens = self.truncated = 0
+
+    def leave_out(self, outcome: FileOutcome) -> None:
+        """Count something that is not one of the files to be read."""
+        self._failed += outcome.state == "failed"
+        self.outcomes.append(outcome)
+
+    def finish(self, outcome: FileOutcome, size_bytes: int) -> None:
+        """Count a file whose end is known."""
+        self._files_done += 1
+        self._bytes_left -= size_bytes
+        self.leave_out(outcome)
+        self.tell(outcome.path)
+
+    def encoded(self, size_bytes: int, token_counts: Sequence[int], max_tokens: int) -> None:
+        """Count what the encoder has read: its bytes in the files, and the tokens of each text."""
+        self._bytes_encoded += size_bytes
+        self.tokens += sum(token_counts)
+        self.truncated += sum(tokens > max_tokens for tokens in token_counts)
+
+    def tell(self, current: str, bytes_in_hand: int = 0, tokens_in_hand: int = 0) -> None:
+        """Report progress; what is in hand is being encoded and not counted yet."""
+        if self._on_progress is None:
+            return
+        elapsed_s, encoded = time.monotonic() - self._began, self._bytes_encoded + bytes_in_hand
+        eta_s = elapsed_s / encoded * max(0, self._bytes_left - bytes_in_hand) if encoded else None
+        done = (self._files_done, self._files_total, self.chunks, self.tokens + tokens_in_hand, self._failed)
+        self._on_progress(Progress(*done, elapsed_s, eta_s, current))
+
+    def report(self) -> IngestReport:
+        """Sum up the run."""
+        return IngestReport(tuple(self.outcomes), time.monotonic() - self._began, self.tokens, self.truncated)
 
 
 def outcome_of(row: FileRow, state: str = "") -> FileOutcome:

@@ -1,7 +1,7 @@
 """Progress of an ingest: JSON lines for a program, figures for a person."""
 
+import contextlib
 import json
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from app.commands.options import ProgressForm
 from app.progress import progress_as
 from indexer.collection import Collection
 from indexer.ledger import Progress
+from indexer.store.lock import WriteLock
 
 Footnote = Callable[..., Any]
 HALF = Progress(3, 6, 40, 1000, 1, 2.0, 5.0, "/docs/sub/a.txt")
@@ -33,20 +34,23 @@ def test_json_lines_are_all_that_is_on_stderr(footnote: Footnote, papers: Path) 
     assert footnote("ingest", papers, "--progress", "xml").code == 2
 
 
-def test_waiting_is_a_line_of_json_too(footnote: Footnote, papers: Path, home: Path) -> None:
+def test_waiting_is_a_line_of_json_too(
+    footnote: Footnote, papers: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     footnote("ingest", papers)
-    collection, held, release = Collection.open(home, "default"), threading.Event(), threading.Event()
+    holder, acquire = contextlib.ExitStack(), WriteLock._acquire
+    holder.enter_context(Collection.open(home, "default").lock.held("delete"))
+    monkeypatch.setattr("indexer.store.lock._SILENT_S", 0)
+    tries: list[object] = []
 
-    def hold() -> None:
-        with collection.writer(command="delete"):
-            held.set()
-            release.wait(1.5)
+    def counted(lock: WriteLock) -> object:
+        if len(tries) == 2:
+            holder.close()
+        tries.append(lock)
+        return acquire(lock)
 
-    thread = threading.Thread(target=hold)
-    thread.start()
-    held.wait()
+    monkeypatch.setattr(WriteLock, "_acquire", counted)
     lines = [json.loads(line) for line in footnote("ingest", papers, "--progress", "json").stderr.splitlines()]
-    thread.join()
     assert "another delete" in next(line["message"] for line in lines if line["event"] == "waiting")
 
 
