@@ -89,7 +89,7 @@ def delete_documents(settings: Settings, name: str, names: Sequence[str], as_jso
         emit({"collection": name, "deleted": deleted, "unknown": unknown})
     else:
         for id_, source in named:
-            kept = f"  (kept, as it is also {count(left[id_], 'other file')})" if id_ in left else ""
+            kept = f"  (kept: the same content has {count(left[id_], 'other source')})" if id_ in left else ""
             show(f"deleted {id_}  {source}{kept}", wrap=False)
     for given in unknown:
         note(f"Error: No document of collection '{name}' is named {given}.")
