@@ -10,7 +10,7 @@ from app.commands.evaluation import evaluation
 from app.commands.evaluation_questions import question_commands
 from app.commands.evaluation_runs import run_commands
 from app.commands.keys import keys
-from app.commands.options import Hidden, Json, Mode, Name
+from app.commands.options import Hidden, Json, Mode, Name, ProgressForm, ShowProgress
 from app.commands.train import training
 from app.door import Invocation, opened
 
@@ -73,24 +73,61 @@ def demo(
 @app.command()
 def ingest(
     context: Context,
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files and folders.", show_default=False)],
+    paths: Annotated[
+        list[Path] | None, typer.Argument(metavar="PATH...", help="Files and folders.", show_default=False)
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Take just the files that failed before, in place of PATH.")
+    ] = False,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Also remove documents below PATH whose file is gone.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Prune even if PATH is missing or empty.")] = False,
+    progress: ShowProgress = ProgressForm.auto,
     collection: Name = "default",
     as_json: Json = False,
 ) -> None:
     """Read and index documents; only what is new or changed."""
+    if bool(paths) == retry_failed or (prune and retry_failed):
+        raise typer.BadParameter("Name files or folders, or give --retry-failed: one of the two.")
+    if force and not prune:
+        raise typer.BadParameter("--force goes with --prune.")
     with opened(context, as_json) as settings:
-        from app.commands.ingest import run_ingest
+        from app.commands.ingest import run_ingest, run_retry
 
-        run_ingest(settings, collection, paths, as_json)
+        if retry_failed:
+            run_retry(settings, collection, progress, as_json)
+        else:
+            run_ingest(settings, collection, paths or [], progress, as_json, prune=prune, force=force)
 
 
 @app.command()
-def status(context: Context, collection: Name = "default", as_json: Json = False) -> None:
+def watch(
+    context: Context,
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders.", show_default=False)],
+    every: Annotated[float, typer.Option("--every", min=0.1, metavar="SECONDS", help="How often to look.")] = 1.0,
+    collection: Name = "default",
+    as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each change.")] = False,
+) -> None:
+    """Keep a collection in step with folders, until Ctrl-C."""
+    with opened(context) as settings:
+        from app.commands.watch import run_watch
+
+        run_watch(settings, collection, folders, every, as_json)
+
+
+@app.command()
+def status(
+    context: Context,
+    failed: Annotated[bool, typer.Option("--failed", help="List the files that failed and nothing else.")] = False,
+    collection: Name = "default",
+    as_json: Json = False,
+) -> None:
     """Show what a collection holds and how every file fared."""
     with opened(context, as_json) as settings:
-        from app.commands.documents import show_status
+        from app.commands.documents import show_failed, show_status
 
-        show_status(settings, collection, as_json)
+        (show_failed if failed else show_status)(settings, collection, as_json)
 
 
 @app.command()
@@ -131,12 +168,33 @@ def verify(
 
 
 @app.command()
-def reindex(context: Context, collection: Name = "default", as_json: Json = False) -> None:
+def purge(
+    context: Context,
+    generations: Annotated[
+        bool, typer.Option("--generations", help="Remove what `rollback` would return to as well.")
+    ] = False,
+    collection: Name = "default",
+    as_json: Json = False,
+) -> None:
+    """Leave no byte of what was deleted on disk."""
+    with opened(context, as_json) as settings:
+        from app.commands.upkeep import run_purge
+
+        run_purge(settings, collection, generations, as_json)
+
+
+@app.command()
+def reindex(
+    context: Context,
+    progress: ShowProgress = ProgressForm.auto,
+    collection: Name = "default",
+    as_json: Json = False,
+) -> None:
     """Rebuild with another encoder or chunk size."""
     with opened(context, as_json) as settings:
         from app.commands.upkeep import run_reindex
 
-        run_reindex(settings, collection, as_json)
+        run_reindex(settings, collection, progress, as_json)
 
 
 @app.command()

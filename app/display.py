@@ -61,7 +61,7 @@ def count(number: int, noun: str) -> str:
 class Meter(Protocol):
     """Something that shows how far the work is; without `left_s` the time left is taken from the pace so far."""
 
-    def __call__(self, doing: str, done: int, total: int, left_s: float | None = None) -> None: ...
+    def __call__(self, doing: str, done: int, total: int, left_s: float | None = None, figures: str = "") -> None: ...
 
 
 @contextmanager
@@ -92,8 +92,8 @@ class _Bar:
         self._bar, self._pace = bar, _Pace()
         self._task = bar.add_task("", total=None, left="")
 
-    def __call__(self, doing: str, done: int, total: int, left_s: float | None = None) -> None:
-        left = self._pace.left(done, total, left_s)
+    def __call__(self, doing: str, done: int, total: int, left_s: float | None = None, figures: str = "") -> None:
+        left = ", ".join(filter(None, (figures, self._pace.left(done, total, left_s))))
         self._bar.update(
             self._task, description=escape(plain(shorten(doing, 40))), completed=done, total=total or None, left=left
         )
@@ -103,9 +103,9 @@ class _Lines:
     def __init__(self) -> None:
         self._told, self._pace = time.monotonic(), _Pace()
 
-    def __call__(self, doing: str, done: int, total: int, left_s: float | None = None) -> None:
+    def __call__(self, doing: str, done: int, total: int, left_s: float | None = None, figures: str = "") -> None:
         if time.monotonic() - self._told < _LINE_EVERY_S:
             return
         self._told = time.monotonic()
         left = self._pace.left(done, total, left_s)
-        note(f"{shorten(doing, 60)}: {done} of {total}{', ' + left if left else ''}")
+        note(f"{shorten(doing, 60)}: " + ", ".join(filter(None, (f"{done} of {total}", figures, left))))

@@ -163,13 +163,17 @@ class Collection:
 
     def find(self, pattern: str) -> builtins.list[str]:
         """Return the ids of the documents that a document id, a path, a folder or a glob names, by source."""
+        return list(dict.fromkeys(document_id for document_id, _ in self.find_sources(pattern)))
+
+    def find_sources(self, pattern: str) -> builtins.list[tuple[str, str]]:
+        """Return (id, source) of what a document id (all its sources), a path, a folder or a glob names, by source."""
         absolute = os.path.abspath(pattern)  # noqa: PTH100 - links stay as they were given
         if not pattern.strip():
             return []
         folder = absolute.rstrip("/") + "/"
         is_glob = any(sign in pattern for sign in "*?[")
         return [
-            document_id
+            (document_id, source)
             for document_id, source in self.generation.truth.sources()
             if pattern in (document_id, source)
             or source == absolute

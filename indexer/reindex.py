@@ -17,7 +17,8 @@ from indexer.collection import LOCK_TIMEOUT_S, Collection, Generation
 from indexer.document import Chunk, Document
 from indexer.encoder import Encoder, Vectors
 from indexer.errors import IndexError_
-from indexer.ingest import Progress, manifest_of
+from indexer.ingest import manifest_of
+from indexer.ledger import Progress
 from indexer.store.changes import mark, raise_numbers
 from indexer.store.lexical_writer import LexicalWriter
 from indexer.store.records import DocumentInfo, Manifest
@@ -131,18 +132,24 @@ class _Build:
         """Copy what is missing, drop what was deleted since a cut-off run, and copy the rest of the ledger."""
         self._writer.begin(manifest_of(self._encoder, self._settings))
         infos = self._old.truth.documents()
-        done = {document.id: document.sha256 for document in self._new.truth.all_documents()}
+        done = {document.id: (document.sha256, document.source) for document in self._new.truth.all_documents()}
         stale = set(done) - {info.id for info in infos}
         if stale:
             self._writer.delete(*sorted(stale))
         total = sum(info.bytes for info in infos)
         for at, info in enumerate(infos):
             document = self._old.truth.document(info.id)
-            if document is not None and done.get(info.id) != document.sha256:
+            if document is not None and done.get(info.id) != (document.sha256, document.source):
                 self._copy(document, info, self._progress(at, len(infos), total, info.source))
             self._bytes_done += info.bytes
-        self._writer.record(*(row for row in self._old.truth.files() if row.state != "indexed"))
+        self._copy_ledger()
         self._progress(len(infos), len(infos), total, "")
+
+    def _copy_ledger(self) -> None:
+        """Copy it whole: lines of files that share a document, that failed, or that are gone since a cut-off run."""
+        chunks = {info.id: info.chunks for info in self._new.truth.documents()}
+        rows = self._old.truth.files()
+        self._writer.replace_ledger(replace(row, chunks=chunks.get(row.document_id, row.chunks)) for row in rows)
 
     def _copy(self, document: Document, info: DocumentInfo, tell: Callable[[], None]) -> None:
         chunks = chunk(document, self._encoder.count_tokens, self._settings)

@@ -2,11 +2,13 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from indexer.content import may_be_read
+from indexer.document import INSIDE
 from indexer.errors import ConfigError
 from indexer.formats import BY_SUFFIX, NAMES
 from indexer.load import source_of
@@ -63,6 +65,45 @@ def hash_file(path: Path, max_bytes: int) -> str:
     return digest.hexdigest() if size <= max_bytes else ""
 
 
+def path_of(source: str) -> Path:
+    """Turn a source back into its path, which may have bytes that are no text (see source_of)."""
+    path = Path(source)
+    if "\\x" in source and not os.path.lexists(path):
+        unescaped = re.sub(r"\\x([0-9a-f]{2})", lambda found: os.fsdecode(bytes.fromhex(found[1])), source)
+        return Path(unescaped) if os.path.lexists(unescaped) else path
+    return path
+
+
+def is_gone(source: str) -> bool:
+    """Tell whether a file is no longer there; one that merely cannot be reached counts as there.
+
+    What lies in an archive or mail is there as long as that is: whether it still holds it is known once it is read.
+    """
+    return all(_is_missing(each) for each in _holders(source))
+
+
+def file_of(source: str) -> Path:
+    """The file that a source is, or the archive or mail on disk that it lies in."""
+    return path_of(next((each for each in _holders(source) if not _is_missing(each)), source))
+
+
+def _holders(source: str) -> Iterator[str]:
+    """The source itself, then what it may lie in, from the inside."""
+    yield source
+    for at in reversed(list(re.finditer(re.escape(INSIDE), source))):
+        yield source[: at.start()]
+
+
+def _is_missing(source: str) -> bool:
+    try:
+        path_of(source).lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def nothing_found(paths: Sequence[Path], left_out: Sequence[LeftOut]) -> ConfigError:
     """Say why there is nothing to read."""
     if len(left_out) == 1:
@@ -92,7 +133,7 @@ def _walk(root: Path) -> Iterator[Candidate | LeftOut]:
         here = Path(folder)
         yield from _prune(here, folders)
         for name in sorted(files):
-            yield _judge(here / name)
+            yield judge(here / name)
     yield from unreadable
 
 
@@ -112,7 +153,8 @@ def _prune(here: Path, folders: list[str]) -> Iterable[LeftOut]:
     return left_out
 
 
-def _judge(path: Path) -> Candidate | LeftOut:
+def judge(path: Path) -> Candidate | LeftOut:
+    """Decide whether a file that was found, not named, is to be read."""
     if path.name.startswith("."):
         return LeftOut(_name(path), "It is a hidden file", "Name it to read it.")
     if path.is_symlink():  # its target is met elsewhere in the folder, or lies outside of what was given

@@ -155,6 +155,10 @@ def _ledger(truth: Truth) -> Iterator[Finding]:
         elif info.chunks != row.chunks:
             message = f"The ledger says {row.chunks} chunks, there are {info.chunks}"
             yield Finding("ledger", row.path, message, _AGAIN)
+    named = {row.path for row in truth.files()}
+    for info in documents.values():
+        if len(info.sources) > 1 and info.source not in named:
+            yield Finding("ledger", info.source, "The ledger has other sources of the document, but not this", _AGAIN)
 
 
 # --- the indexes

@@ -13,7 +13,7 @@ from uuid import uuid4
 from app.api.database import Database
 from app.api.errors import ApiError, refusal
 from app.api.library import Library
-from indexer.ingest import IngestReport, Progress
+from indexer.ledger import IngestReport, Progress
 from indexer.store.changes import now
 
 logger = logging.getLogger(__name__)

@@ -18,7 +18,8 @@ from generator.chat import ChatModel
 from generator.pipeline import Pipeline
 from indexer.collection import Collection
 from indexer.encoder import Encoder
-from indexer.ingest import IngestReport, OnProgress, ingest
+from indexer.ingest import ingest
+from indexer.ledger import IngestReport, OnProgress
 from retriever.search import Retriever
 
 

@@ -21,7 +21,7 @@ def list_documents(settings: Settings, name: str, as_json: bool) -> None:
         return emit({"collection": name, "documents": [asdict(info) for info in documents]})
     if not documents:
         return show(f"Collection '{name}' is empty.")
-    rows = [(info.id, info.chunks, info.pages or "", info.title, info.source) for info in documents]
+    rows = [(info.id, info.chunks, info.pages or "", info.title, "\n".join(info.sources)) for info in documents]
     return show_table(("id", "chunks", "pages", "title", "source"), rows)
 
 
@@ -41,6 +41,18 @@ def show_status(settings: Settings, name: str, as_json: bool) -> None:
         show(f"  {file['state']}: {file['path']}: {file['reason']}", "yellow", wrap=False)
     others = [other for other in state["collections"] if other != name]
     return show(f"Other collections: {', '.join(others)}") if others else None
+
+
+def show_failed(settings: Settings, name: str, as_json: bool) -> None:
+    """Print the files that failed, each with its reason and what to do."""
+    failed = open_collection(settings, name).files("failed")
+    if as_json:
+        return emit({"collection": name, "failed": [asdict(file) for file in failed]})
+    for file in failed:
+        show(f"{file.path}: {file.reason}", "red", wrap=False)
+        show(f"  {file.remedy}", wrap=False)
+    retry = "; `footnote ingest --retry-failed` takes just those again" if failed else ""
+    return show(f"Collection '{name}': {count(len(failed), 'failed file')}{retry}")
 
 
 def _state(settings: Settings, collection: Collection) -> dict[str, Any]:
@@ -66,18 +78,19 @@ def _state(settings: Settings, collection: Collection) -> dict[str, Any]:
 def delete_documents(settings: Settings, name: str, names: Sequence[str], as_json: bool) -> None:
     """Remove the documents that are named; what names nothing is reported, and the exit code tells."""
     collection = open_collection(settings, name)
-    sources = {info.id: info.source for info in collection.documents()}
-    found = {given: collection.find(given) for given in names}
-    unknown = [given for given, ids in found.items() if not ids]
-    ids = list(dict.fromkeys(id_ for ids in found.values() for id_ in ids))
+    found = {given: collection.find_sources(given) for given in names}
+    unknown = [given for given, sources in found.items() if not sources]
+    named = list(dict.fromkeys(pair for sources in found.values() for pair in sources))
     with collection.writer(note, command="delete", timeout_s=settings.indexer.lock_wait_s) as writer:
-        writer.delete(*ids)
-    deleted = [{"id": id_, "source": sources.get(id_, "")} for id_ in ids]
+        writer.forget(*(source for _, source in named))
+    left = {info.id: len(info.sources) for info in collection.documents()}
+    deleted = [{"id": id_, "source": source, "sources_left": left.get(id_, 0)} for id_, source in named]
     if as_json:
         emit({"collection": name, "deleted": deleted, "unknown": unknown})
     else:
-        for document in deleted:
-            show(f"deleted {document['id']}  {document['source']}", wrap=False)
+        for id_, source in named:
+            kept = f"  (kept: the same content has {count(left[id_], 'other source')})" if id_ in left else ""
+            show(f"deleted {id_}  {source}{kept}", wrap=False)
     for given in unknown:
         note(f"Error: No document of collection '{name}' is named {given}.")
     if unknown:

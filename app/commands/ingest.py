@@ -7,19 +7,42 @@ from typing import Any
 
 import typer
 
-from app.display import count, note, progress, show
+from app.commands.options import ProgressForm
+from app.display import count, show, show_table
 from app.door import emit
+from app.progress import progress_as
 from app.settings import Settings
 from app.wiring import build_encoder, chunk_settings, open_collection, parse_limits
-from indexer.ingest import IngestReport, Progress, ingest
-from indexer.sources import find_sources, nothing_found
+from indexer.collection import Collection
+from indexer.ingest import ingest
+from indexer.ledger import CHANGES, STATES, FileOutcome, IngestReport
+from indexer.sources import file_of, find_sources, nothing_found
 
 _STATES = ("indexed", "unchanged", "skipped", "failed")
 
 
-def run_ingest(settings: Settings, name: str, paths: Sequence[Path], as_json: bool) -> None:
+def run_ingest(
+    settings: Settings,
+    name: str,
+    paths: Sequence[Path],
+    form: ProgressForm,
+    as_json: bool,
+    *,
+    prune: bool = False,
+    force: bool = False,
+) -> None:
     """Ingest and report on every file; the exit code is 1 when one failed."""
-    report = ingest_paths(settings, name, paths)
+    _tell(settings, name, ingest_paths(settings, name, paths, form, prune=prune, force=force), as_json)
+
+
+def run_retry(settings: Settings, name: str, form: ProgressForm, as_json: bool) -> None:
+    """Ingest the files that failed, and those alone."""
+    failed = [file_of(row.path) for row in open_collection(settings, name).files("failed")]
+    report = ingest_paths(settings, name, failed, form, may_be_nothing=True) if failed else IngestReport((), 0.0, 0)
+    _tell(settings, name, report, as_json)
+
+
+def _tell(settings: Settings, name: str, report: IngestReport, as_json: bool) -> None:
     if as_json:
         emit(_report_json(settings, name, report))
     else:
@@ -28,29 +51,39 @@ def run_ingest(settings: Settings, name: str, paths: Sequence[Path], as_json: bo
         raise typer.Exit(1)
 
 
-def ingest_paths(settings: Settings, name: str, paths: Sequence[Path]) -> IngestReport:
+def ingest_paths(
+    settings: Settings,
+    name: str,
+    paths: Sequence[Path],
+    form: ProgressForm = ProgressForm.auto,
+    *,
+    prune: bool = False,
+    force: bool = False,
+    may_be_nothing: bool = False,
+) -> IngestReport:
     """Ingest with progress on stderr.
 
     Raises:
-        ConfigError: the paths hold nothing that can be read; the collection is then not even created.
+        ConfigError: the paths hold nothing that can be read, and nothing is to be pruned; the collection is then not
+            even created. Pruning was refused.
     """
     candidates, left_out = find_sources(paths)
-    if not candidates:
+    may_be_nothing = may_be_nothing or (prune and name in Collection.list(settings.home))
+    if not candidates and not may_be_nothing:
         raise nothing_found(paths, left_out)
     encoder = build_encoder(settings)
     collection = open_collection(settings, name, create=True)
-    with progress() as meter:
-
-        def tell(now: Progress) -> None:
-            meter(Path(now.current).name, now.files_done, now.files_total, now.eta_s)
-
+    with progress_as(form) as tell:
         return ingest(
             paths,
             collection,
             encoder,
             chunk_settings(settings),
             tell,
-            on_wait=note,
+            prune=prune,
+            force=force,
+            may_be_nothing=may_be_nothing,
+            on_wait=tell.wait,
             timeout_s=settings.indexer.lock_wait_s,
             limits=parse_limits(settings),
         )
@@ -62,6 +95,8 @@ def _report_json(settings: Settings, name: str, report: IngestReport) -> dict[st
         "collection": name,
         "files": [asdict(file) for file in report.files],
         "counts": {state: report.count(state) for state in _STATES},
+        "states": {change: report.indexed_as(change) for change in CHANGES}
+        | {state: report.count(state) for state in STATES},
         "documents": len(collection.documents()),
         "chunks": collection.count(),
         "tokens": report.tokens,
@@ -75,7 +110,23 @@ def _print(name: str, report: IngestReport) -> None:
         if file.state in ("failed", "skipped"):
             remedy = f" ({file.remedy})" if file.state == "failed" and file.remedy else ""
             show(f"{file.state}: {file.path}: {file.reason}{remedy}", "red" if remedy else "dim", wrap=False)
-    states = ", ".join(f"{report.count(state):,} {state}" for state in _STATES if report.count(state))
-    chunks = sum(file.chunks for file in report.files if file.state == "indexed")
+    _print_table(report.files)
+    states = ", ".join(f"{report.count(state):,} {state}" for state in STATES if report.count(state)) or "nothing to do"
+    chunks = sum(file.chunks for file in report.files if file.state == "indexed" and file.change in ("new", "changed"))
     cut = f", {report.truncated:,} of them cut at encoder.max_tokens" if report.truncated else ""
     show(f"Collection '{name}': {states}; {count(chunks, 'new chunk')}{cut} in {report.elapsed_s:.1f} s")
+
+
+def _print_table(files: Sequence[FileOutcome]) -> None:
+    """One row a state; what was indexed is told apart by what it was before."""
+    groups = {f"indexed, {change}": ("indexed", change) for change in CHANGES}
+    rows = []
+    for title in (*groups, *(state for state in STATES if state != "indexed")):
+        state, change = groups.get(title, (title, ""))
+        of = [file for file in files if file.state == state and (not change or file.change == change)]
+        times = zip(*((file.load_ms, file.chunk_ms, file.encode_ms, file.index_ms) for file in of), strict=True)
+        if of:
+            seconds = [f"{sum(stage) / 1000:,.3f}" for stage in times]
+            rows.append((title, len(of), sum(file.chunks for file in of), sum(file.bytes for file in of), *seconds))
+    if rows:
+        show_table(("state", "files", "chunks", "bytes", "load s", "chunk s", "encode s", "index s"), rows)

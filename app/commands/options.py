@@ -23,6 +23,13 @@ class Domain(StrEnum):
     writing = "writing"
 
 
+class ProgressForm(StrEnum):
+    """How progress is shown on stderr."""
+
+    auto = "auto"
+    json = "json"
+
+
 class GraderName(StrEnum):
     """Who can grade a single answer."""
 
@@ -33,6 +40,10 @@ class GraderName(StrEnum):
 
 Name = Annotated[str, typer.Option("--collection", "-c", metavar="NAME", help="Which collection.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
+ShowProgress = Annotated[
+    ProgressForm,
+    typer.Option("--progress", help="auto: a bar on a terminal, plain lines elsewhere; json: JSON lines on stderr."),
+]
 Hidden = Annotated[str, typer.Option("--collection", "-c", hidden=True)]
 Criteria = Annotated[
     Domain | None,

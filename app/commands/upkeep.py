@@ -1,15 +1,16 @@
-"""`verify`, `reindex` and `rollback`: checking a collection, rebuilding it, going back."""
+"""`verify`, `purge`, `reindex` and `rollback`: checking a collection, compacting it, rebuilding it, going back."""
 
 from dataclasses import asdict
-from pathlib import Path
 
 import typer
 
-from app.display import count, note, progress, show
+from app.commands.options import ProgressForm
+from app.display import count, note, show
 from app.door import emit
+from app.progress import progress_as
 from app.settings import Settings
 from app.wiring import build_encoder, chunk_settings, open_collection
-from indexer.ingest import Progress
+from indexer.purge import purge
 from indexer.reindex import reindex, rollback
 from indexer.verify import verify
 
@@ -34,18 +35,28 @@ def run_verify(settings: Settings, name: str, repair: bool, as_json: bool) -> No
         raise typer.Exit(1)
 
 
-def run_reindex(settings: Settings, name: str, as_json: bool) -> None:
+def run_reindex(settings: Settings, name: str, form: ProgressForm, as_json: bool) -> None:
     """Rebuild from the stored text with the encoder and the chunk size that are set now."""
     collection = open_collection(settings, name)
     encoder = build_encoder(settings)
-    with progress() as meter:
-
-        def tell(now: Progress) -> None:
-            meter(Path(now.current).name, now.files_done, now.files_total, now.eta_s)
-
+    with progress_as(form) as tell:
         wait_s = settings.indexer.lock_wait_s
-        number = reindex(collection, encoder, chunk_settings(settings), tell, on_wait=note, timeout_s=wait_s)
+        number = reindex(collection, encoder, chunk_settings(settings), tell, on_wait=tell.wait, timeout_s=wait_s)
     _print_generation(name, number, f"{count(collection.count(), 'chunk')}; `footnote rollback` goes back", as_json)
+
+
+def run_purge(settings: Settings, name: str, generations: bool, as_json: bool) -> None:
+    """Write the collection's files anew, without what was deleted."""
+    collection = open_collection(settings, name)
+    done = purge(collection, generations, on_wait=note, timeout_s=settings.indexer.lock_wait_s)
+    if as_json:
+        return emit({"collection": name, **asdict(done)})
+    for number in done.generations_removed:
+        show(f"removed generation {number}")
+    for number in done.generations_kept:
+        show(f"Generation {number} is kept and may hold what was deleted since; --generations removes it.", "yellow")
+    sizes = f"{done.bytes_before / 2**20:,.1f} MiB before, {done.bytes_after / 2**20:,.1f} MiB now"
+    return show(f"Collection '{name}': nothing deleted is left in generation {collection.generation.number}; {sizes}")
 
 
 def run_rollback(settings: Settings, name: str, as_json: bool) -> None:

@@ -20,7 +20,8 @@ from generator.pipeline import Event, Pipeline, Stage
 from indexer.collection import Collection
 from indexer.document import Document
 from indexer.errors import FootnoteError, IndexError_
-from indexer.ingest import Progress, ingest
+from indexer.ingest import ingest
+from indexer.ledger import Progress
 from indexer.store.records import DocumentInfo
 from retriever.hit import Hit
 

@@ -71,11 +71,6 @@ def record_file(db: sqlite3.Connection, row: FileRow) -> None:
     db.execute(f"INSERT OR REPLACE INTO files ({', '.join(FILE_COLUMNS)}) VALUES ({marks})", astuple(row))
 
 
-def forget_file(db: sqlite3.Connection, path: str) -> None:
-    """Take a file out of the ledger."""
-    db.execute("DELETE FROM files WHERE path = ?", (path,))
-
-
 def raise_numbers(db: sqlite3.Connection, last: Mapping[str, int]) -> None:
     """Let the next key and sequence number come after `last` (by table), and after every one of this file."""
     for table, number in last.items():

@@ -28,6 +28,7 @@ class DocumentInfo:
     chunks: int
     pages: int  # 0 when the format has no pages
     added_at: str  # ISO 8601, UTC
+    sources: tuple[str, ...] = ()  # every file of just this content; `source`, which names the document, is first
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,10 @@ class StoredChunk:
 
 @dataclass(frozen=True, slots=True)
 class FileRow:
-    """The ledger's line on one file: the last thing that happened to it, and why."""
+    """The ledger's line on one file: the last thing that happened to it, and why.
+
+    Lines that name the same document are of files with the same bytes: it is stored once, and goes with the last.
+    """
 
     path: str
     state: str  # indexed, failed or skipped
@@ -56,6 +60,8 @@ class FileRow:
     load_ms: float = 0.0
     chunk_ms: float = 0.0
     encode_ms: float = 0.0
+    change: str = ""  # new, changed, moved or duplicate: what the file was when this line was written
+    index_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

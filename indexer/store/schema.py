@@ -37,6 +37,11 @@ _MIGRATIONS = (
         seq INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL CHECK (kind IN ('add', 'delete')),
         document_id TEXT NOT NULL, first_key INTEGER NOT NULL, last_key INTEGER NOT NULL, at TEXT NOT NULL);
     """,
+    """
+    ALTER TABLE files ADD COLUMN change TEXT NOT NULL DEFAULT '';
+    ALTER TABLE files ADD COLUMN index_ms REAL NOT NULL DEFAULT 0;
+    CREATE INDEX files_sha256 ON files(sha256);
+    """,
 )
 
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from indexer.document import INSIDE, Chunk, Document
 from indexer.encoder import Vectors
+from indexer.errors import IndexError_
 from indexer.store.records import FILE_COLUMNS, Changes, DocumentInfo, FileRow, Manifest, StoredChunk
 from indexer.store.schema import connect, transaction_end, translated
 
@@ -69,6 +70,18 @@ class Truth:
         with self._connection() as db:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
+    def compact(self) -> None:
+        """Write the file anew without its free pages, and empty the write-ahead log.
+
+        Raises:
+            IndexError_: a reader kept the log in use, or there is no room for a copy.
+        """
+        with self._connection() as db:
+            db.execute("VACUUM")
+            (busy, *_) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise IndexError_(f"A reader keeps the log of {self.path} in use", "Let it finish, then run this again.")
+
     # --- what it was built with, and how far it is
 
     def manifest(self) -> Manifest | None:
@@ -99,9 +112,10 @@ class Truth:
         with self.reading() as db:
             rows = db.execute(
                 "SELECT id, source, title, media_type, bytes, (SELECT count(*) FROM chunks WHERE document_id = d.id),"
-                " json_array_length(pages), added_at FROM documents d ORDER BY source"
+                " json_array_length(pages), added_at, (SELECT json_group_array(path) FROM files"
+                " WHERE document_id = d.id AND path != d.source) FROM documents d ORDER BY source"
             ).fetchall()
-        return [DocumentInfo(*row) for row in rows]
+        return [DocumentInfo(*(*row[:-1], (row[1], *sorted(json.loads(row[-1]))))) for row in rows]
 
     def document(self, document_id: str) -> Document | None:
         """Return one document with its text."""
@@ -116,9 +130,17 @@ class Truth:
                 yield document
 
     def sources(self) -> list[tuple[str, str]]:
-        """List (id, source) of every document by source."""
+        """List (id, source) of every source of every document, by source."""
         with self.reading() as db:
-            return db.execute("SELECT id, source FROM documents ORDER BY source").fetchall()
+            return db.execute(
+                "SELECT id, source FROM documents UNION"
+                " SELECT document_id, path FROM files WHERE document_id != '' ORDER BY 2"
+            ).fetchall()
+
+    def sources_of(self, document_id: str) -> list[str]:
+        """List the sources of one document; none if it is not there."""
+        with self.reading() as db:
+            return sources_of(db, document_id)
 
     # --- chunks and vectors
 
@@ -201,6 +223,25 @@ class Truth:
         with self.reading() as db:
             rows = db.execute(f"SELECT {_FILE} FROM files WHERE ? IS NULL OR state = ? ORDER BY path", (state, state))
             return [FileRow(*row) for row in rows]
+
+    def same_content(self, sha256: str) -> list[FileRow]:
+        """List the ledger's lines on the indexed files of just these bytes, by path."""
+        with self.reading() as db:
+            rows = db.execute(
+                f"SELECT {_FILE} FROM files f WHERE sha256 = ? AND state = 'indexed' AND EXISTS"
+                " (SELECT 1 FROM documents d WHERE d.id = f.document_id AND d.sha256 = f.sha256) ORDER BY path",
+                (sha256,),
+            )
+            return [FileRow(*row) for row in rows]
+
+
+def sources_of(db: sqlite3.Connection, document_id: str) -> list[str]:
+    """List the sources of one document, in order."""
+    rows = db.execute(
+        "SELECT source FROM documents WHERE id = ?1 UNION SELECT path FROM files WHERE document_id = ?1 ORDER BY 1",
+        (document_id,),
+    )
+    return [source for (source,) in rows]
 
 
 def sequence(db: sqlite3.Connection) -> int:

@@ -4,15 +4,17 @@ import contextlib
 import logging
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from indexer.document import Chunk, Document
 from indexer.encoder import Vectors
 from indexer.errors import FootnoteError, IndexError_
-from indexer.store.changes import add_document, delete_document, forget_file, now, record_file, write_manifest
+from indexer.store.changes import add_document, delete_document, now, record_file, write_manifest
 from indexer.store.dense import Dense
 from indexer.store.lexical_writer import LexicalWriter
 from indexer.store.records import FileRow, Manifest
+from indexer.store.sources import forget, leave, move, share
 from indexer.store.truth import Truth
 
 _log = logging.getLogger(__name__)
@@ -65,18 +67,23 @@ class Writer:
         *,
         size_bytes: int = 0,
         added_at: str = "",
-    ) -> None:
+    ) -> FileRow | None:
         """Store a document, its chunks and their vectors (len(chunks), dim) in one transaction, with its ledger line.
 
-        An older version of the document (same id or source) is replaced in the same transaction. Size and date are
-        taken from `file` and the clock unless given.
+        An older version of the document (same id or source) is replaced in the same transaction; one that other sources
+        share stays with them. Size and date are taken from `file` and the clock unless given. Returns the ledger line
+        with the time that this took.
         """
         size_bytes = size_bytes or (file.bytes if file else len(document.text.encode()))
+        began = time.perf_counter()
         with self._transaction() as db:
+            leave(db, document.source, document.id)
             add_document(db, document, chunks, vectors, size_bytes, added_at or now())
             if file:
+                file = replace(file, index_ms=round((time.perf_counter() - began) * 1000, 1))
                 record_file(db, file)
         self.publish()
+        return file
 
     def record(self, *files: FileRow) -> None:
         """Write the ledger's lines on files that brought no document."""
@@ -84,12 +91,31 @@ class Writer:
             for file in files:
                 record_file(db, file)
 
-    def forget(self, file: FileRow) -> None:
-        """Take a file that is no longer there out of the ledger, with its document."""
+    def share(self, file: FileRow) -> None:
+        """Let a file be one more source of the document that it has the content of, in place of its own."""
         with self._transaction() as db:
-            delete_document(db, file.document_id)
-            forget_file(db, file.path)
+            share(db, file)
         self.publish()
+
+    def move(self, old: str, file: FileRow) -> None:
+        """Let a document have the source of `file` in place of `old`; its id, chunks and vectors stay."""
+        with self._transaction() as db:
+            move(db, old, file)
+        self.publish()
+
+    def forget(self, *sources: str) -> None:
+        """Remove sources and their ledger lines in one transaction; a document goes with its last source."""
+        with self._transaction() as db:
+            for source in sources:
+                forget(db, source)
+        self.publish()
+
+    def replace_ledger(self, files: Iterable[FileRow]) -> None:
+        """Let the ledger be these lines and no others."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM files")
+            for file in files:
+                record_file(db, file)
 
     def delete(self, *document_ids: str) -> int:
         """Delete documents in one transaction; returns how many were there. From then on they answer nowhere."""

@@ -52,6 +52,88 @@ def test_a_file_that_fails_costs_only_itself_and_the_exit_code(footnote: Footnot
     assert [Path(problem["path"]).name for problem in problems] == ["empty.pdf", "picture.docx"]
 
 
+def test_failed_files_are_listed_and_tried_again_alone(footnote: Footnote, papers: Path) -> None:
+    (papers / "empty.pdf").write_bytes(b"")
+    (papers / "late.txt").write_bytes(b"")
+    footnote("ingest", papers)
+    assert footnote("status", "--failed").code == 0
+    listed = footnote("status", "--failed", "--json").json["failed"]
+    assert [Path(file["path"]).name for file in listed] == ["empty.pdf", "late.txt"]
+    assert all(file["reason"] and file["remedy"] and file["state"] == "failed" for file in listed)
+    text = footnote("status", "--failed").stdout
+    assert f"{papers / 'late.txt'}: the file is empty (0 bytes)" in text and listed[0]["remedy"] in text
+    assert "ferry" not in text and "2 failed files" in text
+
+    (papers / "late.txt").write_text("The late words.\n", encoding="utf-8")
+    (papers / "new.txt").write_text("Never seen.\n", encoding="utf-8")
+    again = footnote("ingest", "--retry-failed", "--json")
+    assert again.code == 1
+    assert {Path(file["path"]).name: file["state"] for file in again.json["files"]} == {
+        "empty.pdf": "failed",
+        "late.txt": "indexed",
+    }
+    (papers / "empty.pdf").unlink()
+    gone = footnote("ingest", "--retry-failed", "--json")
+    assert (gone.code, gone.json["files"][0]["reason"]) == (1, "There is no such file or folder")
+    footnote("ingest", papers, "--prune")
+    nothing = footnote("ingest", "--retry-failed")
+    assert (nothing.code, "nothing to do" in nothing.stdout) == (0, True)
+
+
+def test_ingest_ends_with_a_table_of_the_states(footnote: Footnote, papers: Path) -> None:
+    footnote("ingest", papers)
+    (papers / "moved.txt").write_bytes((papers / "bees.txt").read_bytes())
+    (papers / "bees.txt").unlink()
+    (papers / "twin.txt").write_bytes((papers / "ferry.txt").read_bytes())
+    (papers / "lighthouse.md").write_text("# Lighthouse\n\nIt is dark.\n", encoding="utf-8")
+    (papers / "new.txt").write_text("New words.\n", encoding="utf-8")
+    (papers / "empty.txt").write_bytes(b"")
+    (papers / "odd.xyz").write_bytes(b"x")
+    report = footnote("ingest", papers, "--json").json
+    assert report["counts"] == {"indexed": 4, "unchanged": 1, "skipped": 1, "failed": 1}
+    expected = {"new": 1, "changed": 1, "moved": 1, "duplicate": 1, "unchanged": 1, "skipped": 1, "failed": 1}
+    assert report["states"] == expected | {"indexed": 4, "pruned": 0}
+    documents = footnote("documents", "--json").json["documents"]
+    assert [[Path(source).name for source in document["sources"]] for document in documents] == [
+        ["ferry.txt", "twin.txt"],
+        ["lighthouse.md"],
+        ["moved.txt"],
+        ["new.txt"],
+    ]
+    (papers / "ferry.txt").unlink()
+    lines = footnote("ingest", papers, "--prune").stdout.splitlines()
+    table = {" ".join(line.split()[:-7]): line.split()[-7] for line in lines if len(line.split()) >= 8}
+    assert table["unchanged"] == "4" and table["pruned"] == "1" and table["failed"] == "1"
+    assert footnote("documents", "--json").json["documents"][2]["sources"] == [str(papers / "new.txt")]
+
+
+def test_deleting_one_of_two_sources_keeps_the_document(footnote: Footnote, papers: Path) -> None:
+    (papers / "twin.txt").write_bytes((papers / "ferry.txt").read_bytes())
+    footnote("ingest", papers)
+    gone = footnote("delete", papers / "ferry.txt", "--json").json["deleted"]
+    assert [(Path(document["source"]).name, document["sources_left"]) for document in gone] == [("ferry.txt", 1)]
+    (hit,) = footnote("search", "ferry", "--mode", "bm25", "--json").json["hits"]
+    assert hit["source"] == str(papers / "twin.txt")
+    footnote("delete", gone[0]["id"])
+    assert footnote("search", "ferry", "--mode", "bm25", "--json").json["hits"] == []
+
+
+def test_prune_is_refused_for_what_may_be_an_unmounted_disk(footnote: Footnote, papers: Path) -> None:
+    footnote("ingest", papers)
+    for path in papers.iterdir():
+        path.unlink()
+    refused = footnote("ingest", papers, "--prune")
+    assert refused.code == 1 and "--force" in refused.stderr
+    assert len(footnote("documents", "--json").json["documents"]) == 3
+    assert footnote("ingest", papers, "--prune", "--force", "--json").json["states"]["pruned"] == 3
+    assert footnote("documents", "--json").json["documents"] == []
+
+
+@pytest.mark.parametrize("arguments", [(), (".", "--retry-failed"), ("--prune", "--retry-failed"), (".", "--force")])
+def test_ingest_options_that_do_not_go_together(footnote: Footnote, arguments: tuple[str, ...]) -> None:
+    assert footnote("ingest", *arguments).code == 2
+
+
 def test_nothing_to_ingest_makes_no_collection(footnote: Footnote, tmp_path: Path, home: Path) -> None:
     (tmp_path / "hollow").mkdir()
     for path, words in (("hollow", "it is empty"), ("nowhere", "no such file or folder")):
@@ -132,6 +214,18 @@ def test_verify_finds_damage_and_repairs_it(footnote: Footnote, papers: Path, ho
     assert repaired.code == 0
     assert "repaired: " in repaired.stdout
     assert "everything agrees" in footnote("verify").stdout
+
+
+def test_purge_says_what_it_keeps(footnote: Footnote, papers: Path, encoder: Any) -> None:
+    footnote("ingest", papers)
+    encoder.fingerprint = "words-2"
+    footnote("reindex")
+    kept = footnote("purge")
+    assert kept.code == 0 and "Generation 1 is kept" in kept.stdout
+    gone = footnote("purge", "--generations", "--json").json
+    assert (gone["generations_removed"], gone["generations_kept"]) == ([1], [])
+    assert footnote("rollback").code == 1
+    assert footnote("search", "tower").code == 0
 
 
 def test_reindex_and_rollback(footnote: Footnote, papers: Path, encoder: Any) -> None:
@@ -325,12 +419,14 @@ def test_the_documented_keys_are_the_real_ones(footnote: Footnote, papers: Path)
     (papers / "broken.pdf").write_bytes(b"")
     runs = {
         "ingest": ("ingest", papers),
-        "status": ("status",),
+        "status`": ("status",),
+        "status --failed": ("status", "--failed"),
         "documents": ("documents",),
         "verify": ("verify",),
         "search": ("search", "ferry"),
         "doctor": ("doctor",),
         "delete": ("delete", papers / "bees.txt"),
+        "purge": ("purge",),
     }
     for name, arguments in runs.items():
         (row,) = (line for line in text.splitlines() if line.startswith(f"| `{name}"))

@@ -11,7 +11,8 @@ import pytest
 from indexer.chunk import ChunkSettings
 from indexer.collection import Collection
 from indexer.document import Chunk, Document
-from indexer.ingest import IngestReport, ingest
+from indexer.ingest import ingest
+from indexer.ledger import IngestReport
 from indexer.store.records import Manifest
 
 HERE = Path(__file__).parent

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-import indexer.ingest as module
+import indexer.intake as module
 from indexer.chunk import ChunkSettings
 from indexer.document import Document
 from indexer.errors import ConfigError, IndexError_
-from indexer.ingest import Progress, ingest
+from indexer.ingest import ingest
+from indexer.ledger import Progress
 from indexer.load import Limits
 from indexer.verify import verify
 

@@ -2,13 +2,15 @@
 
 import subprocess
 import sys
+import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from indexer.ingest import IngestReport, Progress
+from indexer.ledger import IngestReport, Progress
 from indexer.verify import verify
 
 HERE = Path(__file__).parent
@@ -89,3 +91,96 @@ def test_a_full_disk_is_said_and_what_was_indexed_stays(desk: Any, tmp_path: Pat
     assert verify(desk.collection) == []
     assert list(desk.states().values()).count("indexed") == 60 - some
     assert verify(desk.collection) == []
+
+
+LIMITED = """
+import os, resource, signal, sys
+sys.path.insert(0, sys.argv[2])
+from pathlib import Path
+from hash_encoder import HashEncoder
+from indexer.chunk import ChunkSettings
+from indexer.collection import Collection
+from indexer.errors import FootnoteError
+from indexer.ingest import ingest
+from indexer.purge import purge
+import faiss, filelock, langchain_text_splitters, tantivy
+root, what = Path(sys.argv[1]), sys.argv[3]
+if what.startswith("small disk"):
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    largest = max(path.stat().st_size for path in (root / "home").rglob("*") if path.is_file())
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))  # what is there may be read and changed, not grow
+elif os.getuid() == 0:
+    os.setgroups([]), os.setgid(65534), os.setuid(65534)  # nothing is read-only to root
+try:
+    collection = Collection.open(root / "home", "default", create=True)
+    if what.endswith("delete"):
+        with collection.writer() as writer:
+            writer.delete(*collection.find("a.txt*"))
+    elif what.endswith("purge"):
+        purge(collection)
+    else:
+        ingest([root / "files"], collection, HashEncoder(), ChunkSettings(max_tokens=20), prune=True)
+    print("done")
+except FootnoteError as error:
+    print(type(error).__name__, error.message, "|", error.remedy)
+"""
+
+
+@pytest.fixture
+def anybody(desk: Any) -> Iterator[Any]:
+    """A desk in a place that every user may enter."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        root.chmod(0o755)
+        desk = type(desk)(root, desk.encoder)
+        for number in range(150):
+            desk.write(f"{number}.txt", f"Lighthouse number {number}. " * 5)
+        desk.write("a.txt", "The harbour wall broke.")
+        desk.ingest()
+        yield desk
+
+
+def limited(desk: Any, what: str) -> str:
+    ran = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(desk.folder.parent), str(HERE), what],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+@pytest.mark.parametrize("action", ["ingest", "delete", "purge"])
+def test_a_read_only_collection_is_said_and_stays_as_it_is(anybody: Any, action: str) -> None:
+    anybody.write("new.txt", "Words.")
+    anybody.collection.close()
+    folder = anybody.collection.folder
+    paths = [folder, *folder.rglob("*")]
+    modes = {path: path.stat().st_mode for path in paths}
+    for path in paths:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    try:
+        said = limited(anybody, f"read-only {action}")
+    finally:
+        for path, mode in modes.items():
+            path.chmod(mode)
+    assert said.startswith("IndexError_") and str(folder) in said and "permissions" in said
+    assert verify(anybody.collection) == []
+    assert anybody.search("harbour") == ["a.txt"] and len(anybody.collection.documents()) == 151
+
+
+@pytest.mark.parametrize("action", ["ingest", "delete", "purge"])
+def test_a_full_disk_loses_nothing_that_was_there(anybody: Any, action: str) -> None:
+    for number in range(100):
+        anybody.write(f"more/{number}.txt", f"Many more words about number {number}. " * 40)
+    (anybody.folder / "0.txt").unlink()
+    said = limited(anybody, f"small disk {action}")
+    assert "IndexError_" in said or (action == "delete" and said == "done\n")
+    assert said == "done\n" or "run the same command again" in said
+    assert verify(anybody.collection) == []
+    assert anybody.search("number 7") != []
+    assert (anybody.search("harbour") == ["a.txt"]) == (said != "done\n")
+    anybody.ingest(prune=True)
+    assert len(anybody.collection.documents()) == 250
+    assert verify(anybody.collection) == []

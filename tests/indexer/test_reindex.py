@@ -6,7 +6,8 @@ import pytest
 from indexer.chunk import ChunkSettings
 from indexer.collection import Collection
 from indexer.errors import IndexError_
-from indexer.ingest import Progress, ingest
+from indexer.ingest import ingest
+from indexer.ledger import Progress
 from indexer.reindex import reindex, rollback
 from indexer.verify import verify
 

@@ -56,7 +56,7 @@ def test_an_empty_collection_is_clean(shelf: Any) -> None:
         ("UPDATE vectors SET vector = x'00' WHERE id = 7", "vectors", "1 bytes instead of 64"),
         ("UPDATE chunks SET vector_id = 8 WHERE key = 7", "vectors", "another text"),
         ("INSERT INTO vectors (embed_hash, vector) VALUES (x'01', x'02')", "vectors", "belong to no chunk"),
-        ("PRAGMA user_version = 1", "", ""),
+        ("PRAGMA user_version", "", ""),
     ],
 )
 def test_what_is_wrong_in_the_truth_is_found(full: Any, statement: str, kind: str, words: str) -> None:

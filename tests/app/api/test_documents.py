@@ -14,7 +14,7 @@ from running import wait_for
 
 from app.api.database import Database
 from app.api.library import Library
-from indexer.ingest import Progress
+from indexer.ledger import Progress
 
 
 @pytest.fixture

@@ -1,0 +1,69 @@
+"""purge(): write a collection's files anew, so that nothing that was deleted is left in any of them.
+
+Deleting already overwrites text and vectors in SQLite (secure_delete), but the write-ahead log, lexical segments and
+the graph of the dense index keep what they had until something makes them anew. That is what is done here. What a file
+system keeps of removed files, in snapshots or on worn cells of an SSD, is out of a program's reach.
+"""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from indexer.collection import LOCK_TIMEOUT_S, Collection
+from indexer.store.disk import disk_error
+from indexer.store.lexical_writer import LexicalWriter
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """What a purge did."""
+
+    bytes_before: int
+    bytes_after: int
+    generations_removed: tuple[int, ...]
+    generations_kept: tuple[int, ...]  # beside the one that answers: they may still hold what was deleted since
+
+
+def purge(
+    collection: Collection,
+    generations: bool = False,
+    *,
+    on_wait: Callable[[str], None] | None = None,
+    timeout_s: float = LOCK_TIMEOUT_S,
+) -> Purged:
+    """Leave no byte of deleted text or vectors in the files of the serving generation; open readers go on.
+
+    With `generations`, remove every other generation too: the one that rollback() would return to, and unfinished ones.
+    A purge that was cut off is simply run again.
+
+    Raises:
+        IndexError_: another process writes for longer than `timeout_s`, a reader keeps the log of the truth in use, or
+            the disk has no room for a second copy.
+    """
+    with collection.lock.held("purge", timeout_s, on_wait):
+        current = collection.generation
+        before = _size(collection.folder)
+        removed = _remove_others(collection, current.number) if generations else ()
+        with LexicalWriter(current.folder / "lexical", current.truth, rebuild=True) as lexical:
+            lexical.catch_up()
+        current.dense.merge(force=True)
+        current.truth.compact()
+        kept = tuple(number for number in collection.generations() if number != current.number)
+        return Purged(before, _size(collection.folder), removed, kept)
+
+
+def _remove_others(collection: Collection, current: int) -> tuple[int, ...]:
+    removed = []
+    for folder in sorted((collection.folder / "generations").iterdir()):  # also what a kill left without its truth.db
+        if folder.name != f"{current:04d}":
+            try:
+                shutil.rmtree(folder)
+            except OSError as error:
+                raise disk_error(error, folder) from error
+            removed.append(int(folder.name))
+    return tuple(removed)
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
