@@ -88,7 +88,7 @@ def test_ingest_ends_with_a_table_of_the_states(footnote: Footnote, papers: Path
     (papers / "lighthouse.md").write_text("# Lighthouse\n\nIt is dark.\n", encoding="utf-8")
     (papers / "new.txt").write_text("New words.\n", encoding="utf-8")
     (papers / "empty.txt").write_bytes(b"")
-    (papers / "odd.xyz").write_bytes(b"x")
+    (papers / "odd.xyz").write_bytes(b"\x00\x01\xff" * 9)
     report = footnote("ingest", papers, "--json").json
     assert report["counts"] == {"indexed": 4, "unchanged": 1, "skipped": 1, "failed": 1}
     expected = {"new": 1, "changed": 1, "moved": 1, "duplicate": 1, "unchanged": 1, "skipped": 1, "failed": 1}
