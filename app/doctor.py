@@ -145,7 +145,7 @@ def _encoder_adapter(settings: Settings) -> Check:
 
 
 def _generator(settings: Settings) -> Check:
-    from app.wiring import server_settings, uses_server
+    from app.resolved import server_settings, uses_server
 
     if not uses_server(settings):
         return _reader()

@@ -6,24 +6,21 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.sections import ChoiceSection, EncoderSection, MarginalSection
+from app.resolved import marginal_settings, pipeline_settings, retriever_settings, server_settings, uses_server
+from app.sections import ChoiceSection, EncoderSection
 from app.settings import Settings
 from generator.chat import ChatModel
-from generator.doubt import DoubtSettings
 from generator.entailment import Entailment
-from generator.pipeline import Pipeline, PipelineSettings
+from generator.pipeline import Pipeline
 from generator.trace import Observe
-from indexer.chunk import ChunkSettings
 from indexer.collection import Collection
 from indexer.encoder import Encoder
 from indexer.errors import ConfigError
-from indexer.load import Limits
 from retriever.rerank import Reranker
-from retriever.search import Retriever, RetrieverSettings
+from retriever.search import Retriever
 
 if TYPE_CHECKING:
     from generator.marginal import MarginalSettings
-    from generator.server import ServerSettings
 
 _log = logging.getLogger(__name__)
 _loading = threading.Lock()
@@ -138,27 +135,6 @@ def build_entailment(settings: Settings) -> Entailment | None:
     return None
 
 
-def pipeline_settings(settings: Settings) -> PipelineSettings:
-    """What the pipeline needs to know of the settings."""
-    section = settings.generator
-    return PipelineSettings(
-        passages=section.passages,
-        mode=settings.retriever.mode,
-        rerank=settings.retriever.rerank,
-        max_answer_tokens=section.max_answer_tokens,
-        max_question_chars=section.max_question_chars,
-        max_prompt_tokens=section.max_prompt_tokens,
-        carry_evidence=section.carry_evidence,
-        doubt=doubt_settings(settings),
-    )
-
-
-def doubt_settings(settings: Settings) -> DoubtSettings | None:
-    """What a server's answer is weighed by; None for the embedded reader, which has its own choice."""
-    values = settings.generator.abstention.model_dump()
-    return DoubtSettings(**values) if uses_server(settings) and values["decline_above"] is not None else None
-
-
 def build_chat_model(settings: Settings) -> ChatModel:
     """Give the model that writes answers: a server's, or the one in this process, loaded once.
 
@@ -178,72 +154,6 @@ def build_chat_model(settings: Settings) -> ChatModel:
         raise ConfigError("generator.kind is server, but no server is named.", "Set generator.base_url.")
     server = server_settings(settings)
     return ServerModel(server) if marginal.mode == "none" else SequenceModel(server, marginal)
-
-
-def marginal_settings(section: MarginalSection) -> "MarginalSettings":
-    """How passages share an answer.
-
-    Raises:
-        ConfigError: the decoding does not go with the mode.
-    """
-    from generator.marginal import MarginalSettings
-
-    return MarginalSettings(section.mode, section.decoding, section.temperature, section.beams)
-
-
-def uses_server(settings: Settings) -> bool:
-    """Whether a server writes the answers."""
-    section = settings.generator
-    return section.kind == "server" or (section.kind == "auto" and bool(section.base_url))
-
-
-def server_settings(settings: Settings) -> "ServerSettings":
-    """What the client of the server needs to know of the settings."""
-    from generator.server import ServerSettings
-
-    section = settings.generator
-    return ServerSettings(
-        base_url=section.base_url,
-        model=section.model,
-        api_key=section.api_key.get_secret_value(),
-        connect_timeout_s=section.connect_timeout_s,
-        read_timeout_s=section.read_timeout_s,
-        retries=section.retries,
-        context_tokens=section.context_tokens,
-        temperature=section.temperature,
-        logprobs=section.logprobs,
-    )
-
-
-def retriever_settings(settings: Settings) -> RetrieverSettings:
-    """What the retriever needs to know of the settings."""
-    section = settings.retriever
-    return RetrieverSettings(
-        fusion=section.fusion,
-        dense_weight=section.dense_weight,
-        rrf_k=section.rrf_k,
-        candidates=section.candidates,
-        rerank_candidates=section.rerank_candidates,
-        lexical_engine=section.lexical_engine,
-        max_query_chars=section.max_query_chars,
-    )
-
-
-def chunk_settings(settings: Settings) -> ChunkSettings:
-    """How documents are cut."""
-    return ChunkSettings(settings.indexer.chunk_tokens, settings.indexer.chunk_overlap_tokens)
-
-
-def parse_limits(settings: Settings) -> Limits:
-    """What reading one file may take."""
-    indexer = settings.indexer
-    return Limits(
-        max_bytes=round(indexer.max_file_mb * 2**20),
-        max_chars=indexer.parse_max_chars,
-        timeout_s=indexer.parse_timeout_s,
-        memory_mb=indexer.parse_memory_mb,
-        ocr_languages=indexer.ocr_languages,
-    )
 
 
 def model_source(section: EncoderSection, models_dir: Path) -> Path | str:

@@ -4,16 +4,9 @@ import threading
 from pathlib import Path
 
 from app.api.errors import ApiError
+from app.resolved import chunk_settings, parse_limits
 from app.settings import Settings
-from app.wiring import (
-    build_chat_model,
-    build_encoder,
-    build_pipeline,
-    build_retriever,
-    chunk_settings,
-    open_collection,
-    parse_limits,
-)
+from app.wiring import build_chat_model, build_encoder, build_pipeline, build_retriever, open_collection
 from generator.chat import ChatModel
 from generator.pipeline import Pipeline
 from indexer.collection import Collection

@@ -10,19 +10,9 @@ from app.commands.eval_gate import Gate
 from app.commands.judges import Judging, build_grader, judge_model, steps_of
 from app.display import Meter, count, note, progress, show, show_table
 from app.door import emit
+from app.resolved import chunk_settings, pipeline_settings, retriever_settings, uses_server
 from app.settings import Settings
-from app.wiring import (
-    build_chat_model,
-    build_encoder,
-    build_entailment,
-    build_reranker,
-    chunk_settings,
-    encoder_name,
-    open_collection,
-    pipeline_settings,
-    retriever_settings,
-    uses_server,
-)
+from app.wiring import build_chat_model, build_encoder, build_entailment, build_reranker, encoder_name, open_collection
 from eval.answers import evaluate_answers
 from eval.claim_metrics import CLAIM_METRICS, ClaimJudge, needs_encoder
 from eval.dataset import Dataset

@@ -10,8 +10,9 @@ from app.commands.eval_gate import Gate
 from app.display import progress, show, show_table
 from app.door import emit
 from app.encoders import build_named_encoder
+from app.resolved import retriever_settings
 from app.settings import Settings
-from app.wiring import build_encoder, encoder_name, retriever_settings
+from app.wiring import build_encoder, encoder_name
 from eval.encoder import evaluate_encoder, figures, mean_over_tasks
 from eval.run import Run
 from eval.tasks import MAIN, Task, load_tasks

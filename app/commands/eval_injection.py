@@ -10,8 +10,9 @@ from app.commands.eval_answers import CONCURRENT_WITH_SERVER, told_settings
 from app.commands.eval_gate import Gate
 from app.display import count, progress, show, show_table
 from app.door import emit
+from app.resolved import pipeline_settings, uses_server
 from app.settings import ROOT, Settings
-from app.wiring import build_chat_model, build_entailment, pipeline_settings, uses_server
+from app.wiring import build_chat_model, build_entailment
 from eval.injection import ANSWERED, RESISTED, attack_pipeline, load_attacks
 from eval.statistics import proportion_interval
 

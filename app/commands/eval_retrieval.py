@@ -9,14 +9,9 @@ from app.commands.eval_gate import Gate
 from app.display import progress, show, show_table
 from app.door import emit
 from app.encoders import build_named_encoder
+from app.resolved import chunk_settings, retriever_settings
 from app.settings import Settings
-from app.wiring import (
-    build_encoder,
-    chunk_settings,
-    encoder_name,
-    open_collection,
-    retriever_settings,
-)
+from app.wiring import build_encoder, encoder_name, open_collection
 from eval.metrics import RETRIEVAL_METRICS
 from eval.retrieval import evaluate_retrieval
 from eval.run import load_run

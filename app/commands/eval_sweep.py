@@ -13,8 +13,9 @@ import typer
 from app.commands.eval_answers import Asking, evaluate_with
 from app.display import Meter, progress, show, show_table
 from app.door import emit
+from app.resolved import chunk_settings, retriever_settings
 from app.settings import Settings, known_keys
-from app.wiring import build_encoder, build_reranker, chunk_settings, retriever_settings
+from app.wiring import build_encoder, build_reranker
 from eval.formats import load_any
 from eval.index import index_corpus
 from eval.retrieval import evaluate_retrieval

@@ -12,8 +12,9 @@ from app.commands.eval_answers import CONCURRENT_WITH_SERVER
 from app.commands.judges import server_model
 from app.display import Meter, count, note, progress, show, show_table
 from app.door import emit
+from app.resolved import retriever_settings
 from app.settings import Settings
-from app.wiring import build_retriever, open_collection, retriever_settings
+from app.wiring import build_retriever, open_collection
 from eval.synthesis.candidate import REASONS, Kind
 from eval.synthesis.filters import Search
 from eval.synthesis.passages import Passages, read_passages

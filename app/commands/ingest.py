@@ -11,8 +11,9 @@ from app.commands.options import ProgressForm
 from app.display import count, show, show_table
 from app.door import emit
 from app.progress import progress_as
+from app.resolved import chunk_settings, parse_limits
 from app.settings import Settings
-from app.wiring import build_encoder, chunk_settings, open_collection, parse_limits
+from app.wiring import build_encoder, open_collection
 from indexer.collection import Collection
 from indexer.ingest import ingest
 from indexer.ledger import CHANGES, STATES, FileOutcome, IngestReport

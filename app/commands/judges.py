@@ -6,8 +6,9 @@ from typing import Any
 
 import typer
 
+from app.resolved import server_settings
 from app.settings import Settings
-from app.wiring import build_encoder, server_settings
+from app.wiring import build_encoder
 from eval.geval import GEvalJudge, evaluation_steps
 from eval.judge import PAIRWISE, POINTWISE, Grader, Judge, PairwiseJudge, PointwiseJudge, rule_judges
 from eval.panel import PanelGrader, PanelJudge

@@ -8,8 +8,9 @@ from app.commands.options import ProgressForm
 from app.display import count, note, show
 from app.door import emit
 from app.progress import progress_as
+from app.resolved import chunk_settings
 from app.settings import Settings
-from app.wiring import build_encoder, chunk_settings, open_collection
+from app.wiring import build_encoder, open_collection
 from indexer.purge import purge
 from indexer.reindex import reindex, rollback
 from indexer.verify import verify

@@ -8,8 +8,9 @@ from functools import partial
 from pathlib import Path
 
 from app.display import count, note, show
+from app.resolved import chunk_settings, parse_limits
 from app.settings import Settings
-from app.wiring import build_encoder, chunk_settings, open_collection, parse_limits
+from app.wiring import build_encoder, open_collection
 from indexer.errors import ConfigError, FootnoteError
 from indexer.ingest import Task, ingest, perform
 from indexer.ledger import FileOutcome, IngestReport

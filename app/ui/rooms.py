@@ -12,9 +12,10 @@ from pathlib import Path
 
 import streamlit as st
 
+from app.resolved import chunk_settings, parse_limits
 from app.settings import Settings, load_settings
 from app.ui.uploads import Outcome, Report
-from app.wiring import build_encoder, build_pipeline, chunk_settings, open_collection, parse_limits
+from app.wiring import build_encoder, build_pipeline, open_collection
 from eval.synthesis.synthesize import written_folders
 from generator.pipeline import Event, Pipeline, Stage
 from indexer.collection import Collection

@@ -5,15 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from app.resolved import chunk_settings, doubt_settings, pipeline_settings, retriever_settings, server_settings
 from app.settings import ROOT, Settings, known_keys, load_settings, variable
-from app.wiring import (
-    build_observer,
-    chunk_settings,
-    doubt_settings,
-    pipeline_settings,
-    retriever_settings,
-    server_settings,
-)
+from app.wiring import build_observer
 from generator.doubt import DoubtSettings
 from generator.pipeline import PipelineSettings
 from generator.server import ServerSettings
