@@ -16,6 +16,7 @@ from eval.declining import (
     area_under,
     choose_threshold,
     fit_doubt,
+    gain_as_json,
     measure_declining,
     risk_at,
     risk_coverage,
@@ -99,17 +100,9 @@ def fit(signs: Sequence[Signs | None], missing: Sequence[float]) -> DoubtSetting
 
 
 def as_json(learned: Learned) -> dict[str, Any]:
-    """The result as one document; "settings" are the weights to set, empty where nothing is worth changing."""
-    test = learned.test
+    """The result as one document."""
     return {
-        "helps": learned.helps,
-        "settings": weights(learned) if learned.helps else {},
-        "f1": {"present": round(test.mean_a, 6), "held_out": round(test.mean_b, 6)},
-        "gain": round(test.difference, 6),
-        "ci95": [round(end, 4) for end in test.ci95],
-        "p": test.p,
-        "n": test.n,
-        "declining": {"present": asdict(learned.present), "held_out": asdict(learned.held_out)},
+        **gain_as_json(learned.helps, weights(learned), learned.test, learned.present, learned.held_out),
         "risk_coverage": {
             "coverages": COVERAGES,
             "support": asdict(learned.by_support),

@@ -1,11 +1,12 @@
 """How well questions without an answer are told apart, and fitting when to decline."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
-from eval.statistics import Floats, logistic_regression, proportion_interval
+from eval.statistics import Floats, PairedTest, logistic_regression, proportion_interval
 
 LEAST = 20  # questions of each kind: fewer cannot tell weights apart
 MOST_DECLINED = 0.15  # of the questions that have an answer: what declining may cost
@@ -52,6 +53,22 @@ def measure_declining(missing: Sequence[bool], declined: Sequence[bool], seed: i
         f1_ci95=_rounded((float(low), float(high))),
         n=n,
     )
+
+
+def gain_as_json(
+    helps: bool, weights: Mapping[str, float], test: PairedTest, present: Declining, held_out: Declining
+) -> dict[str, Any]:
+    """What learning gained; "settings" are the weights to set, empty where nothing is worth changing."""
+    return {
+        "helps": helps,
+        "settings": dict(weights) if helps else {},
+        "f1": {"present": round(test.mean_a, 6), "held_out": round(test.mean_b, 6)},
+        "gain": round(test.difference, 6),
+        "ci95": [round(end, 4) for end in test.ci95],
+        "p": test.p,
+        "n": test.n,
+        "declining": {"present": asdict(present), "held_out": asdict(held_out)},
+    }
 
 
 def fit_doubt(signs: Floats, missing: Floats) -> tuple[float, list[float]]:

@@ -10,7 +10,7 @@ import numpy as np
 from eval.answer_metrics import token_f1
 from eval.calibrate import FOLDS, LEVEL
 from eval.dataset import Case
-from eval.declining import LEAST, Declining, choose_threshold, fit_doubt, measure_declining
+from eval.declining import LEAST, Declining, choose_threshold, fit_doubt, gain_as_json, measure_declining
 from eval.run import Record, Run, failed_record, load_run, runs_folder, writing
 from eval.statistics import Floats, PairedTest, compare_paired
 from generator.answer import Answer
@@ -128,18 +128,8 @@ def fit(told: Sequence[tuple[Case, Look]], present: ChoiceSettings) -> ChoiceSet
 
 
 def as_json(learned: Learned) -> dict[str, Any]:
-    """The result as one document; "settings" are the weights to set, empty where nothing is worth changing."""
-    test = learned.test
-    return {
-        "helps": learned.helps,
-        "settings": weights(learned) if learned.helps else {},
-        "f1": {"present": round(test.mean_a, 6), "held_out": round(test.mean_b, 6)},
-        "gain": round(test.difference, 6),
-        "ci95": [round(end, 4) for end in test.ci95],
-        "p": test.p,
-        "n": test.n,
-        "declining": {"present": asdict(learned.present), "held_out": asdict(learned.held_out)},
-    }
+    """The result as one document."""
+    return gain_as_json(learned.helps, weights(learned), learned.test, learned.present, learned.held_out)
 
 
 def weights(learned: Learned) -> dict[str, float]:
