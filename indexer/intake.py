@@ -72,11 +72,13 @@ class Intake:
         self._account.tell(candidate.source)
         digest = hash_file(candidate.path, self._parser.limits.max_bytes)
         old = self._truth.file(candidate.source)
-        if old and _is_current(old, digest) and self._is_whole(old):
-            self._finish(old, "unchanged")
-            for row in self._truth.files_inside(old.path):
-                self._finish(row, "unchanged" if row.state == "indexed" else "")
-            return
+        if old and _is_current(old, digest):
+            inside = self._truth.files_inside(old.path)
+            if _is_whole(old, inside):
+                self._finish(old, "unchanged")
+                for row in inside:
+                    self._finish(row, "unchanged" if row.state == "indexed" else "")
+                return
         if any(prepared.row.sha256 == digest for prepared in self._waiting):
             self.flush()  # then its twin can be found
         if digest and (twin := find_twin(self._truth, candidate.source, digest)):
@@ -85,11 +87,6 @@ class Intake:
         self._read(candidate, digest)
         if sum(len(prepared.chunks) for prepared in self._waiting) >= _BATCH_CHUNKS:
             self.flush()
-
-    def _is_whole(self, row: FileRow) -> bool:
-        """Whether everything that a file held when it was read is in the ledger, and none of it failed."""
-        inside = self._truth.files_inside(row.path)
-        return row.reason == holds(len(inside)) and all(each.state != "failed" for each in inside)
 
     def _read(self, candidate: Candidate, digest: str) -> None:
         started = time.perf_counter()
@@ -257,6 +254,11 @@ class Intake:
             self._account.tell(row.path)
         else:
             self._account.finish(outcome_of(row, state), row.bytes)
+
+
+def _is_whole(row: FileRow, inside: Sequence[FileRow]) -> bool:
+    """Whether everything that a file held when it was read is in the ledger, and none of it failed."""
+    return row.reason == holds(len(inside)) and all(each.state != "failed" for each in inside)
 
 
 def _is_current(row: FileRow, digest: str) -> bool:
