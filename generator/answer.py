@@ -1,8 +1,9 @@
 """What a question gets back: an answer whose every footnote is a span of a stored document."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 from generator.usage import Usage
 from retriever.hit import Hit
@@ -54,6 +55,19 @@ class Answer:
     usage: Usage | None = None  # of every call for it, rewriting included; None where the model does not tell
     log_p_token: float | None = None  # how sure the model was: mean log-probability of its tokens, in nats
     doubt: float | None = None  # 0..1: probability that the documents do not say, where that is weighed
+
+    def checks(self) -> dict[str, Any]:
+        """How it was written and checked, as JSON has it; what `ask --json` shows is what an evaluation keeps."""
+        return {
+            "dropped_markers": self.dropped_markers,
+            "moved_markers": self.moved_markers,
+            "sentences": [asdict(sentence) for sentence in self.sentences],
+            "checked_by": self.checked_by,
+            "prompt_version": self.prompt_version,
+            "usage": self.usage.as_json() if self.usage else None,
+            "log_p_token": self.log_p_token,
+            "doubt": self.doubt,
+        }
 
     @property
     def evidence(self) -> tuple[Hit, ...]:

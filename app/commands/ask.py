@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import Any, Protocol
 
 from rich.console import Console
@@ -92,14 +91,7 @@ def answer_json(answer: Answer) -> dict[str, Any]:
         "hits": [hit_json(hit) for hit in answer.hits],
         "timings_ms": {stage: round(spent, 1) for stage, spent in answer.timings_ms.items()},
         "model": answer.model,
-        "dropped_markers": answer.dropped_markers,
-        "prompt_version": answer.prompt_version,
-        "usage": answer.usage.as_json() if answer.usage else None,
-        "log_p_token": answer.log_p_token,
-        "doubt": answer.doubt,
-        "moved_markers": answer.moved_markers,
-        "sentences": [asdict(sentence) for sentence in answer.sentences],
-        "checked_by": answer.checked_by,
+        **answer.checks(),
     }
 
 
