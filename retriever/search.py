@@ -11,6 +11,8 @@ from typing import Literal, Protocol, get_args
 from indexer.collection import Collection
 from indexer.encoder import Encoder
 from indexer.errors import ConfigError
+from indexer.filter import EVERYTHING, Filter
+from indexer.store.keys import KeyRanges
 from indexer.store.records import StoredChunk
 from indexer.store.text import embed_text
 from retriever.fusion import Ranking, best_first, convex, rrf
@@ -58,10 +60,12 @@ class Retriever:
         mode: Mode = "hybrid",
         rerank: bool = False,
         timings_ms: dict[str, float] | None = None,
+        asked: Filter = EVERYTHING,
     ) -> tuple[Hit, ...]:
         """Return the `k` best chunks; fewer only when the collection does not hold more that match.
 
-        `timings_ms`, when given, gets the time of each stage that ran (bm25, encode, dense, fuse, fetch, rerank).
+        `timings_ms`, when given, gets the time of every stage that ran, such as bm25 or fuse.
+        Only documents that hold the filter `asked` are searched: it comes before every ranking.
 
         Raises:
             ConfigError: the question is empty or too long, the mode needs an encoder, or `rerank` needs a reranker.
@@ -70,7 +74,11 @@ class Retriever:
         self._check(query, k, mode, rerank)
         query = query.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate is no text to any index
         timings = {} if timings_ms is None else timings_ms
-        stages = self._rank(query, mode, max(k, self._settings.candidates), timings)
+        within = None
+        if asked:
+            with _clock(timings, "filter"):
+                within = self._collection.matching(asked)
+        stages = self._rank(query, mode, max(k, self._settings.candidates), within, timings)
         keys = [key for key, _ in stages[_last(stages)]]
         with _clock(timings, "fetch"):
             found = self._existing(keys, max(k, self._settings.rerank_candidates) if rerank else k)
@@ -79,14 +87,16 @@ class Retriever:
                 stages["rerank"] = self._rerank(query, found)
         return _hits(found, stages)[:k]
 
-    def _rank(self, query: str, mode: Mode, depth: int, timings: dict[str, float]) -> dict[str, Ranking]:
+    def _rank(
+        self, query: str, mode: Mode, depth: int, within: KeyRanges | None, timings: dict[str, float]
+    ) -> dict[str, Ranking]:
         """Rankings of the stages that the mode has; the last one decides."""
         stages: dict[str, Ranking] = {}
         if mode != "dense":
             with _clock(timings, "bm25"):
-                stages["bm25"] = self._lexical().search(query, depth)
+                stages["bm25"] = self._lexical().search(query, depth, within)
         if mode != "bm25":
-            stages["dense"] = self._dense(query, depth, timings)
+            stages["dense"] = self._dense(query, depth, within, timings)
         if mode == "hybrid":
             with _clock(timings, "fuse"):
                 stages[self._settings.fusion] = self._fuse(stages["bm25"], stages["dense"])
@@ -111,7 +121,7 @@ class Retriever:
                 "Set retriever.reranker to the folder of a sentence-transformers cross-encoder.",
             )
 
-    def _dense(self, query: str, depth: int, timings: dict[str, float]) -> Ranking:
+    def _dense(self, query: str, depth: int, within: KeyRanges | None, timings: dict[str, float]) -> Ranking:
         encoder = self._encoder
         if encoder is None:
             raise ConfigError("Dense search needs an encoder, and none is loaded", "Use the mode bm25.")
@@ -119,7 +129,7 @@ class Retriever:
         with _clock(timings, "encode"):
             vector = encoder.encode([query], encoder.query_instruction)[0]
         with _clock(timings, "dense"):
-            return self._collection.dense.search(vector, depth)
+            return self._collection.dense.search(vector, depth, within)
 
     def _fuse(self, lexical: Ranking, dense: Ranking) -> Ranking:
         if self._settings.fusion == "rrf":
@@ -157,7 +167,7 @@ class Retriever:
 
 
 class _Lexical(Protocol):
-    def search(self, query: str, k: int) -> list[tuple[int, float]]: ...
+    def search(self, query: str, k: int, within: KeyRanges | None = None) -> list[tuple[int, float]]: ...
 
 
 def _hits(found: Mapping[int, StoredChunk], stages: dict[str, Ranking]) -> tuple[Hit, ...]:
