@@ -15,7 +15,7 @@ from indexer.filter import EVERYTHING, Filter
 from indexer.store.keys import KeyRanges
 from indexer.store.records import StoredChunk
 from indexer.store.text import embed_text
-from retriever.fusion import Ranking, best_first, convex, rrf
+from retriever.fusion import Normalisation, Ranking, best_first, convex, rrf
 from retriever.hit import Hit, Part
 from retriever.rerank import Reranker
 
@@ -25,10 +25,11 @@ MODES: tuple[str, ...] = get_args(Mode)
 
 @dataclass(frozen=True, slots=True)
 class RetrieverSettings:
-    """How to search. The default of `dense_weight` was measured: see docs/decisions.md."""
+    """How to search. The defaults of the convex combination were measured: see docs/decisions.md."""
 
     fusion: Literal["convex", "rrf"] = "convex"
     dense_weight: float = 0.25  # of the convex combination, 0..1
+    normalisation: Normalisation = "mixed"  # of the scores that are combined
     rrf_k: float = 60
     candidates: int = 100  # how many each of the two retrievers gives to the fusion
     rerank_candidates: int = 30  # how many the reranker reads
@@ -134,7 +135,7 @@ class Retriever:
     def _fuse(self, lexical: Ranking, dense: Ranking) -> Ranking:
         if self._settings.fusion == "rrf":
             return rrf([lexical, dense], self._settings.rrf_k)
-        return convex(lexical, dense, self._settings.dense_weight)
+        return convex(lexical, dense, self._settings.dense_weight, self._settings.normalisation)
 
     def _existing(self, keys: Sequence[int], wanted: int) -> dict[int, StoredChunk]:
         """Read the first `wanted` of the keys that still exist, in their order: one may have been deleted meanwhile."""
