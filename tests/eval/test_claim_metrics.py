@@ -52,10 +52,10 @@ class Reader:
     def verdicts(self, text: str, schema: Mapping[str, Any]) -> list[dict[str, Any]]:
         claims = [line.partition(". ")[2] for line in field(text, "Claims").splitlines()]
         assert schema["properties"]["verdicts"]["minItems"] == len(claims)
-        return [{"source_says": "", "supported": claim in field(text, "Source")} for claim in claims]
+        return [{"source_says": f"on {claim}", "supported": claim in field(text, "Source")} for claim in claims]
 
     def verdict(self, text: str, schema: Mapping[str, Any]) -> dict[str, Any]:
-        return {"gives": "", "useful": field(text, "Passage") in field(text, "Answer")}
+        return {"gives": "the date", "useful": field(text, "Passage") in field(text, "Answer")}
 
     def made(self, text: str, schema: Mapping[str, Any]) -> dict[str, Any]:
         return {"questions": ["one", "two", "three"], "evasive": False}
@@ -99,6 +99,14 @@ def test_every_metric_by_hand() -> None:
         "llm_noise_relevant": 0.0,
         "llm_noise_irrelevant": 0.5,  # gas is wrong, and from a passage that supports nothing of the reference
     }
+
+
+def test_a_verdict_is_kept_with_its_reason() -> None:
+    steps = ClaimJudge(Reader(), tuple(CLAIM_METRICS), Directions()).judge(SUBJECT)["steps"]
+    assert steps["reference_in_passages"]["reasons"] == [f"on {LIT}", f"on {OIL}"]
+    assert steps["answer_in_each_passage"]["reasons"] == [[f"on {LIT}", f"on {GAS}"]] * 2
+    assert steps["useful_passages"]["reasons"] == ["the date"] * 2
+    assert "reasons" not in steps["similarity"]
 
 
 def test_steps_are_shared_between_metrics() -> None:
@@ -175,7 +183,7 @@ def test_claims_are_few_where_words_are_few_and_none_is_repeated() -> None:
 
     model = Counting()
     for words, most in ((2, 3), (30, 10), (100, 20)):
-        assert ClaimChecker(model).extract("how tall?", "word " * words)[0] == ["It is 34 metres tall."]
+        assert ClaimChecker(model).extract("how tall?", "word " * words).value == ["It is 34 metres tall."]
         assert model.most == most
 
 
