@@ -15,6 +15,7 @@ MODEL_FILES = (
     "indexer/sentence_transformer.py",
     "retriever/cross_encoder.py",
     "generator/embedded.py",
+    "generator/reader_files.py",
     "generator/forward.py",
     "generator/rag.py",
     "generator/spans.py",

@@ -10,8 +10,9 @@ from safetensors.torch import load_file, save_file
 from generator.abstain import DECLINE
 from generator.chat import Pieces, Written
 from generator.choice import ChoiceSettings, best_span
-from generator.embedded import DEFAULT_READER, EmbeddedModel, load_embedded, with_unit
+from generator.embedded import EmbeddedModel, load_embedded, with_unit
 from generator.prompt import Message, Prompt, answer_prompt
+from generator.reader_files import DEFAULT_READER
 from generator.reading import ReaderTokenizer
 from generator.usage import Usage
 from indexer.errors import ModelError

@@ -9,11 +9,12 @@ import torch
 from generator.abstain import DECLINE
 from generator.choice import ChoiceSettings
 from generator.citations import cite
-from generator.embedded import DEFAULT_READER, EmbeddedModel, load_embedded
+from generator.embedded import EmbeddedModel, load_embedded
 from generator.forward import read
 from generator.marginal import Array, MarginalSettings, sequence_log_p, token_log_p
 from generator.prompt import answer_prompt
 from generator.rag import Decoded, decode
+from generator.reader_files import DEFAULT_READER
 from generator.reading import ReaderTokenizer, Reading
 from retriever.hit import Hit
 
