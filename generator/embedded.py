@@ -175,7 +175,7 @@ def with_unit(text: str, start: int, end: int, question: str) -> str:
     """The words of a span; a bare number that answers "how much" takes the noun behind it along ("330 metres")."""
     words = text[start:end]
     if re.match(r"how\b", question.strip(), re.IGNORECASE) and re.fullmatch(r"[\d.,]*\d", words):
-        following = re.match(r"[ -][^\W\d_]+", text[end:])
+        following = re.match(r"[ -][^\W\d_]+(?:-[^\W\d_]+)*", text[end:])
         if following and following.group()[1:].lower() not in STOPWORDS:
             return words + following.group()
     return words
