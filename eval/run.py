@@ -17,8 +17,10 @@ from filelock import FileLock, Timeout
 
 from eval.dataset import Case
 from eval.run_file import LAYOUT, as_text, begin_file, circumstances, free_path, key_of, now, read_cases
+from generator.usage import Usage
 from indexer.errors import ConfigError, DatasetError, FootnoteError
 
+WASTED = "wasted"  # the fact that holds what failed calls of judges took
 Scores = Mapping[str, Mapping[str, Mapping[str, float]]]  # variant -> metric -> case id -> value
 
 
@@ -33,11 +35,14 @@ class Record:
     error: str = ""
     message: str = ""
     timings_ms: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    wasted: Usage = field(default_factory=Usage)  # by calls that failed; the run keeps the sum alone
 
 
-def failed_record(case_id: str, position: int, error: FootnoteError, variant: str = "") -> Record:
+def failed_record(
+    case_id: str, position: int, error: FootnoteError, variant: str = "", wasted: Usage | None = None
+) -> Record:
     """What is kept of a case that failed."""
-    return Record(case_id, position, variant, error=error.kind, message=error.message)
+    return Record(case_id, position, variant, error=error.kind, message=error.message, wasted=wasted or Usage())
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +88,12 @@ class RunWriter:
             )
             for r in records
         ]
+        wasted = sum((r.wasted for r in records), Usage())
         with self._connection:
             self._connection.executemany("INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            if wasted.calls:
+                told = (Usage(**_facts(self._connection).get(WASTED, {})) + wasted).as_json()
+                self._connection.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (WASTED, as_text(told)))
 
     def records(self) -> tuple[Record, ...]:
         """Everything recorded, in the data set's order."""

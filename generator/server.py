@@ -12,7 +12,7 @@ from generator.chat import Pieces
 from generator.completion import StreamedCompletion
 from generator.prompt import Message, Prompt
 from generator.server_errors import model_errors, no_chat_completion
-from generator.usage import Usage
+from generator.usage import Usage, count
 from indexer.errors import ModelError, UnfinishedError
 
 if TYPE_CHECKING:
@@ -157,6 +157,9 @@ class ServerModel:
                 logprobs=True,
                 top_logprobs=_ALTERNATIVES,
             )
+            told = answered.usage
+            usage = Usage(1, told.prompt_tokens, told.completion_tokens) if told else Usage(calls=1)
+            count(usage)
             choice = answered.choices[0]
             text, tokens = choice.message.content, choice.logprobs.content if choice.logprobs else None
             if choice.finish_reason == "length":
@@ -169,8 +172,6 @@ class ServerModel:
             alternatives = tuple(
                 (t.token, {other.token: other.logprob for other in t.top_logprobs}) for t in tokens or ()
             )
-            told = answered.usage
-        usage = Usage(1, told.prompt_tokens, told.completion_tokens) if told else Usage(calls=1)
         return Completion(value, alternatives, usage)
 
     @cached_property

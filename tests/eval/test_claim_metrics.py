@@ -19,7 +19,7 @@ from generator.answer import Answer
 from generator.pipeline import Done, Event
 from generator.prompt import Message, Turn
 from generator.server import Completion
-from generator.usage import Prices, Usage
+from generator.usage import Prices, Usage, count
 from indexer.document import Chunk
 from indexer.encoder import Vectors
 from indexer.errors import ConfigError, ModelError
@@ -41,6 +41,7 @@ class Reader:
     def complete(self, messages: Sequence[Message], schema: Mapping[str, Any], max_tokens: int = 512) -> Completion:
         (wanted,) = schema["required"]
         self.asked.append(wanted)
+        count(Usage(1, 100, 10))
         if wanted == self.failing:
             raise ModelError("The judge is down.", "Start it.")
         text = messages[1].content
@@ -248,8 +249,8 @@ def test_a_run_keeps_judgements_and_tries_failed_ones_again(tmp_path: Path, fold
     assert (again.id, failures(again.records)) == (run.id, {})
     assert model.asked == ["verdict"] * 6
     assert again.scores[""]["llm_context_precision"] == dict.fromkeys(("q0", "q1", "q2"), 1.0)
-    # Of each answer: its claims, their verdicts, and two passages; 100 tokens in and 10 out a call.
-    usage = {"calls": 12, "prompt_tokens": 1200, "completion_tokens": 120, "cost": pytest.approx(0.0024)}
+    # Of each answer: claims, their verdicts, two passages, and one call that failed; 100 tokens in and 10 out a call.
+    usage = {"calls": 15, "prompt_tokens": 1500, "completion_tokens": 150, "cost": pytest.approx(0.003)}
     assert told_usage(again) == usage
     kept = load_run(tmp_path, again.id).records[0].outcome
     assert kept is not None
