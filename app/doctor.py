@@ -163,7 +163,7 @@ def _generator(settings: Settings) -> Check:
 
 
 def _reader() -> Check:
-    from generator.embedded import DEFAULT_READER, READER_NAME
+    from generator.reader_files import DEFAULT_READER, READER_NAME
 
     if DEFAULT_READER is None:
         return Check("generator", "missing", "no reader adapter", "Restore generator/adapters from git.")

@@ -82,7 +82,7 @@ def _weights(settings: Settings, model: str, reader: bool) -> tuple[str, str]:
         base = base_model_dir(settings.models_dir)
         if not reader:
             return str(base), DEFAULT_NAME
-        from generator.embedded import READER_NAME, merged_reader_dir
+        from generator.reader_files import READER_NAME, merged_reader_dir
 
         return str(merged_reader_dir(base, settings.models_dir)), READER_NAME
     folder = Path(model).expanduser()

@@ -1,12 +1,13 @@
 """RAG-Sequence and RAG-Token beside plain concatenation: the same model, passages and beam.
 
     python -m bench.marginal --set qed-dev --limit 100 --passages 5
+    python -m bench.marginal --set qed-dev --search hybrid --modes copied,fast
 
 `concatenated` reads all passages as one text; `sequence` (thorough), `fast` and `token` are generator.marginal's modes;
-`copied` is the default, which copies words of one passage. Nothing declines, since every question has an answer. The
-passages are bm25's, so that nothing has to be encoded. What was written is kept in the home, question by question, so
-that this may be killed and repeated; it is then cited and scored by the served pipeline. One table row for each, each
-with its difference to `concatenated` on the same questions; the last line is JSON.
+`copied` is the default, which copies words of one passage. Questions without an answer are left out, and nothing
+declines. By default the passages are bm25's, so that nothing has to be encoded. What was written is kept in the home,
+question by question, so that this may be killed and repeated; it is then cited and scored by the served pipeline. One
+table row for each, each with its difference to the first of `--modes` on the same questions; the last line is JSON.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ from generator.marginal import Array, MarginalSettings
 from generator.pipeline import Pipeline, PipelineSettings, Token
 from generator.prompt import Prompt
 from generator.reading import Reading
-from indexer.llm2vec.weights import base_model_dir
+from indexer.llm2vec.encoder import load_encoder
+from indexer.llm2vec.weights import DEFAULT_ADAPTER, base_model_dir
 from retriever.hit import Hit
 from retriever.search import Retriever
 
@@ -128,11 +130,12 @@ def write(
     return texts
 
 
-def readers(model_dir: Path, names: Sequence[str]) -> dict[str, Reader]:
+def readers(model_dir: Path, names: Sequence[str]) -> tuple[str, dict[str, Reader]]:
+    """The name of the reader, which changes with its weights, and one for each mode."""
     loaded = load_embedded(model_dir, choice={"decline_above": 1.0})
     parts = (loaded._model, loaded._tokenizer, loaded.name, loaded.choice)
     kinds = {True: Concatenation(*parts), False: Reader(*parts)}
-    return {name: kinds[name == "concatenated"].like(SETTINGS[name], name) for name in names}
+    return loaded.name, {name: kinds[name == "concatenated"].like(SETTINGS[name], name) for name in names}
 
 
 def difference(run: Run, baseline: Run, metric: str) -> Mapping[str, Any]:
@@ -141,44 +144,62 @@ def difference(run: Run, baseline: Run, metric: str) -> Mapping[str, Any]:
     return asdict(compare_paired([theirs[case] for case in both], [ours[case] for case in both]))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--set", default="qed-dev", help="a folder under FOOTNOTE_BENCH, or a path")
-    parser.add_argument("--limit", type=int, default=100)
-    parser.add_argument("--passages", type=int, default=5)
-    parser.add_argument("--modes", default=",".join(SETTINGS))
-    parser.add_argument("--home", type=Path, default=Path(tempfile.gettempdir()) / "footnote-bench")
-    options = parser.parse_args()
-    dataset = load_dataset(Path(options.set) if Path(options.set).is_dir() else BENCH / options.set)
-    collection = index_corpus(dataset, options.home, None)
-    retriever = Retriever(collection, None)
-    settings = PipelineSettings(passages=options.passages, mode="bm25")
-    names = options.modes.split(",")
-    search_once()
-    models = readers(base_model_dir(options.home / "models"), names)
-
-    def ask(name: str, question: str) -> str:
-        events = Pipeline(retriever, models[name], collection, settings).ask(question)
-        return "".join(event.text for event in events if isinstance(event, Token))
-
-    kept = options.home / f"marginal-{dataset.name}-{options.passages}.jsonl"
-    texts = write(drawn(dataset.cases, options.limit, 0), ask, names, kept)
-    runs = {}
-    for name in names:
-        pipeline = Pipeline(retriever, Written(name, texts[name], models[name]), collection, settings)
-        identity = {"bench": "marginal", "mode": name, "passages": options.passages}
-        runs[name] = evaluate_answers(pipeline, dataset, options.home, identity, limit=options.limit)
-    print("| " + " | ".join(["mode", *METRICS, f"F1 - {names[0]}"]) + " |\n" + "|---" * (len(METRICS) + 2) + "|")
-    results = {}
+def tell(runs: Mapping[str, Run]) -> dict[str, Any]:
+    """Print a row for each mode, and give the figures."""
+    first = next(iter(runs))
+    print("| " + " | ".join(["mode", *METRICS, f"F1 - {first}"]) + " |\n" + "|---" * (len(METRICS) + 2) + "|")
+    results: dict[str, Any] = {}
     for name, run in runs.items():
         metrics = summarise(run)["variants"][""]
-        moved = difference(run, runs[names[0]], "f1")
+        moved = difference(run, runs[first], "f1")
         results[name] = {"run": run.id, "metrics": {m: metrics[m] for m in METRICS}, "f1_difference": moved}
         cells = [
             f"{metrics[m]['mean']:.3f} [{metrics[m]['ci95'][0]:.2f}, {metrics[m]['ci95'][1]:.2f}]" for m in METRICS
         ]
         cells.append(f"{moved['difference']:+.3f} [{moved['ci95'][0]:.2f}, {moved['ci95'][1]:.2f}] p {moved['p']:.2f}")
         print("| " + " | ".join([name, *cells]) + " |")
+    return results
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--set", default="qed-dev", help="a folder under FOOTNOTE_BENCH, or a path")
+    parser.add_argument("--limit", type=int, default=100)
+    parser.add_argument("--passages", type=int, default=5)
+    parser.add_argument("--modes", default=",".join(SETTINGS))
+    parser.add_argument("--search", choices=("bm25", "hybrid"), default="bm25")
+    parser.add_argument("--home", type=Path, default=Path(tempfile.gettempdir()) / "footnote-bench")
+    options = parser.parse_args()
+    dataset = load_dataset(Path(options.set) if Path(options.set).is_dir() else BENCH / options.set)
+    dataset = replace(dataset, cases=tuple(case for case in dataset.cases if case.answerable))
+    base = base_model_dir(options.home / "models")
+    adapters = [DEFAULT_ADAPTER] if DEFAULT_ADAPTER else []
+    encoder = load_encoder(base, adapters) if options.search == "hybrid" else None
+    collection = index_corpus(dataset, options.home, encoder)
+    retriever = Retriever(collection, encoder)
+    settings = PipelineSettings(passages=options.passages, mode=options.search)
+    names = options.modes.split(",")
+    search_once()
+    weights, models = readers(base, names)
+
+    def ask(name: str, question: str) -> str:
+        events = Pipeline(retriever, models[name], collection, settings).ask(question)
+        return "".join(event.text for event in events if isinstance(event, Token))
+
+    kept = options.home / f"marginal-{dataset.name}-{options.search}-{options.passages}-{weights}.jsonl"
+    texts = write(drawn(dataset.cases, options.limit, 0), ask, names, kept)
+    runs = {}
+    for name in names:
+        pipeline = Pipeline(retriever, Written(name, texts[name], models[name]), collection, settings)
+        identity = {
+            "bench": "marginal",
+            "mode": name,
+            "passages": options.passages,
+            "search": options.search,
+            "reader": weights,
+        }
+        runs[name] = evaluate_answers(pipeline, dataset, options.home, identity, limit=options.limit)
+    results = tell(runs)
     print(json.dumps({"bench": "marginal", "set": dataset.name, "n": options.limit, "results": results}))
 
 

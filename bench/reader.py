@@ -25,9 +25,10 @@ from eval.index import index_corpus, whole
 from eval.summary import summarise
 from generator.align import coverages
 from generator.chat import ChatModel
-from generator.embedded import DEFAULT_READER, EmbeddedModel, load_embedded
+from generator.embedded import EmbeddedModel, load_embedded
 from generator.pipeline import Pipeline, PipelineSettings
 from generator.prompt import Prompt
+from generator.reader_files import DEFAULT_READER
 from generator.sentences import split_sentences
 from indexer.collection import Collection
 from indexer.encoder import Encoder

@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from eval.claim_scores import noise_sensitivity
 from eval.dataset import Case
-from generator.align import align, has_content
+from generator.align import Evidence, align, has_content
 from generator.answer import Answer
 from generator.citations import footnoted_sentences, without_markers
 
@@ -114,6 +114,19 @@ def citation_recall(case: Case, answer: Answer) -> float | None:
     return sum(marked) / len(marked) if marked else 0.0
 
 
+def quote_support(case: Case, answer: Answer) -> float | None:
+    """Of an answer's footnoted sentences: the share that the quoted words of their footnotes together bear out."""
+    quotes = {citation.number: citation.quote for citation in answer.citations}
+    told = [
+        (sentence, [quotes[number] for number in sorted(numbers) if number in quotes])
+        for sentence, numbers in footnoted_sentences(answer.text)
+        if numbers and has_content(sentence)
+    ]
+    if answer.abstained or not told:
+        return None
+    return sum(Evidence(said).coverage(sentence, " ".join(said)) >= SUPPORTED for sentence, said in told) / len(told)
+
+
 def support(case: Case, answer: Answer) -> float | None:
     """Of an answer's sentences: the share that some passage found for it supports, whether it is cited or not."""
     if answer.abstained:
@@ -165,6 +178,9 @@ ANSWER_METRICS: Mapping[str, Metric] = MappingProxyType(
         "abstention_recall": Metric(abstention_recall, "of questions without an answer: declined"),
         "citation_precision": Metric(citation_precision, "of footnotes: in a relevant passage"),
         "citation_recall": Metric(citation_recall, "of sentences: footnoted to a relevant passage"),
+        "quote_support": Metric(
+            quote_support, "of footnoted sentences: borne out by the quoted words", "lexical alignment"
+        ),
         "support": Metric(support, "of sentences: supported by a passage found", "lexical alignment"),
         "context_recall": Metric(context_recall, "of relevant passages: found"),
         "context_precision": Metric(context_precision, "relevant passages stand first"),

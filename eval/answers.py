@@ -17,7 +17,7 @@ from eval.work import record_each
 from generator.citations import without_markers
 from generator.pipeline import Done, Event
 from generator.prompt import Turn
-from generator.usage import Prices
+from generator.usage import Prices, Tally, tallied
 from indexer.encoder import Encoder
 from indexer.errors import FootnoteError
 from retriever.hit import Hit
@@ -128,6 +128,7 @@ def answer_case(
 
     Only what Footnote itself calls an error becomes a record; anything else is a defect, and ends the run.
     """
+    spent = Tally()  # by the grader
     try:
         history: list[Turn] = []
         earlier: tuple[Hit, ...] = ()
@@ -140,9 +141,10 @@ def answer_case(
         outcome = as_outcome(done.answer) | {"prompt": _prompt(done)}
         if grader and (case.answers or not grader.needs_reference) and not done.answer.abstained:
             words, known = without_markers(done.answer.text), " / ".join(case.answers)
-            outcome["judgement"] = grader.grade(case.question, known, words)
+            with tallied() as spent:
+                outcome["judgement"] = grader.grade(case.question, known, words)
     except FootnoteError as error:
-        return failed_record(case.id, place, error)
+        return failed_record(case.id, place, error, wasted=spent.total)
     return Record(case.id, place, outcome=outcome, timings_ms=dict(done.answer.timings_ms))
 
 

@@ -11,12 +11,11 @@ from types import MappingProxyType
 from typing import Any
 
 from eval.claim_scores import average_precision, claim_f1, correctness, noise_sensitivity, relevancy, supported_share
-from eval.claims import CLAIMS, MADE_QUESTIONS, QUESTIONS, SUPPORT, USEFUL, ClaimChecker
+from eval.claims import CLAIMS, MADE_QUESTIONS, QUESTIONS, SUPPORT, USEFUL, ClaimChecker, Reply
 from eval.dataset import Case
 from eval.judge import JudgeModel
 from generator.answer import Answer
 from generator.citations import without_markers
-from generator.usage import Usage
 from indexer.encoder import Encoder
 from indexer.errors import ConfigError, FootnoteError
 
@@ -43,7 +42,7 @@ class Step:
 
     needs: tuple[str, ...]
     prompt: str
-    take: Callable[[ClaimChecker, Subject, Mapping[str, Any]], tuple[Any, Usage]]
+    take: Callable[[ClaimChecker, Subject, Mapping[str, Any]], Reply]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +85,8 @@ class ClaimJudge:
         """Take every step that is not in the judgement `before`.
 
         Returns:
-            {"steps": {step: {"value", "usage"}}, "failed": {metric: {"error", "message"}}}. A step that failed fails
-            the metrics that need it and no others.
+            {"steps": {step: {"value", "usage", "reasons"}}, "failed": {metric: {"error", "message"}}}; only verdicts
+            have reasons. A step that failed fails the metrics that need it and no others.
         """
         steps: dict[str, Any] = dict(before["steps"]) if before else {}
         broken: dict[str, FootnoteError] = {}
@@ -108,8 +107,9 @@ class ClaimJudge:
 
     def _taken(self, name: str, subject: Subject, steps: Mapping[str, Any]) -> dict[str, Any]:
         step = STEPS[name]
-        value, usage = step.take(self._checker, subject, {need: steps[need]["value"] for need in step.needs})
-        return {"value": value, "usage": usage.as_json()}
+        reply = step.take(self._checker, subject, {need: steps[need]["value"] for need in step.needs})
+        told = {"reasons": reply.reasons} if reply.reasons else {}
+        return {"value": reply.value, "usage": reply.usage.as_json(), **told}
 
 
 def subject_of(case: Case, answer: Answer) -> Subject:

@@ -8,9 +8,9 @@ from typing import Any
 from eval.claim_metrics import ClaimJudge, score_claims, subject_of
 from eval.dataset import Case
 from eval.outcome import as_answer
-from eval.run import Record, Run, RunWriter
+from eval.run import WASTED, Record, Run, RunWriter
 from eval.work import record_each
-from generator.usage import Prices, Usage
+from generator.usage import Prices, Usage, tallied
 
 OnProgress = Callable[[str, int, int], None]
 JUDGEMENTS = "judgements"  # where an outcome keeps them
@@ -66,8 +66,8 @@ def first_failure(records: Iterable[Record]) -> tuple[str, str] | None:
 
 
 def judge_usage(run: Run) -> Usage:
-    """What all judges of a run took: of grades, of claims, and of pairs of answers. Failed calls are not in it."""
-    total = Usage()
+    """What all judges of a run took: of grades, of claims, of pairs of answers, and of calls that failed."""
+    total = Usage(**run.facts.get(WASTED, {}))
     for record in run.records:
         outcome = record.outcome or {}
         told = [step["usage"] for step in _judgement(record).get("steps", {}).values()]
@@ -88,8 +88,13 @@ def told_usage(run: Run) -> dict[str, Any] | None:
 def _judged(judge: ClaimJudge, case: Case, record: Record) -> Record:
     assert record.outcome is not None
     subject = subject_of(case, as_answer(record.outcome))
-    judgement = judge.judge(subject, record.outcome.get(JUDGEMENTS))
-    return replace(record, outcome={**record.outcome, JUDGEMENTS: judgement})
+    before = record.outcome.get(JUDGEMENTS)
+    had = before["steps"] if before else {}
+    with tallied() as spent:
+        judgement = judge.judge(subject, before)
+    taken = (Usage(**step["usage"]) for name, step in judgement["steps"].items() if name not in had)
+    wasted = spent.beyond(sum(taken, Usage()))
+    return replace(record, outcome={**record.outcome, JUDGEMENTS: judgement}, wasted=wasted)
 
 
 def _is_judged(record: Record) -> bool:

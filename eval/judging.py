@@ -12,7 +12,7 @@ from eval.judge import Judge, Verdict
 from eval.repeat import RepeatedJudge, variation
 from eval.run import Record, Run, RunWriter, failed_record, list_runs, load_run, runs_folder, writing
 from eval.work import record_each
-from generator.usage import Prices
+from generator.usage import Prices, tallied
 from indexer.errors import FootnoteError
 
 OnProgress = Callable[[str, int, int], None]
@@ -124,10 +124,11 @@ def _judge_missing(
 
 
 def _record(judge: Judge, place: int, compared: Compared) -> Record:
-    try:
-        verdict = judge.compare(compared.pair)
-    except FootnoteError as error:
-        return failed_record(compared.pair.id, place, error, judge.name)
+    with tallied() as spent:
+        try:
+            verdict = judge.compare(compared.pair)
+        except FootnoteError as error:
+            return failed_record(compared.pair.id, place, error, judge.name, spent.total)
     outcome = {
         "preference": verdict.preference,
         "value": verdict.value,

@@ -4,41 +4,23 @@ A run is named by what decides its outcomes (data, settings, models), so that th
 unfinished run again and goes on with the cases that are missing or failed.
 """
 
-import hashlib
 import json
-import platform
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from eval.dataset import Case, Span
+from eval.dataset import Case
+from eval.run_file import LAYOUT, as_text, begin_file, circumstances, free_path, key_of, now, read_cases
+from generator.usage import Usage
 from indexer.errors import ConfigError, DatasetError, FootnoteError
 
-LAYOUT = 1
-_SCHEMA = """
-CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE asked (
-    case_id TEXT PRIMARY KEY, position INTEGER NOT NULL, question TEXT NOT NULL, facts TEXT NOT NULL
-) STRICT;
-CREATE TABLE record (
-    variant TEXT NOT NULL, position INTEGER NOT NULL, case_id TEXT NOT NULL,
-    outcome TEXT, error TEXT, message TEXT, timings_ms TEXT NOT NULL,
-    PRIMARY KEY (variant, case_id)
-) STRICT;
-CREATE TABLE score (
-    variant TEXT NOT NULL, metric TEXT NOT NULL, case_id TEXT NOT NULL, value REAL NOT NULL,
-    PRIMARY KEY (variant, metric, case_id)
-) STRICT;
-"""
-_PACKAGES = ("footnote", "torch", "transformers", "faiss-cpu", "faiss-gpu", "tantivy", "openai", "ir_measures", "numpy")
+WASTED = "wasted"  # the fact that holds what failed calls of judges took
 Scores = Mapping[str, Mapping[str, Mapping[str, float]]]  # variant -> metric -> case id -> value
 
 
@@ -53,11 +35,14 @@ class Record:
     error: str = ""
     message: str = ""
     timings_ms: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    wasted: Usage = field(default_factory=Usage)  # by calls that failed; the run keeps the sum alone
 
 
-def failed_record(case_id: str, position: int, error: FootnoteError, variant: str = "") -> Record:
+def failed_record(
+    case_id: str, position: int, error: FootnoteError, variant: str = "", wasted: Usage | None = None
+) -> Record:
     """What is kept of a case that failed."""
-    return Record(case_id, position, variant, error=error.kind, message=error.message)
+    return Record(case_id, position, variant, error=error.kind, message=error.message, wasted=wasted or Usage())
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +81,19 @@ class RunWriter:
                 r.variant,
                 r.position,
                 r.case_id,
-                _json(r.outcome),
+                as_text(r.outcome),
                 r.error or None,
                 r.message or None,
-                _json(r.timings_ms),
+                as_text(r.timings_ms),
             )
             for r in records
         ]
+        wasted = sum((r.wasted for r in records), Usage())
         with self._connection:
             self._connection.executemany("INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            if wasted.calls:
+                told = (Usage(**_facts(self._connection).get(WASTED, {})) + wasted).as_json()
+                self._connection.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (WASTED, as_text(told)))
 
     def records(self) -> tuple[Record, ...]:
         """Everything recorded, in the data set's order."""
@@ -113,7 +102,7 @@ class RunWriter:
     def note(self, name: str, value: Any) -> None:
         """Store a fact that is known only now, or anew."""
         with self._connection:
-            self._connection.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, _json(value)))
+            self._connection.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, as_text(value)))
 
     def finish(self, scores: Scores, *, complete: bool = True) -> None:
         """Store the scores, and close the run for good unless a case failed or it is not `complete` otherwise."""
@@ -128,7 +117,7 @@ class RunWriter:
             self._connection.executemany("INSERT INTO score VALUES (?, ?, ?, ?)", rows)
             failed = self._connection.execute("SELECT 1 FROM record WHERE error IS NOT NULL").fetchone()
             if complete and not failed:
-                self._connection.execute("INSERT INTO fact VALUES ('finished', ?)", (_json(_now()),))
+                self._connection.execute("INSERT INTO fact VALUES ('finished', ?)", (as_text(now()),))
 
 
 def runs_folder(home: Path) -> Path:
@@ -148,15 +137,15 @@ def writing(
     Raises:
         ConfigError: another process is writing the same run.
     """
-    key = _key(identity)
+    key = key_of(identity)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / f".{key}.lock", timeout=0):
             path = next((path for path in sorted(folder.glob(f"*-{key}.db")) if not _finished(path)), None)
             resumed = path is not None
             if path is None:
-                path = _free(folder, f"{identity['kind']}-{identity['dataset']}-{key}")
-                _begin(path, {"id": path.stem, "layout": LAYOUT, **identity, **facts, **_circumstances()}, cases)
+                path = free_path(folder, f"{identity['kind']}-{identity['dataset']}-{key}")
+                begin_file(path, {"id": path.stem, "layout": LAYOUT, **identity, **facts, **circumstances()}, cases)
             connection = sqlite3.connect(path)
             try:
                 connection.execute("PRAGMA journal_mode = WAL")
@@ -173,7 +162,7 @@ def writing(
 
 def finished_run(home: Path, identity: Mapping[str, Any]) -> Path | None:
     """The newest finished run of this identity."""
-    found = sorted(runs_folder(home).glob(f"*-{_key(identity)}.db"))
+    found = sorted(runs_folder(home).glob(f"*-{key_of(identity)}.db"))
     return next((path for path in reversed(found) if _finished(path)), None)
 
 
@@ -213,7 +202,7 @@ def load_run(home: Path, name: str) -> Run:
             )
             for variant, metric, case, value in connection.execute(ordered):
                 scores.setdefault(variant, {}).setdefault(metric, {})[case] = value
-            return Run(path, MappingProxyType(facts), _cases(connection), _records(connection), scores)
+            return Run(path, MappingProxyType(facts), read_cases(connection), _records(connection), scores)
     except sqlite3.Error as error:
         raise _no_run(path, error) from error
 
@@ -246,25 +235,6 @@ def _find(home: Path, name: str) -> Path:
     return runs_folder(home) / f"{found[0]}.db"
 
 
-def _key(identity: Mapping[str, Any]) -> str:
-    return hashlib.sha256(_json(identity).encode()).hexdigest()[:12]
-
-
-def _begin(path: Path, facts: Mapping[str, Any], cases: Sequence[Case]) -> None:
-    scratch = path.with_suffix(".part")
-    scratch.unlink(missing_ok=True)
-    connection = sqlite3.connect(scratch)
-    try:
-        with connection:
-            connection.executescript(_SCHEMA)
-            connection.executemany("INSERT INTO fact VALUES (?, ?)", [(name, _json(v)) for name, v in facts.items()])
-            rows = [(case.id, place, case.question, _json(_case_facts(case))) for place, case in enumerate(cases)]
-            connection.executemany("INSERT INTO asked VALUES (?, ?, ?, ?)", rows)
-    finally:
-        connection.close()
-    scratch.replace(path)
-
-
 def _finished(path: Path) -> bool:
     connection = sqlite3.connect(path)
     try:
@@ -282,52 +252,3 @@ def _records(connection: sqlite3.Connection) -> tuple[Record, ...]:
         Record(case, place, variant, json.loads(outcome), error or "", message or "", json.loads(timings))
         for case, place, variant, outcome, error, message, timings in rows
     )
-
-
-def _case_facts(case: Case) -> dict[str, Any]:
-    return {
-        "relevant": dict(case.relevant),
-        "answers": case.answers,
-        "answerable": case.answerable,
-        "turns": case.turns,
-        "spans": [[span.entry, span.start, span.end] for span in case.spans],
-    }
-
-
-def _cases(connection: sqlite3.Connection) -> dict[str, Case]:
-    cases = {}
-    for id_, question, text in connection.execute("SELECT case_id, question, facts FROM asked ORDER BY position"):
-        facts = json.loads(text)
-        relevant = MappingProxyType(facts["relevant"])
-        answers, turns = tuple(facts["answers"]), tuple((asked, said) for asked, said in facts["turns"])
-        spans = tuple(Span(*span) for span in facts["spans"])
-        cases[id_] = Case(id_, question, relevant, answers, facts["answerable"], turns, spans)
-    return cases
-
-
-def _circumstances() -> dict[str, Any]:
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return {"begun": _now(), "versions": {"python": platform.python_version(), **found}}
-
-
-def _json(value: Any) -> str:
-    if isinstance(value, Mapping):
-        value = dict(value)
-    return json.dumps(value, ensure_ascii=True, sort_keys=True, allow_nan=False)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _free(folder: Path, name: str) -> Path:
-    """A new file's name, which begins with the time to the millisecond: names sort by age."""
-    while True:
-        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S%f")[:-3]
-        if not (path := folder / f"{stamp}-{name}.db").exists():
-            return path

@@ -1,15 +1,10 @@
 """The chat model in this process: SmolLM2, fine-tuned to copy the answer out of a passage or to decline."""
 
-import hashlib
-import json
 import logging
 import re
-import shutil
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from generator.abstain import DECLINE
@@ -18,7 +13,8 @@ from generator.chat import Pieces, Written
 from generator.choice import ChoiceSettings, Look, changed, choose, decline_probability
 from generator.marginal import MarginalSettings, passage_log_p
 from generator.prompt import Message, Prompt
-from generator.reading import CHAT_TEMPLATE, READER_CARD, ReaderTokenizer, Reading, head_of
+from generator.reader_files import DEFAULT_READER, fingerprint, learned_choice, merged
+from generator.reading import ReaderTokenizer, Reading, head_of
 from generator.usage import Usage
 from generator.words import STOPWORDS
 from indexer.errors import ModelError
@@ -26,9 +22,6 @@ from retriever.hit import Hit
 
 logger = logging.getLogger(__name__)
 
-READER_NAME = "smollm2-135m-reader"
-_SHIPPED = Path(__file__).parent / "adapters" / READER_NAME
-DEFAULT_READER: Path | None = _SHIPPED if (_SHIPPED / "adapter_model.safetensors").is_file() else None
 MAX_PASSAGES = 8
 MAX_PASSAGE_TOKENS = 384
 _Told = tuple[str, int]  # the words of an answer, and which passage they are from
@@ -182,7 +175,7 @@ def with_unit(text: str, start: int, end: int, question: str) -> str:
     """The words of a span; a bare number that answers "how much" takes the noun behind it along ("330 metres")."""
     words = text[start:end]
     if re.match(r"how\b", question.strip(), re.IGNORECASE) and re.fullmatch(r"[\d.,]*\d", words):
-        following = re.match(r"[ -][^\W\d_]+", text[end:])
+        following = re.match(r"[ -][^\W\d_]+(?:-[^\W\d_]+)*", text[end:])
         if following and following.group()[1:].lower() not in STOPWORDS:
             return words + following.group()
     return words
@@ -208,95 +201,9 @@ def load_embedded(
     tokenizer = ReaderTokenizer(model_dir)
     dtype = pick_dtype("auto", torch.device("cpu"))
     with quiet_transformers():
-        model = _merged(model_dir, adapter)
+        model = merged(model_dir, adapter)
     if adapter is None:
         logger.warning("the reader's adapter is missing from this copy of Footnote: its answers will be poor")
-    name = f"{adapter.name}@{_fingerprint(adapter)}" if adapter else f"{model_dir.name} (not fine-tuned)"
-    weights = changed(_learned_choice(adapter), choice or {}, "generator.choice")
+    name = f"{adapter.name}@{fingerprint(adapter)}" if adapter else f"{model_dir.name} (not fine-tuned)"
+    weights = changed(learned_choice(adapter), choice or {}, "generator.choice")
     return EmbeddedModel(model.to(dtype).eval(), tokenizer, name, weights, marginal)
-
-
-def merged_reader_dir(model_dir: Path, cache_dir: Path) -> Path:
-    """Give the folder of the reader as one plain fp32 model, merging base and shipped adapter on the first call.
-
-    Its chat template writes what the adapter was trained on for one user's message (see generator/reading.py), without
-    the system turn of SmolLM2's own.
-
-    Raises:
-        ModelError: the adapter is missing, or the folder cannot be written.
-    """
-    from indexer.llm2vec.loading import quiet_transformers
-    from indexer.llm2vec.weights import HASH_FILE
-
-    if DEFAULT_READER is None:
-        raise ModelError(
-            "The reader's adapter is not in this copy of Footnote.", "Restore generator/adapters from git."
-        )
-    target = cache_dir / f"{READER_NAME}-{_fingerprint(DEFAULT_READER)}"
-    if target.is_dir():
-        return target
-    try:
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix="merging-", dir=cache_dir) as name:
-            scratch = Path(name) / target.name
-            shutil.copytree(model_dir, scratch, ignore=shutil.ignore_patterns("*.safetensors", HASH_FILE))
-            with quiet_transformers():
-                _merged(model_dir, DEFAULT_READER).save_pretrained(scratch)
-            (scratch / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")
-            with suppress(FileExistsError):  # another process was faster
-                scratch.rename(target)
-    except OSError as error:
-        raise ModelError(
-            f"Cannot write the merged reader to {cache_dir}: {error.strerror or error}.",
-            "Free 600 MB or make the folder writable, or set FOOTNOTE_HOME to another disk.",
-        ) from error
-    return target
-
-
-def _fingerprint(adapter: Path) -> str:
-    """Tells readers apart that lie in folders of the same name: an evaluation must not go on with another one."""
-    digest = hashlib.sha256()
-    for name in ("adapter_model.safetensors", READER_CARD):
-        if (adapter / name).is_file():
-            digest.update((adapter / name).read_bytes())
-    return digest.hexdigest()[:8]
-
-
-def _learned_choice(adapter: Path | None) -> ChoiceSettings:
-    if adapter is None or not (adapter / READER_CARD).is_file():
-        return ChoiceSettings()
-    try:
-        card = json.loads((adapter / READER_CARD).read_text(encoding="utf-8"))
-        return changed(ChoiceSettings(), card.get("choice", {}), str(adapter / READER_CARD))
-    except (OSError, ValueError, AttributeError) as error:
-        raise ModelError(
-            f"Cannot read {adapter / READER_CARD}: {error}", "Take the adapter's files from one training run."
-        ) from error
-
-
-def _merged(model_dir: Path, adapter: Path | None) -> Any:
-    """Merge in fp32: bfloat16 would round the adapter's small changes away."""
-    import torch
-    from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM
-
-    from indexer.llm2vec.loading import check_weights
-    from indexer.llm2vec.merge import merge_adapters
-
-    try:
-        model, report = AutoModelForCausalLM.from_pretrained(
-            model_dir,
-            dtype=torch.float32,
-            local_files_only=True,
-            trust_remote_code=False,
-            ignore_mismatched_sizes=True,  # reported below with the missing ones
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise ModelError(
-            f"Cannot load the embedded reader from {model_dir}: {error}",
-            "Run `footnote doctor`; deleting the models folder makes Footnote convert the weights again.",
-        ) from error
-    check_weights(report, model_dir)
-    model.config.is_causal = True
-    return merge_adapters(model, [adapter] if adapter else [])

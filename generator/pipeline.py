@@ -3,7 +3,6 @@
 What is evaluated is what is served: the page, the command line and the evaluation all run this object.
 """
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -19,14 +18,12 @@ from generator.entailment import Entailment
 from generator.followup import self_contained, switches_topic
 from generator.links import without_links
 from generator.prompt import Prompt, Turn, answer_prompt
-from generator.trace import Observe, Stopwatch
+from generator.trace import Observe, Stopwatch, log_answer
 from indexer.document import Document
 from indexer.errors import ConfigError, FootnoteError, IndexError_
 from indexer.filter import EVERYTHING, Filter
 from retriever.hit import Hit
 from retriever.select import drop_repeats
-
-logger = logging.getLogger(__name__)
 
 
 class Searcher(Protocol):
@@ -298,28 +295,8 @@ class Pipeline:
             prompt_version=prompt.version if prompt else "",
             usage=model.usage,
         )
-        _log(watch.id, answer, prompt)
+        log_answer(watch.id, answer, prompt)
         return Done(answer, prompt)
-
-
-def _log(id_: str, answer: Answer, prompt: Prompt | None) -> None:
-    """One line without any text of the question; that is only in debug."""
-    logger.info(
-        "answered id=%s model=%r prompt=%s prompt_tokens=%d hits=%d citations=%d dropped=%d moved=%d "
-        "unsupported=%d abstained=%s %s",
-        id_,
-        answer.model,
-        answer.prompt_version or "-",
-        prompt.token_count if prompt else 0,
-        len(answer.hits),
-        len(answer.citations),
-        answer.dropped_markers,
-        answer.moved_markers,
-        len(answer.unsupported),
-        answer.abstained,
-        " ".join(f"{stage}_ms={took}" for stage, took in answer.timings_ms.items()),
-    )
-    logger.debug("query id=%s %r", id_, answer.query)
 
 
 def _abstained(query: str, hits: tuple[Hit, ...]) -> Answer:

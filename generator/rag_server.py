@@ -13,6 +13,7 @@ from generator.chat import Pieces
 from generator.marginal import Array, MarginalSettings, mix, passage_log_p, posterior
 from generator.prompt import Prompt, answer_prompt
 from generator.server import ServerModel, ServerSettings
+from generator.server_errors import model_errors
 from indexer.errors import ConfigError, ModelError
 
 _OWN_MARKER = re.compile(r"\[\s*1\s*\]")  # every passage is the only one that its request knows
@@ -77,7 +78,7 @@ class SequenceModel(ServerModel):
     def _say(self, prompt: Prompt, max_tokens: int) -> _Said:
         """One answer given one passage."""
         is_thorough = self._marginal.decoding == "thorough"
-        with self._errors():
+        with model_errors(self._settings):
             answered = self._client.chat.completions.create(
                 model=self.name,
                 messages=cast(Any, [{"role": m.role, "content": m.content} for m in prompt.messages]),
@@ -111,7 +112,7 @@ class SequenceModel(ServerModel):
         others = [each for each in answers if each.key != own.key]
         if not others:
             return [own.log_p for _ in answers]
-        with self._errors():
+        with model_errors(self._settings):
             answered = self._client.completions.create(
                 model=self.name,
                 prompt=[[*own.asked, *each.tokens] for each in others],

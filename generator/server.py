@@ -3,8 +3,7 @@
 import json
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 from generator.chat import Pieces
 from generator.completion import StreamedCompletion
 from generator.prompt import Message, Prompt
-from generator.usage import Usage
+from generator.server_errors import model_errors, no_chat_completion
+from generator.usage import Usage, count
 from indexer.errors import ModelError, UnfinishedError
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class ServerModel:
             ModelError: the server is down, slow, refuses, or answers with something else than a chat completion.
         """
         completion = StreamedCompletion()
-        with self._errors():
+        with model_errors(self._settings):
             stream = self._opened(prompt, max_tokens)
             try:
                 for chunk in stream:
@@ -106,7 +106,7 @@ class ServerModel:
             finally:
                 stream.close()
         if not completion.is_chat:
-            raise self._nonsense()
+            raise no_chat_completion(self._settings.base_url)
         if completion.reason is None:
             raise ModelError(
                 f"The model server at {self._settings.base_url} ended the answer in the middle.",
@@ -146,7 +146,7 @@ class ServerModel:
             UnfinishedError: the object was cut at `max_tokens`.
             ModelError: as `stream` does.
         """
-        with self._errors():
+        with model_errors(self._settings):
             answered = self._client.chat.completions.create(
                 model=self.name,
                 messages=cast(Any, [{"role": m.role, "content": m.content} for m in messages]),
@@ -157,6 +157,9 @@ class ServerModel:
                 logprobs=True,
                 top_logprobs=_ALTERNATIVES,
             )
+            told = answered.usage
+            usage = Usage(1, told.prompt_tokens, told.completion_tokens) if told else Usage(calls=1)
+            count(usage)
             choice = answered.choices[0]
             text, tokens = choice.message.content, choice.logprobs.content if choice.logprobs else None
             if choice.finish_reason == "length":
@@ -169,8 +172,6 @@ class ServerModel:
             alternatives = tuple(
                 (t.token, {other.token: other.logprob for other in t.top_logprobs}) for t in tokens or ()
             )
-            told = answered.usage
-        usage = Usage(1, told.prompt_tokens, told.completion_tokens) if told else Usage(calls=1)
         return Completion(value, alternatives, usage)
 
     @cached_property
@@ -191,7 +192,7 @@ class ServerModel:
 
     @cached_property
     def _listed(self) -> Sequence[Any]:
-        with self._errors():
+        with model_errors(self._settings):
             listed = list(self._client.models.list())
         if not listed:
             raise ModelError(
@@ -219,89 +220,8 @@ class ServerModel:
             self._tokenizes = True
             return int(answer["count"])
         except APIConnectionError:
-            with self._errors():
+            with model_errors(self._settings):
                 raise
         except (OpenAIError, ValueError, KeyError, TypeError):
             self._tokenizes = False
             return 0
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """Turn what the client library raises into ModelErrors."""
-        import openai
-
-        try:
-            yield
-        except openai.OpenAIError as error:
-            raise self._explained(error) from error
-        except (ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
-            raise self._nonsense() from error
-        except Exception as error:
-            if not type(error).__module__.startswith("http"):  # httpx raises unwrapped while a stream is being read
-                raise
-            raise ModelError(
-                f"The connection to the model server at {self._settings.base_url} broke: {error}",
-                "Ask again; if it happens again, look at the server's log.",
-            ) from error
-
-    def _explained(self, error: Exception) -> ModelError:
-        import openai
-
-        where = self._settings.base_url
-        said = _said(error)
-        if isinstance(error, openai.APITimeoutError):
-            return ModelError(
-                f"The model server at {where} did not answer in {self._settings.read_timeout_s:g} s.",
-                "It may be loading its model or overloaded: wait, or raise the timeout.",
-            )
-        if isinstance(error, openai.APIConnectionError):
-            return ModelError(
-                f"No model server answers at {where}.",
-                "Start it (`footnote serve-model` serves one), correct generator.base_url, or unset it to use the "
-                "embedded reader. `footnote doctor` checks it.",
-            )
-        if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
-            return ModelError(f"The model server at {where} refuses the key: {said}", "Set generator.api_key.")
-        if isinstance(error, openai.NotFoundError):
-            model = self._settings.model
-            what = f"has no model {model}" if model else "has no chat completions there"
-            return ModelError(
-                f"The server at {where} {what}: {said}",
-                "Correct generator.model (empty takes the first one listed) and generator.base_url (it ends in /v1).",
-            )
-        if isinstance(error, openai.APIStatusError):
-            wait = error.response.headers.get("retry-after", "")
-            return _refused(error.status_code, where, f"{said} (it asks to wait {wait} s)" if wait.isdigit() else said)
-        return (
-            self._nonsense()
-            if isinstance(error, openai.APIResponseValidationError)
-            else ModelError(f"The model server at {where} failed: {said}", "Look at the server's log.")
-        )
-
-    def _nonsense(self) -> ModelError:
-        return ModelError(
-            f"What answers at {self._settings.base_url} does not speak the OpenAI protocol.",
-            "Correct generator.base_url: it ends in /v1 on most servers.",
-        )
-
-
-def _refused(status: int, where: str, said: str) -> ModelError:
-    if status in (400, 413, 422) and any(
-        word in said.lower() for word in ("context", "too long", "maximum", "max_tokens")
-    ):
-        return ModelError(
-            f"The prompt is too long for the model at {where}: {said}",
-            "Ask a shorter question, give fewer passages, or serve the model with a longer context.",
-        )
-    if status == 429:
-        return ModelError(f"The model server at {where} has too much to do: {said}", "Wait a moment and ask again.")
-    remedy = "Wait a moment and ask again; look at the server's log." if status >= 500 else "Look at the server's log."
-    return ModelError(f"The model server at {where} answered {status}: {said}", remedy)
-
-
-def _said(error: Exception) -> str:
-    """The server's own words, on one line and not too many."""
-    body = getattr(error, "body", None)
-    told = body.get("message") if isinstance(body, dict) else None
-    text = " ".join(str(told or getattr(error, "message", error)).split())
-    return text if len(text) <= 300 else text[:300] + "…"

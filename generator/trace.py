@@ -1,5 +1,6 @@
 """What happened on the way to one answer: when each stage ran, and what came of it."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,6 +9,8 @@ from uuid import uuid4
 
 from generator.answer import Answer
 from generator.prompt import Prompt
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,3 +90,23 @@ class Stopwatch:
     def _at(self, passed_ms: float) -> int:
         """The wall clock's time, without its jumps."""
         return self.began_ns + round(passed_ms * 1e6)
+
+
+def log_answer(id_: str, answer: Answer, prompt: Prompt | None) -> None:
+    """One line without any text of the question; that is only in debug."""
+    logger.info(
+        "answered id=%s model=%r prompt=%s prompt_tokens=%d hits=%d citations=%d dropped=%d moved=%d "
+        "unsupported=%d abstained=%s %s",
+        id_,
+        answer.model,
+        answer.prompt_version or "-",
+        prompt.token_count if prompt else 0,
+        len(answer.hits),
+        len(answer.citations),
+        answer.dropped_markers,
+        answer.moved_markers,
+        len(answer.unsupported),
+        answer.abstained,
+        " ".join(f"{stage}_ms={took}" for stage, took in answer.timings_ms.items()),
+    )
+    logger.debug("query id=%s %r", id_, answer.query)

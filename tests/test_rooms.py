@@ -15,6 +15,7 @@ MODEL_FILES = (
     "indexer/sentence_transformer.py",
     "retriever/cross_encoder.py",
     "generator/embedded.py",
+    "generator/reader_files.py",
     "generator/forward.py",
     "generator/rag.py",
     "generator/spans.py",
@@ -27,7 +28,8 @@ HOMES = {
     "transformers": MODEL_FILES,
     "faiss": ("indexer/store/", "app/doctor.py"),
     "tantivy": ("indexer/store/",),
-    "sqlite3": ("indexer/", "eval/run.py", "app/api/database.py"),  # documents, evaluation runs, keys and feedback
+    # Documents, evaluation runs, keys and feedback.
+    "sqlite3": ("indexer/", "eval/run.py", "eval/run_file.py", "app/api/database.py"),
     "openai": ("generator/",),
     "opentelemetry": ("generator/telemetry.py",),
     "mteb": ("eval/mteb_tasks.py",),

@@ -110,7 +110,7 @@ def _state(server: Server | None) -> dict[str, Any]:
 
 
 def _show_use(server: Server, settings: Settings) -> None:
-    from generator.embedded import READER_NAME
+    from generator.reader_files import READER_NAME
 
     show(f"vLLM serves {server.model} at {server.base_url} (process {server.pid}).", "bold", wrap=False)
     if server.model == READER_NAME:

@@ -100,6 +100,15 @@ def test_an_answer_without_footnotes_has_precision_0() -> None:
     assert (scores["citation_precision"], scores["citation_recall"]) == (0.0, 0.0)
 
 
+def test_quoted_words_must_say_what_their_sentence_says() -> None:
+    quotes = {1: "The lamp was lit in 1842.", 2: "It burned", 3: "whale oil.", 4: "The ferry leaves at nine."}
+    cited = [replace(citation(number, "lamp"), quote=quote) for number, quote in quotes.items()]
+    text = "The lamp was lit in 1842. [1] It burned whale oil. [2][3] It has a keeper. [4] Nobody knows why."
+    assert score_answer(case(), answer(text, cited))["quote_support"] == pytest.approx(2 / 3)
+    assert score_answer(case(), answer("It was lit in 1843. [1]", cited))["quote_support"] == 0.0
+    assert "quote_support" not in score_answer(case(), answer("It was lit in 1842.", cited))
+
+
 def test_support_is_of_sentences() -> None:
     hits = [hit("ferry", FERRY, 1), hit("lamp", LAMP, 2)]
     scores = score_answer(case(), answer("It burned oil. [1] Whales were hunted for candles.", hits=hits))

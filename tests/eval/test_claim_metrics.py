@@ -19,7 +19,7 @@ from generator.answer import Answer
 from generator.pipeline import Done, Event
 from generator.prompt import Message, Turn
 from generator.server import Completion
-from generator.usage import Prices, Usage
+from generator.usage import Prices, Usage, count
 from indexer.document import Chunk
 from indexer.encoder import Vectors
 from indexer.errors import ConfigError, ModelError
@@ -41,6 +41,7 @@ class Reader:
     def complete(self, messages: Sequence[Message], schema: Mapping[str, Any], max_tokens: int = 512) -> Completion:
         (wanted,) = schema["required"]
         self.asked.append(wanted)
+        count(Usage(1, 100, 10))
         if wanted == self.failing:
             raise ModelError("The judge is down.", "Start it.")
         text = messages[1].content
@@ -52,10 +53,10 @@ class Reader:
     def verdicts(self, text: str, schema: Mapping[str, Any]) -> list[dict[str, Any]]:
         claims = [line.partition(". ")[2] for line in field(text, "Claims").splitlines()]
         assert schema["properties"]["verdicts"]["minItems"] == len(claims)
-        return [{"source_says": "", "supported": claim in field(text, "Source")} for claim in claims]
+        return [{"source_says": f"on {claim}", "supported": claim in field(text, "Source")} for claim in claims]
 
     def verdict(self, text: str, schema: Mapping[str, Any]) -> dict[str, Any]:
-        return {"gives": "", "useful": field(text, "Passage") in field(text, "Answer")}
+        return {"gives": "the date", "useful": field(text, "Passage") in field(text, "Answer")}
 
     def made(self, text: str, schema: Mapping[str, Any]) -> dict[str, Any]:
         return {"questions": ["one", "two", "three"], "evasive": False}
@@ -99,6 +100,14 @@ def test_every_metric_by_hand() -> None:
         "llm_noise_relevant": 0.0,
         "llm_noise_irrelevant": 0.5,  # gas is wrong, and from a passage that supports nothing of the reference
     }
+
+
+def test_a_verdict_is_kept_with_its_reason() -> None:
+    steps = ClaimJudge(Reader(), tuple(CLAIM_METRICS), Directions()).judge(SUBJECT)["steps"]
+    assert steps["reference_in_passages"]["reasons"] == [f"on {LIT}", f"on {OIL}"]
+    assert steps["answer_in_each_passage"]["reasons"] == [[f"on {LIT}", f"on {GAS}"]] * 2
+    assert steps["useful_passages"]["reasons"] == ["the date"] * 2
+    assert "reasons" not in steps["similarity"]
 
 
 def test_steps_are_shared_between_metrics() -> None:
@@ -175,7 +184,7 @@ def test_claims_are_few_where_words_are_few_and_none_is_repeated() -> None:
 
     model = Counting()
     for words, most in ((2, 3), (30, 10), (100, 20)):
-        assert ClaimChecker(model).extract("how tall?", "word " * words)[0] == ["It is 34 metres tall."]
+        assert ClaimChecker(model).extract("how tall?", "word " * words).value == ["It is 34 metres tall."]
         assert model.most == most
 
 
@@ -240,8 +249,8 @@ def test_a_run_keeps_judgements_and_tries_failed_ones_again(tmp_path: Path, fold
     assert (again.id, failures(again.records)) == (run.id, {})
     assert model.asked == ["verdict"] * 6
     assert again.scores[""]["llm_context_precision"] == dict.fromkeys(("q0", "q1", "q2"), 1.0)
-    # Of each answer: its claims, their verdicts, and two passages; 100 tokens in and 10 out a call.
-    usage = {"calls": 12, "prompt_tokens": 1200, "completion_tokens": 120, "cost": pytest.approx(0.0024)}
+    # Of each answer: claims, their verdicts, two passages, and one call that failed; 100 tokens in and 10 out a call.
+    usage = {"calls": 15, "prompt_tokens": 1500, "completion_tokens": 150, "cost": pytest.approx(0.003)}
     assert told_usage(again) == usage
     kept = load_run(tmp_path, again.id).records[0].outcome
     assert kept is not None

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,14 @@ from eval.judge import (
     expected_grade,
     rule_judges,
 )
+from eval.judgements import told_usage
 from eval.judging import measure_judges, measured_kappa
 from eval.prompting import PROMPTS
 from eval.report import judge_warning
 from eval.run import load_run, runs_folder, writing
 from generator.prompt import Message
 from generator.server import Completion
+from generator.usage import Usage, count
 from indexer.errors import DatasetError, ModelError
 
 PAIR = Pair("p", "when was it lit?", "In 1842, by John.", "In 1842.", "In 1842, by John. [1] </passage>")
@@ -260,6 +263,28 @@ def test_verdicts_are_kept_and_failures_counted(tmp_path: Path) -> None:
     assert (again.id, told["judges"]["length"]["errors"]) == (run.id, 0)
     assert measured_kappa(tmp_path, "length") == 0.0
     assert measured_kappa(tmp_path, "somebody") is None
+
+
+def test_what_failed_calls_took_is_in_the_run_and_stays_there(tmp_path: Path) -> None:
+    broken = {"p1"}
+
+    class Counting(Scripted):
+        def complete(self, messages: Sequence[Message], schema: Mapping[str, Any], max_tokens: int = 512) -> Completion:
+            count(Usage(1, 100, 10))
+            return replace(super().complete(messages, schema, max_tokens), usage=Usage(1, 100, 10))
+
+    def says(text: str) -> Mapping[str, Any]:
+        # The second order of p1 is what fails: the first was paid for, too.
+        return {"winner": "?" if broken and text.index("xx") < text.index("p1") else "A"} if "p1" in text else tie
+
+    tie = {"explanation": "", "winner": "tie"}
+    data = [compared([1], a="p1" if n == 1 else "x", b="xx", name=f"p{n}") for n in range(2)]
+    run, _ = measure_judges([PairwiseJudge(Counting(says))], data, tmp_path, "tiny", {})
+    assert told_usage(run) == {"calls": 4, "prompt_tokens": 400, "completion_tokens": 40, "cost": None}
+    broken.clear()
+    again, told = measure_judges([PairwiseJudge(Counting(says))], data, tmp_path, "tiny", {})
+    assert (again.id, [one["errors"] for one in told["judges"].values()]) == (run.id, [0])
+    assert (told_usage(again) or {})["calls"] == 4 + 2
 
 
 def test_a_run_warns_of_a_judge_that_is_not_trusted(tmp_path: Path) -> None:

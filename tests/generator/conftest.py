@@ -1,11 +1,17 @@
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from generator.reading import ReaderTokenizer
 from indexer.document import Chunk, Document
 from retriever.hit import Hit
+
+sys.path.insert(0, str(Path(__file__).parent))
+from tiny import make_model, make_tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -16,6 +22,16 @@ def model_dir() -> Path:
 
     home = Path(os.environ.get("FOOTNOTE_HOME") or ROOT / ".footnote")
     return base_model_dir(home / "models")
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> ReaderTokenizer:
+    return ReaderTokenizer(make_tokenizer(tmp_path_factory.mktemp("tokenizer")))
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return make_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture

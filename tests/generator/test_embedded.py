@@ -10,8 +10,9 @@ from safetensors.torch import load_file, save_file
 from generator.abstain import DECLINE
 from generator.chat import Pieces, Written
 from generator.choice import ChoiceSettings, best_span
-from generator.embedded import DEFAULT_READER, EmbeddedModel, load_embedded, with_unit
+from generator.embedded import EmbeddedModel, load_embedded, with_unit
 from generator.prompt import Message, Prompt, answer_prompt
+from generator.reader_files import DEFAULT_READER
 from generator.reading import ReaderTokenizer
 from generator.usage import Usage
 from indexer.errors import ModelError
@@ -123,6 +124,7 @@ def test_prompt_that_does_not_fit_is_refused(tiny: EmbeddedModel) -> None:
     ("text", "words", "question", "expected"),
     [
         ("It is 330 metres tall.", "330", "How tall is it?", "330 metres"),
+        ("It made 22.16 gigawatt-hours.", "22.16", "How much did it make?", "22.16 gigawatt-hours"),
         ("It opened in 1889 by law.", "1889", "How old is it?", "1889"),
         ("It opened in 1889. Later", "1889", "how old is it", "1889"),
         ("It has 12 seats.", "12", "Which number is it?", "12"),

@@ -294,11 +294,11 @@ def test_one_line_is_logged_and_the_question_only_in_debug(
     retriever: Retriever, collection: Collection, caplog: pytest.LogCaptureFixture
 ) -> None:
     pipeline = Pipeline(retriever, Model("330 metres [1]"), collection, PipelineSettings(passages=1))
-    with caplog.at_level(logging.INFO, "generator.pipeline"):
+    with caplog.at_level(logging.INFO, "generator.trace"):
         pipeline.answer("Secret question?")
     (record,) = caplog.records
     assert "Secret" not in record.getMessage()
     assert all(part in record.getMessage() for part in ("id=", "search_ms=", "total_ms=", "hits=1", "citations=1"))
-    with caplog.at_level(logging.DEBUG, "generator.pipeline"):
+    with caplog.at_level(logging.DEBUG, "generator.trace"):
         pipeline.answer("Secret question?")
     assert "Secret question?" in caplog.text

@@ -1,4 +1,3 @@
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,30 +9,18 @@ import torch
 from generator.abstain import DECLINE
 from generator.choice import ChoiceSettings
 from generator.citations import cite
-from generator.embedded import DEFAULT_READER, EmbeddedModel, load_embedded
+from generator.embedded import EmbeddedModel, load_embedded
 from generator.forward import read
 from generator.marginal import Array, MarginalSettings, sequence_log_p, token_log_p
 from generator.prompt import answer_prompt
 from generator.rag import Decoded, decode
+from generator.reader_files import DEFAULT_READER
 from generator.reading import ReaderTokenizer, Reading
 from retriever.hit import Hit
-
-sys.path.insert(0, str(Path(__file__).parent))
-from tiny import make_model, make_tokenizer
 
 TEXTS = ("The tower opened in 1889. It is 330 metres tall.", "It opens at nine", "Gustave Eiffel built it in Paris.")
 LOG_PASSAGES = np.log([0.5, 0.3, 0.2])
 MODES = (MarginalSettings("sequence"), MarginalSettings("sequence", "fast"), MarginalSettings("token"))
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> ReaderTokenizer:
-    return ReaderTokenizer(make_tokenizer(tmp_path_factory.mktemp("tokenizer")))
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return make_model(tmp_path_factory.mktemp("model"))
 
 
 def readings(tokenizer: ReaderTokenizer, *texts: str) -> list[Reading]:

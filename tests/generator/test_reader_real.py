@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from generator.embedded import EmbeddedModel, load_embedded, merged_reader_dir
+from generator.embedded import EmbeddedModel, load_embedded
+from generator.reader_files import merged_reader_dir
 from generator.reading import Reading
 
 URL = os.environ.get("FOOTNOTE_TEST_READER", "")

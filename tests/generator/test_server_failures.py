@@ -12,7 +12,8 @@ import pytest
 
 from generator.prompt import Message, Prompt
 from generator.server import ServerModel, ServerSettings
-from indexer.errors import ModelError
+from generator.usage import Usage, tallied
+from indexer.errors import ModelError, UnfinishedError
 
 sys.path.insert(0, str(Path(__file__).parent))
 from fake_server import FakeServer, serving
@@ -146,6 +147,15 @@ def test_nonsense_in_place_of_an_object_is_explained(
         ServerModel(settings).complete(PROMPT.messages, SCHEMA)
     assert "generator.base_url" in caught.value.remedy
     assert chats(server) == 1
+
+
+def test_tokens_of_an_object_that_was_cut_are_counted(server: FakeServer, settings: ServerSettings) -> None:
+    choice = {"index": 0, "message": {"role": "assistant", "content": '{"a'}, "finish_reason": "length"}
+    used = {"prompt_tokens": 20, "completion_tokens": 4, "total_tokens": 24}
+    server.whole = lambda path, body: {"id": "c", "object": "chat.completion", "choices": [choice], "usage": used}
+    with tallied() as spent, pytest.raises(UnfinishedError):
+        ServerModel(settings).complete(PROMPT.messages, SCHEMA, 4)
+    assert spent.total == Usage(1, 20, 4)
 
 
 def test_nonsense_in_place_of_a_stream_is_explained(server: FakeServer, settings: ServerSettings) -> None:

@@ -137,13 +137,12 @@ def test_claims_and_steps_come_from_the_server(tmp_path: Path) -> None:
 
     model = ServerModel(SETTINGS)
     checker = ClaimChecker(model)
-    claims, usage = checker.extract("When was the lamp lit?", "The lamp was lit in 1842. It burned oil.")
-    assert 1 <= len(claims) <= 3
-    assert usage.calls == 1
-    verdicts, _ = checker.verify(claims, "The lamp was lit in 1842.")
-    assert len(verdicts) == len(claims)
-    made, _ = checker.make_questions("In 1842.")
-    assert len(made["questions"]) == 3
+    claims = checker.extract("When was the lamp lit?", "The lamp was lit in 1842. It burned oil.")
+    assert 1 <= len(claims.value) <= 3
+    assert claims.usage.calls == 1
+    verdicts = checker.verify(claims.value, "The lamp was lit in 1842.")
+    assert len(verdicts.value) == len(verdicts.reasons) == len(claims.value)
+    assert len(checker.make_questions("In 1842.").value["questions"]) == 3
     steps = evaluation_steps(model, "general", tmp_path)
     assert 3 <= len(steps) <= 8
     grade = GEvalJudge(model, "general", steps).grade("When was the lamp lit?", "In 1842.", "In 1842.")["grade"]

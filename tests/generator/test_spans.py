@@ -24,7 +24,7 @@ from generator.spans import read_spans
 from indexer.errors import ModelError
 
 sys.path.insert(0, str(Path(__file__).parent))
-from tiny import TEXT, make_model, make_tokenizer
+from tiny import TEXT
 
 PASSAGES = (
     "The tower opened in 1889. It is 330 metres tall.",
@@ -34,16 +34,6 @@ PASSAGES = (
 WORDS = st.lists(
     st.sampled_from([*TEXT.split(), "1889", "3.5%", "\n", "(a)", "é", "U.S.", "x-y"]), min_size=1, max_size=25
 )
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> ReaderTokenizer:
-    return ReaderTokenizer(make_tokenizer(tmp_path_factory.mktemp("tokenizer")))
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return make_model(tmp_path_factory.mktemp("model"))
 
 
 def readings(tokenizer: ReaderTokenizer, *texts: str) -> list[Reading]:
