@@ -27,7 +27,7 @@ HOMES = {
     "transformers": MODEL_FILES,
     "faiss": ("indexer/store/", "app/doctor.py"),
     "tantivy": ("indexer/store/",),
-    "sqlite3": ("indexer/", "eval/run.py", "app/api/database.py"),  # documents, evaluation runs, keys and feedback
+    "sqlite3": ("indexer/", "eval/run.py", "app/database.py"),  # documents, evaluation runs, what the doors keep
     "openai": ("generator/",),
     "opentelemetry": ("generator/telemetry.py",),
     "mteb": ("eval/mteb_tasks.py",),
