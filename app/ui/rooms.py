@@ -6,12 +6,15 @@ import logging
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 import streamlit as st
 
+from app.conversations import Conversations, TurnRecord
+from app.database import Database
+from app.feedback import Thumb, index_state, last_thumbs, served, store_thumb
 from app.resolved import chunk_settings, parse_limits
 from app.settings import Settings, load_settings
 from app.ui.uploads import Outcome, Report
@@ -118,6 +121,35 @@ def ask(
     """The events of an answer; the first is that the models are loaded. Arguments as of the pipeline."""
     yield Stage("load")
     yield from _pipeline(name).ask(question, history, query, earlier)
+
+
+def keep(name: str, record: TurnRecord) -> TurnRecord:
+    """Store what came of a question, with what was searched; returns it as it was stored."""
+    if record.answer:
+        record = replace(record, index=index_state(_collection(name)))
+    conversations().save(record)
+    return record
+
+
+@cache
+def database() -> Database:
+    return Database(settings().home)
+
+
+def conversations() -> Conversations:
+    """All conversations of this home."""
+    return Conversations(database())
+
+
+def judge(name: str, record: TurnRecord, thumb: Thumb) -> None:
+    """Store what the reader thinks of an answer."""
+    assert record.answer and record.index, "only an answer is judged"
+    store_thumb(database(), record.id, thumb, name, served(record.question, record.answer, record.index))
+
+
+def thumbs(turn_ids: Sequence[str]) -> dict[str, Thumb]:
+    """What the reader thinks of answers, where anything."""
+    return last_thumbs(database(), turn_ids)
 
 
 def index(name: str, paths: Sequence[Path], report: Report) -> list[Outcome]:

@@ -58,7 +58,7 @@ def test_an_answer_streams_and_its_footnote_opens_the_quoted_words(
     page = visit(site)
     turn = ask(page, QUESTION, until="running")
     playwright.expect(turn.locator(".fn-answer")).to_have_text("The lantern stands 41 metres", timeout=240_000)
-    playwright.expect(turn.locator(".fn-stage")).to_have_text("Writing…")
+    playwright.expect(turn.locator(".fn-doing")).to_have_text("Writing…")
 
     # The page is touched while the answer is written: it is drawn again, and nothing is asked again.
     page.get_by_text("Documents (2)").click()
