@@ -23,15 +23,19 @@ from eval.synthesis.synthesize import written_folders
 from generator.pipeline import Event, Pipeline, Stage
 from indexer.collection import Collection
 from indexer.document import Document
-from indexer.errors import FootnoteError, IndexError_
+from indexer.errors import DocumentError, FootnoteError, IndexError_
 from indexer.ingest import ingest
 from indexer.ledger import Progress
+from indexer.loaders.pdf_page import PagePicture
+from indexer.page_picture import PagePart
+from indexer.parser import Parser
 from indexer.store.records import DocumentInfo
 from retriever.hit import Hit
 
 logger = logging.getLogger(__name__)
 
 DEFAULT = "default"
+_drawing = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,22 @@ def document(name: str, document_id: str) -> Document | None:
         return _collection(name).document(document_id)
     except IndexError_:
         return None
+
+
+@st.cache_resource(show_spinner=False, max_entries=64, ttl=600)
+def pictures(_document: Document, sha256: str, parts: tuple[PagePart, ...]) -> tuple[PagePicture, ...] | DocumentError:
+    """The pages of a PDF with a quote's words boxed, or why there are none."""
+    try:
+        with _drawing:  # the parser is for one thread at a time
+            return _parser().draw(_document, parts)
+    except DocumentError as error:
+        logger.info("no picture of a page: %s", error.message)
+        return error
+
+
+@cache
+def _parser() -> Parser:
+    return Parser(parse_limits(settings()))
 
 
 def remove(name: str, document_id: str) -> None:
