@@ -101,7 +101,7 @@ def _offer_edit(session: Session, turn: Turn, index: int) -> None:
         st.form(f"edit-{index}", border=False),
     ):
         st.text_area("What was searched for", turn.answer.query, key=key)
-        st.form_submit_button("Ask again", type="primary", on_click=_ask_edited, args=(session, key))
+        st.form_submit_button("Ask again", on_click=_ask_edited, args=(session, key))
 
 
 def _ask_edited(session: Session, key: str) -> None:

@@ -83,7 +83,7 @@ def _offer_changes(session: Session, conversation: Conversation) -> None:
         icon=":material/download:",
     )
     st.text("Deleting removes questions, answers and thumbs from the disk.")
-    st.button("Delete for good", type="primary", on_click=_delete, args=(session,))
+    st.button("Delete for good", on_click=_delete, args=(session,))
 
 
 def _go(session: Session, conversation_id: str) -> None:

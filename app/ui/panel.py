@@ -112,7 +112,7 @@ def _show_actions(chat: Chat, collection: str, document: Document, opened: Opene
     if opened.span is None:
         with st.popover("Remove…", type="tertiary"):
             st.text("It will no longer answer any question. The file itself stays where it is.")
-            if st.button("Remove from the collection", type="primary"):
+            if st.button("Remove from the collection"):
                 rooms.remove(collection, document.id)
                 chat.close()
                 st.rerun()
