@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterator
-from threading import Thread
 
 import pytest
 
@@ -15,15 +14,6 @@ LIGHT = DOCUMENTS["default"]["lighthouse.md"]
 QUOTE = "The lantern of the lighthouse stands 41 metres above high water."
 QUESTION = "How high above high water does the lantern of the lighthouse stand?"
 Visit = Callable[..., "playwright.Page"]
-
-
-@pytest.fixture(scope="module")
-def chat_server() -> Iterator[ChatServer]:
-    server = ChatServer()
-    Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    yield server
-    server.go.set()
-    server.shutdown()
 
 
 @pytest.fixture(scope="module")
