@@ -30,7 +30,7 @@ def follow_address(session: Session) -> None:
 def show_history(session: Session) -> None:
     """Draw what can be done with conversations: begin one, find one, and rename, export or delete the one shown."""
     st.button("New chat", icon=":material/edit_square:", on_click=leave, args=(session,), width="stretch")
-    with st.expander("Conversations", expanded=bool(session.chat.id), key="fn-history"):
+    with st.expander("Conversations", expanded=True, key="fn-history"):
         words = st.text_input("Find a conversation", placeholder="Find a conversation", label_visibility="collapsed")
         found = rooms.conversations().list(words, LISTED)
         if not found:

@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 _INTERNAL = FootnoteError(
     "Something went wrong inside Footnote while answering.", "The log of the server has the details. Please ask again."
 )
+_NOT_KEPT = FootnoteError("This answer could not be stored.", "The log of the server has the details.")
 _CUT_OFF = FootnoteError("This answer was cut off when the page's server ended.", "Regenerate it.")
 
 Ask = Callable[[], Iterator[Event]]
@@ -122,6 +123,9 @@ class Turn:
         except FootnoteError as error:
             logger.warning("an answer is not kept: %s", error.message)
             self.unkept = error
+        except Exception:
+            logger.exception("an answer is not kept")
+            self.unkept = _NOT_KEPT
 
     def _take(self, event: Event) -> None:
         if isinstance(event, Stage):

@@ -168,6 +168,7 @@ def passage_with(words: str, prompt: str) -> int:
 def chromium() -> Iterator["playwright.Browser"]:
     if not CHROMIUM or not Path(CHROMIUM).exists():
         pytest.skip("no Chromium on this machine; set CHROMIUM to the path of one")
+    playwright.expect.set_options(timeout=30_000)  # a busy machine draws a page in more than the five seconds
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser

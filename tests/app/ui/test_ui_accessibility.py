@@ -71,7 +71,7 @@ def test_axe_finds_nothing_serious(site: Site, visit: Visit, scheme: str, width:
 
     ask(page, "And how many of their signs will be renewed?")
     page.get_by_role("radio", name="Not helpful").last.click()
-    page.get_by_role("button", name="Send").wait_for()
+    page.get_by_role("button", name="Send", exact=True).wait_for()
     assert violations(page) == []
     page.get_by_text("Edit the question").click()
     page.get_by_role("textbox", name="What was searched for").wait_for()

@@ -40,6 +40,7 @@ def test_a_reload_takes_up_an_answer_that_is_being_written(
     playwright.expect(turn.locator(".fn-answer")).to_have_text("The lantern stands", timeout=240_000)
     playwright.expect(turn.locator(".fn-times")).to_contain_text("Searching the documents")
     page.reload()
+    wait_until(turn, "running")
     playwright.expect(turn.locator(".fn-answer")).to_have_text("The lantern stands")
     chat_server.go.set()
     wait_until(turn, "answered")
@@ -71,8 +72,8 @@ def test_an_answer_is_copied_with_its_references_and_judged(site: Site, visit: V
     page.get_by_role("radio", name="Not helpful").click()
     page.get_by_role("textbox", name="What was wrong? (optional)").fill("Which water?")
     page.get_by_role("textbox", name="What the answer should be (optional)").fill("41 metres above high water.")
-    page.get_by_role("button", name="Send").click()
-    page.get_by_role("button", name="Send").wait_for(state="detached")
+    page.get_by_role("button", name="Send", exact=True).click()
+    page.get_by_role("button", name="Send", exact=True).wait_for(state="detached")
     with Database(site.home).connected() as db:
         rows = db.execute("SELECT thumb, reason, correction FROM feedback ORDER BY number").fetchall()
     assert rows == [("down", "", ""), ("down", "Which water?", "41 metres above high water.")]
@@ -113,7 +114,6 @@ def test_a_conversation_is_found_renamed_exported_and_deleted(site: Site, visit:
     page.get_by_role("button", name="New chat").click()
     page.get_by_role("heading", name="Ask your documents").wait_for()
     assert "?c=" not in page.url
-    page.get_by_text("Conversations").click()
     find = page.get_by_role("textbox", name="Find a conversation")
     find.fill("ZANZIBAR")
     find.press("Enter")
