@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +21,8 @@ from typing import Any, Self
 from indexer.document import Document
 from indexer.errors import DocumentError
 from indexer.load import LeftOutError, Limits, source_of
+from indexer.loaders.pdf_page import PagePicture
+from indexer.page_picture import PagePart, drawing_request, pictures_from
 
 _ROOT = Path(__file__).resolve().parent.parent
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from indexer.parser_process import main; main(sys.argv[2])"
@@ -94,6 +96,21 @@ class Parser:
                 answered += 1
                 if not begun:
                     return
+
+    def draw(self, document: Document, parts: Sequence[PagePart]) -> tuple[PagePicture, ...]:
+        """Draw pages of a stored PDF from its file, and box the words on them.
+
+        Raises:
+            DocumentError: the file is gone, was changed, cannot be drawn, or takes more than the limits.
+        """
+        try:
+            self._ask(drawing_request(document, parts))
+            reply = self._reply(time.monotonic() + self.limits.timeout_s)
+        except _Died as death:
+            raise DocumentError(f"{document.source}: {death}", _remedy(death)) from death
+        if error := reply.get("error"):
+            raise DocumentError(error["message"], error["remedy"])
+        return pictures_from(reply)
 
     def _replies(self, path: Path, answered: int) -> Iterator[dict[str, Any]]:
         self._ask({"path": os.fspath(path.absolute()), "answered": answered})

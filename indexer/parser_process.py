@@ -33,7 +33,10 @@ def main(limits_json: str) -> None:
     for line in sys.stdin.buffer:
         request = json.loads(line)
         try:
-            _answer(Path(request["path"]), request["answered"], limits, send)
+            if "draw" in request:
+                _draw(request, limits, send)
+            else:
+                _answer(Path(request["path"]), request["answered"], limits, send)
         except BrokenPipeError:
             return
         except MemoryError:
@@ -68,6 +71,16 @@ def _answer(path: Path, answered: int, limits: Limits, send: _Send) -> None:
             break
         waiting += reversed(files)
     send({"end": True})
+
+
+def _draw(request: dict[str, Any], limits: Limits, send: _Send) -> None:
+    from indexer.page_picture import draw_source
+
+    _limit_cpu(limits)
+    try:
+        send(draw_source(request, limits))
+    except DocumentError as error:
+        send({"error": {"message": error.message, "remedy": error.remedy}})
 
 
 def _limit_cpu(limits: Limits) -> None:

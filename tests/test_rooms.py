@@ -28,8 +28,8 @@ HOMES = {
     "transformers": MODEL_FILES,
     "faiss": ("indexer/store/", "app/doctor.py"),
     "tantivy": ("indexer/store/",),
-    # Documents, evaluation runs, keys and feedback.
-    "sqlite3": ("indexer/", "eval/run.py", "eval/run_file.py", "app/api/database.py"),
+    # Documents, evaluation runs, and what the doors keep.
+    "sqlite3": ("indexer/", "eval/run.py", "eval/run_file.py", "app/database.py"),
     "openai": ("generator/",),
     "opentelemetry": ("generator/telemetry.py",),
     "mteb": ("eval/mteb_tasks.py",),

@@ -11,7 +11,6 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from app.api import chat, documents, embeddings, feedback, models, monitor, search
-from app.api.database import Database
 from app.api.door import Door
 from app.api.errors import ApiError, on_error, on_http, on_invalid
 from app.api.gate import Gate
@@ -20,6 +19,7 @@ from app.api.keys import Keys
 from app.api.library import Library
 from app.api.metrics import Metrics
 from app.api.service import Service
+from app.database import Database
 from app.settings import Settings
 from indexer.errors import FootnoteError
 

@@ -19,11 +19,12 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from app.api.access import Caller, Reader
 from app.api.answering import start_answer
-from app.api.conversation import check_able, question_and_turns, with_footnotes
+from app.api.conversation import check_able, question_and_turns
 from app.api.errors import described, error_fields, refusal, storable
 from app.api.protocol import ChatRequest, Completion
 from app.api.service import Served, Service
 from app.commands.ask import answer_json
+from app.markdown import with_footnotes
 from generator.pipeline import Done, Event, Token
 from indexer.filter import parse_filter
 
@@ -79,7 +80,7 @@ class _Exchange:
         collection = self.service.library.collection(self.request.model)
         self.service.metrics.answer(done.answer.timings_ms)
         remembering = self.service.recent.add
-        await asyncio.to_thread(remembering, self.id, self.caller.key_id, collection, self.question, done)
+        await asyncio.to_thread(remembering, self.id, self.caller.key_id, collection, self.question, done.answer)
 
     def content(self, done: Done) -> str:
         """The checked answer, as the client wants it."""

@@ -1,16 +1,12 @@
-"""Between OpenAI's messages and the pipeline's turns, and between its answer and Markdown."""
+"""Between OpenAI's messages and the pipeline's turns."""
 
 import re
 from collections.abc import Sequence
-from pathlib import PurePath
 
 from app.api.errors import ApiError
 from app.api.protocol import ChatMessage, ChatRequest, extras
-from app.commands.ask import one_line
-from generator.answer import Answer
 from generator.prompt import Turn
 
-_MARKS = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_[]<>|~$"})
 _FOOTNOTES = re.compile(r"^\[\^\d+\]: .*$\n?", re.MULTILINE)
 # What would make the answer another one than was asked for; None and these values ask for nothing.
 _UNABLE = {"n": (1,), "tools": ([],), "functions": ([],), "logprobs": (False,), "response_format": ({"type": "text"},)}
@@ -48,17 +44,3 @@ def question_and_turns(messages: Sequence[ChatMessage]) -> tuple[str, tuple[Turn
             turns.append((question, _FOOTNOTES.sub("", message.text()).rstrip()))
             question = ""
     return last.text(), tuple(turns)
-
-
-def with_footnotes(answer: Answer) -> str:
-    """The answer in Markdown: [^1] for [1], and the quoted words at the end, whose own marks mean nothing."""
-    if not answer.citations:
-        return answer.text
-    text = answer.text
-    lines = []
-    for citation in answer.citations:
-        text = text.replace(f"[{citation.number}]", f"[^{citation.number}]")
-        page = f", page {citation.page}" if citation.page else ""
-        name = PurePath(citation.source).name.translate(_MARKS)
-        lines.append(f'[^{citation.number}]: {name}{page}: "{one_line(citation.quote).translate(_MARKS)}"')
-    return f"{text}\n\n" + "\n".join(lines)

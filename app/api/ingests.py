@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from app.api.database import Database
 from app.api.errors import ApiError, refusal
 from app.api.library import Library
+from app.database import Database
 from indexer.ledger import IngestReport, Progress
 from indexer.store.changes import now
 

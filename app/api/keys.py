@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, get_args
 
-from app.api.database import Database
+from app.database import Database
 from indexer.errors import ConfigError
 from indexer.store.changes import now
 

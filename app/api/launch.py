@@ -7,8 +7,8 @@ import uvicorn
 
 from app.api.access import asks_for_keys
 from app.api.application import create_app
-from app.api.database import Database
 from app.api.keys import Keys
+from app.database import Database
 from app.display import note
 from app.port import refuse_taken
 from app.sections import ServerSection

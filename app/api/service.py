@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 from fastapi import Depends, Request
 
-from app.api.database import Database
 from app.api.gate import Gate
 from app.api.ingests import Ingests
 from app.api.keys import Keys
 from app.api.library import Library
 from app.api.metrics import Metrics
+from app.database import Database
 from app.sections import ServerSection
 
 if TYPE_CHECKING:

@@ -85,8 +85,8 @@ def rotate(context: typer.Context, key_id: KeyId, as_json: Json = False) -> None
 
 
 def _store(settings: "Settings") -> "Keys":
-    from app.api.database import Database
     from app.api.keys import Keys
+    from app.database import Database
 
     return Keys(Database(settings.home))
 

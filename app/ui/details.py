@@ -11,10 +11,10 @@ def details_html(answer: Answer, elapsed_s: float) -> str:
     """A line with model and time, which opens to the rest."""
     model = f"{escaped(answer.model)} · " if answer.model else ""
     stages = [(name.replace("_", " "), ms) for name, ms in answer.timings_ms.items() if name != "total"]
-    times = [f"{name} {_duration(ms / 1000)}" for name, ms in stages]
+    times = [f"{name} {duration(ms / 1000)}" for name, ms in stages]
     return (
-        f'<details class="fn-meta"><summary>{model}{_duration(elapsed_s)}</summary>'
-        f"{_list(times)}{_list(_facts(answer))}{_retrieval_html(answer.hits)}</details>"
+        f'<details class="fn-meta"><summary>{model}{duration(elapsed_s)}</summary>'
+        f"{list_html(times)}{list_html(_facts(answer))}{_retrieval_html(answer.hits)}</details>"
     )
 
 
@@ -49,9 +49,11 @@ def _row(hit: Hit, stages: list[str]) -> str:
     return f'<td dir="auto">{hit.rank}. {escaped(name)}</td>{cells}'
 
 
-def _list(items: list[str]) -> str:
+def list_html(items: list[str]) -> str:
+    """Short facts on one line; empty when there are none."""
     return f'<ul class="fn-times">{"".join(f"<li>{escaped(item)}</li>" for item in items)}</ul>' if items else ""
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds, or milliseconds below one."""
     return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"

@@ -15,7 +15,27 @@ function wish(source) {
 
 const panel = () => document.querySelector(".st-key-fn-source");
 
+async function copy(button) {
+  const text = button.dataset.fnCopy;
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    // Over plain HTTP from another machine a browser has no clipboard for scripts; an old command still works there.
+    const area = Object.assign(document.createElement("textarea"), { value: text });
+    button.after(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+    button.focus();
+  }
+  button.textContent = "Copied";
+  document.querySelector("[data-fn-listening]").textContent = "Copied";
+  setTimeout(() => (button.textContent = "Copy"), 2000);
+}
+
 function onClick(event) {
+  const copied = event.target.closest?.("[data-fn-copy]");
+  if (copied) return void copy(copied);
   const target = event.target.closest?.("[data-fn-open]");
   if (!target) return;
   opener = target.dataset.fnOpen;

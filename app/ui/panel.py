@@ -9,12 +9,15 @@ import streamlit as st
 from app.settings import ROOT
 from app.ui import rooms
 from app.ui.markup import escaped
+from app.ui.pages import pages_html
 from app.ui.session import Chat
 from app.ui.source import Span, source_html, whole, window_around
 from app.ui.turn import Turn
 from app.ui.views import error_html
 from indexer.document import Document
-from indexer.errors import FootnoteError
+from indexer.errors import DocumentError, FootnoteError
+from indexer.formats import PDF
+from indexer.page_picture import page_parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +90,20 @@ def show_source(chat: Chat, collection: str) -> None:
             return
         window = whole(document) if chat.whole or opened.span is None else window_around(document, opened.span)
         text = source_html(document, window, opened.span)
-        st.html(_frame_html(chat.opened, head_html(document, opened), text))
+        body = text if chat.whole else _with_pictures(document, opened.span, text)
+        st.html(_frame_html(chat.opened, head_html(document, opened), body))
         _show_actions(chat, collection, document, opened, is_cut=window.start > 0 or window.end < len(document.text))
+
+
+def _with_pictures(document: Document, span: Span | None, text: str) -> str:
+    """The pages as they are printed where there are some, before the text; the text alone elsewhere."""
+    if span is None or document.media_type != PDF.media_type:
+        return text
+    parts = page_parts(document, span.start, span.end)
+    drawn = rooms.pictures(document, document.sha256, parts)
+    if isinstance(drawn, DocumentError):
+        return f'<p class="fn-where">Its pages cannot be shown: {escaped(drawn.remedy)}</p>{text}'
+    return pages_html(drawn, document.title, text)
 
 
 def _show_actions(chat: Chat, collection: str, document: Document, opened: Opened, *, is_cut: bool) -> None:
@@ -97,7 +112,7 @@ def _show_actions(chat: Chat, collection: str, document: Document, opened: Opene
     if opened.span is None:
         with st.popover("Remove…", type="tertiary"):
             st.text("It will no longer answer any question. The file itself stays where it is.")
-            if st.button("Remove from the collection", type="primary"):
+            if st.button("Remove from the collection"):
                 rooms.remove(collection, document.id)
                 chat.close()
                 st.rerun()

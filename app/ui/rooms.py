@@ -6,12 +6,15 @@ import logging
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 import streamlit as st
 
+from app.conversations import Conversations, TurnRecord
+from app.database import Database
+from app.feedback import Thumb, index_state, last_thumbs, served, store_thumb
 from app.resolved import chunk_settings, parse_limits
 from app.settings import Settings, load_settings
 from app.ui.uploads import Outcome, Report
@@ -20,15 +23,19 @@ from eval.synthesis.synthesize import written_folders
 from generator.pipeline import Event, Pipeline, Stage
 from indexer.collection import Collection
 from indexer.document import Document
-from indexer.errors import FootnoteError, IndexError_
+from indexer.errors import DocumentError, FootnoteError, IndexError_
 from indexer.ingest import ingest
 from indexer.ledger import Progress
+from indexer.loaders.pdf_page import PagePicture
+from indexer.page_picture import PagePart
+from indexer.parser import Parser
 from indexer.store.records import DocumentInfo
 from retriever.hit import Hit
 
 logger = logging.getLogger(__name__)
 
 DEFAULT = "default"
+_drawing = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +109,22 @@ def document(name: str, document_id: str) -> Document | None:
         return None
 
 
+@st.cache_resource(show_spinner=False, max_entries=64, ttl=600)
+def pictures(_document: Document, sha256: str, parts: tuple[PagePart, ...]) -> tuple[PagePicture, ...] | DocumentError:
+    """The pages of a PDF with a quote's words boxed, or why there are none."""
+    try:
+        with _drawing:  # the parser is for one thread at a time
+            return _parser().draw(_document, parts)
+    except DocumentError as error:
+        logger.info("no picture of a page: %s", error.message)
+        return error
+
+
+@cache
+def _parser() -> Parser:
+    return Parser(parse_limits(settings()))
+
+
 def remove(name: str, document_id: str) -> None:
     with _collection(name).writer(command="delete from the chat page") as writer:
         writer.delete(document_id)
@@ -118,6 +141,35 @@ def ask(
     """The events of an answer; the first is that the models are loaded. Arguments as of the pipeline."""
     yield Stage("load")
     yield from _pipeline(name).ask(question, history, query, earlier)
+
+
+def keep(name: str, record: TurnRecord) -> TurnRecord:
+    """Store what came of a question, with what was searched; returns it as it was stored."""
+    if record.answer:
+        record = replace(record, index=index_state(_collection(name)))
+    conversations().save(record)
+    return record
+
+
+@cache
+def database() -> Database:
+    return Database(settings().home)
+
+
+def conversations() -> Conversations:
+    """All conversations of this home."""
+    return Conversations(database())
+
+
+def judge(name: str, record: TurnRecord, thumb: Thumb) -> None:
+    """Store what the reader thinks of an answer."""
+    assert record.answer and record.index, "only an answer is judged"
+    store_thumb(database(), record.id, thumb, name, served(record.question, record.answer, record.index))
+
+
+def thumbs(turn_ids: Sequence[str]) -> dict[str, Thumb]:
+    """What the reader thinks of answers, where anything."""
+    return last_thumbs(database(), turn_ids)
 
 
 def index(name: str, paths: Sequence[Path], report: Report) -> list[Outcome]:

@@ -2,21 +2,26 @@
 
 from dataclasses import dataclass, field
 
-from app.ui.turn import Turn
+from app.ui import rooms
+from app.ui.turn import Turn, begin
 from app.ui.uploads import Upload
+from indexer.errors import FootnoteError
 from retriever.hit import Hit
 
 
 @dataclass(slots=True)
 class Chat:
-    """The conversation about one collection, and the source that is open beside it.
+    """The conversation, and the source that is open beside it. `id` is empty until its first question.
 
     `opened` is a reference: "c.<turn>.<number>" a citation, "h.<turn>.<rank>" a passage, "d.<id>" a document.
     """
 
     turns: list[Turn] = field(default_factory=list)
+    id: str = ""
+    title: str = ""
     opened: str = ""
     whole: bool = False
+    judged: str = ""  # id of the turn that got a thumb, while the reader is asked for the reason
 
     @property
     def working(self) -> Turn | None:
@@ -44,10 +49,32 @@ class Chat:
 @dataclass(slots=True)
 class Session:
     collection: str = ""
-    chats: dict[str, Chat] = field(default_factory=dict)
+    chat: Chat = field(default_factory=Chat)
+    failure: FootnoteError | None = None  # of the last click; shown once
     upload: Upload | None = None
     uploads: int = 0  # finished so far; a fresh number empties the upload field
 
-    @property
-    def chat(self) -> Chat:
-        return self.chats.setdefault(self.collection, Chat())
+
+def ask(session: Session, question: str, query: str | None = None) -> None:
+    """Put a question at the end of the conversation, which begins with its first one."""
+    chat = session.chat
+    chat.close()  # on a phone it would lie over the answer
+    question = question.encode("utf-8", "replace").decode()  # halves of a character cannot be stored
+    kept = rooms.conversations()
+    try:
+        if not chat.id:
+            made = kept.begin(session.collection, question)
+            chat.id, chat.title = made.id, made.title
+        chat.turns.append(begin(kept.ask(chat.id, question, query)))
+    except FootnoteError as error:
+        session.failure = error
+
+
+def ask_again(session: Session, index: int) -> None:
+    """Have one question answered anew, in its place."""
+    chat = session.chat
+    chat.close()
+    try:
+        chat.turns[index] = begin(rooms.conversations().ask_again(chat.id, chat.turns[index].id))
+    except FootnoteError as error:
+        session.failure = error

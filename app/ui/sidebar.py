@@ -7,6 +7,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app.ui import rooms
+from app.ui.history import go_over
 from app.ui.markup import escaped, label
 from app.ui.session import Session
 from app.ui.uploads import Outcome, Upload, save
@@ -30,11 +31,8 @@ def show_brand() -> None:
     st.html('<p class="fn-brand">Footnote<sup>1</sup></p>')
 
 
-def show_sidebar(session: Session) -> None:
-    """Draw the sidebar and let the reader choose, add and open."""
-    show_brand()
-    _choose_collection(session)
-    st.button("New chat", icon=":material/edit_square:", on_click=_clear_chat, args=(session,), width="stretch")
+def show_documents(session: Session) -> None:
+    """Draw what is in the collection, and let the reader add to it and open it."""
     documents = rooms.documents(session.collection)
     with st.expander(f"Documents ({len(documents)})", expanded=False, key="fn-documents"):
         _list_documents(documents)
@@ -60,7 +58,8 @@ def draw_progress(upload: Upload, place: Drawable) -> DeltaGenerator:
     return place.progress(upload.finished / max(upload.total, 1), text=label(f"{upload.doing}…"))
 
 
-def _choose_collection(session: Session) -> None:
+def show_collections(session: Session) -> None:
+    """Let the reader choose a collection; another one begins a new conversation."""
     counts = {summary.name: summary.documents for summary in rooms.collections()}
     counts.setdefault(session.collection, 0)
     names = sorted(counts)
@@ -74,7 +73,7 @@ def _choose_collection(session: Session) -> None:
 
 
 def _go_over(session: Session) -> None:
-    session.collection = st.session_state.collection
+    go_over(session, st.session_state.collection)
 
 
 def _offer_collection(session: Session) -> None:
@@ -87,14 +86,8 @@ def _offer_collection(session: Session) -> None:
     except FootnoteError as error:
         st.html(error_html(error))
         return
-    session.collection = name
+    go_over(session, name)
     st.rerun()
-
-
-def _clear_chat(session: Session) -> None:
-    for turn in session.chat.turns:
-        turn.stop()
-    session.chats.pop(session.collection, None)
 
 
 def _list_documents(documents: Sequence[DocumentInfo]) -> None:

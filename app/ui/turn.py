@@ -2,14 +2,17 @@
 
 Streamlit throws a script run away whenever the reader touches the page. The work on a question therefore lives
 outside the run: a run that begins while an answer is being written takes up watching where the last one stopped, and
-nothing is encoded, searched or generated twice.
+nothing is encoded, searched or generated twice. A reload is a new session of Streamlit's: it finds the turns that are
+not finished among the live ones, and the finished ones in the store.
 """
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from app.conversations import TurnRecord
+from app.feedback import Thumb
 from generator.answer import Answer
 from generator.pipeline import Done, Event, Found, Stage, Token
 from indexer.errors import FootnoteError
@@ -20,15 +23,21 @@ logger = logging.getLogger(__name__)
 _INTERNAL = FootnoteError(
     "Something went wrong inside Footnote while answering.", "The log of the server has the details. Please ask again."
 )
+_NOT_KEPT = FootnoteError("This answer could not be stored.", "The log of the server has the details.")
+_CUT_OFF = FootnoteError("This answer was cut off when the page's server ended.", "Regenerate it.")
+
+Ask = Callable[[], Iterator[Event]]
+Keep = Callable[[TurnRecord], TurnRecord]  # stores a record, and returns it as it was stored
 
 
 class Turn:
     """A question, what is known of its answer so far, and the thread that works on it."""
 
-    def __init__(self, question: str, query: str | None = None) -> None:
+    def __init__(self, question: str, query: str | None = None, id_: str = "") -> None:
+        self.id = id_
         self.question = question
         self.query = query  # the question in words that need no conversation, where the reader gave it
-        self.stage = ""
+        self.steps: list[tuple[str, float]] = []  # stages so far, and when each began (monotonic seconds)
         self.text = ""  # as it streams; markers in it are not yet checked
         self.hits: tuple[Hit, ...] = ()
         self.answer: Answer | None = None
@@ -36,6 +45,9 @@ class Turn:
         self.stopped = False
         self.done = False
         self.elapsed_s = 0.0
+        self.kept: TurnRecord | None = None  # as it is stored
+        self.unkept: FootnoteError | None = None  # why it is not
+        self.thumb: Thumb | None = None
         self._thread: threading.Thread | None = None
         self._changed = threading.Condition()
         self._version = 0
@@ -48,9 +60,18 @@ class Turn:
     def running(self) -> bool:
         return self.started and not self.done
 
-    def start(self, ask: Callable[[], Iterator[Event]]) -> None:
-        """Begin to work; `ask` gives the events of the pipeline and runs wholly in the new thread."""
-        self._thread = threading.Thread(target=self._work, args=(ask,), name="footnote-turn", daemon=True)
+    @property
+    def stage(self) -> str:
+        """What is being done."""
+        return self.steps[-1][0] if self.steps else ""
+
+    def start(self, ask: Ask, keep: Keep | None = None) -> None:
+        """Begin to work, once: `ask` gives the events of the pipeline and runs wholly in the new thread; `keep` is
+        given what came of them, before the turn is done."""
+        with self._changed:
+            if self.started:  # another tab shows the same conversation
+                return
+            self._thread = threading.Thread(target=self._work, args=(ask, keep), name="footnote-turn", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -63,7 +84,7 @@ class Turn:
             self._changed.wait_for(lambda: self._version != seen, timeout_s)
             return self._version
 
-    def _work(self, ask: Callable[[], Iterator[Event]]) -> None:
+    def _work(self, ask: Ask, keep: Keep | None) -> None:
         began = time.monotonic()
         try:
             for event in ask():
@@ -77,12 +98,38 @@ class Turn:
             self.failure = _INTERNAL
         finally:
             self.elapsed_s = time.monotonic() - began
+            if keep:
+                self._keep(keep)
             self.done = True
+            _live.pop(self.id, None)
             self._tell()
+
+    def _keep(self, keep: Keep) -> None:
+        failure = (self.failure.message, self.failure.remedy) if self.failure else None
+        record = TurnRecord(
+            id=self.id,
+            question=self.question,
+            query=self.query,
+            done=True,
+            stopped=self.stopped,
+            text="" if self.answer else self.text,
+            hits=() if self.answer else self.hits,
+            answer=self.answer,
+            failure=failure,
+            elapsed_s=self.elapsed_s,
+        )
+        try:
+            self.kept = keep(record)
+        except FootnoteError as error:
+            logger.warning("an answer is not kept: %s", error.message)
+            self.unkept = error
+        except Exception:
+            logger.exception("an answer is not kept")
+            self.unkept = _NOT_KEPT
 
     def _take(self, event: Event) -> None:
         if isinstance(event, Stage):
-            self.stage = event.name
+            self.steps.append((event.name, time.monotonic()))
         elif isinstance(event, Token):
             self.text += event.text
         elif isinstance(event, Found):
@@ -95,3 +142,32 @@ class Turn:
         with self._changed:
             self._version += 1
             self._changed.notify_all()
+
+
+_live: dict[str, Turn] = {}  # asked in this process and not done, by id; single operations of a dict are thread-safe
+
+
+def begin(record: TurnRecord) -> Turn:
+    """The turn of a question that was just asked."""
+    turn = Turn(record.question, record.query, record.id)
+    _live[record.id] = turn
+    return turn
+
+
+def restore(read: Callable[[], Sequence[TurnRecord]]) -> list[Turn]:
+    """The turns of stored questions: those that are worked on in this process, and the others as they ended."""
+    live = dict(_live)  # before reading: one that ends meanwhile is found here, or is done in the store
+    return [_restored(record, live) for record in read()]
+
+
+def _restored(record: TurnRecord, live: Mapping[str, Turn]) -> Turn:
+    if not record.done and record.id in live:
+        return live[record.id]
+    turn = Turn(record.question, record.query, record.id)
+    turn.done, turn.stopped, turn.elapsed_s = True, record.stopped, record.elapsed_s
+    turn.text, turn.answer = record.text, record.answer
+    turn.hits = record.answer.hits if record.answer else record.hits
+    if record.failure or not record.done:
+        turn.failure = FootnoteError(*record.failure) if record.failure else _CUT_OFF
+    turn.kept = record if record.done else None
+    return turn

@@ -1,10 +1,12 @@
 """The conversation as HTML: questions, answers with their footnotes, and what happened on the way."""
 
 import re
+import time
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import PurePath
 
-from app.ui.details import details_html
+from app.ui.details import details_html, duration, list_html
 from app.ui.markup import answer_html, escaped, line_html, without_open_marker
 from app.ui.turn import Turn
 from generator.abstain import DECLINE
@@ -67,7 +69,22 @@ def _reply_html(turn: Turn, index: int) -> str:
     written = f'<div class="fn-answer" dir="auto">{_streaming_html(turn.text)}</div>' if turn.text else ""
     if turn.done:
         return written + '<p class="fn-meta">Stopped.</p>'
-    return written + f'<p class="fn-stage"><span class="fn-pulse"></span>{escaped(_doing(turn))}…</p>'
+    return written + _steps_html(turn)
+
+
+def _steps_html(turn: Turn) -> str:
+    """What is being done and for how long, after what was done."""
+    steps = turn.steps[:]  # the thread of the turn adds to it
+    doing = f'<span class="fn-pulse"></span><span class="fn-doing">{escaped(_doing(turn))}…</span>'
+    if not steps:
+        return f'<p class="fn-stage">{doing}</p>'
+    done = [f"{_named(name)} {duration(end - begun)}" for (name, begun), (_, end) in pairwise(steps)]
+    since = f'<span class="fn-since">{duration(time.monotonic() - steps[-1][1])}</span>'
+    return f'<p class="fn-stage">{doing}{since}</p>{list_html(done)}'
+
+
+def _named(stage: str) -> str:
+    return STAGES.get(stage, stage.capitalize())
 
 
 def _doing(turn: Turn) -> str:
@@ -75,7 +92,7 @@ def _doing(turn: Turn) -> str:
         return "Stopping"
     if not turn.started:
         return "Waiting for the answer before"
-    return STAGES.get(turn.stage, turn.stage.capitalize()) or "Starting"
+    return _named(turn.stage) or "Starting"
 
 
 def _streaming_html(text: str) -> str:

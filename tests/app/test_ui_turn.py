@@ -5,11 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from app.conversations import TurnRecord
 from app.ui.session import Chat
-from app.ui.turn import Turn
+from app.ui.turn import Turn, begin, restore
 from generator.answer import Answer
 from generator.pipeline import Done, Event, Stage, Token
-from indexer.errors import ModelError
+from indexer.errors import IndexError_, ModelError
 
 ANSWER = Answer("Forty-one metres.", (), (), False, "How high?")
 
@@ -112,3 +113,51 @@ def test_a_second_click_on_a_footnote_closes_it() -> None:
     assert chat.opened == "d.abc" and chat.whole
     chat.open("d.abc")
     assert chat.opened == ""
+
+
+@pytest.mark.parametrize(
+    "error", [IndexError_("The disk is full.", "Free some."), UnicodeEncodeError("u", "", 0, 1, "")]
+)
+def test_an_answer_that_cannot_be_stored_is_still_done(error: Exception) -> None:
+    def keep(record: TurnRecord) -> TurnRecord:
+        raise error
+
+    turn = Turn("How high?")
+    turn.start(lambda: iter((Done(ANSWER),)), keep)
+    finished(turn)
+    assert (turn.answer, turn.kept) == (ANSWER, None)
+    assert turn.unkept is not None and turn.unkept.remedy
+
+
+def test_what_is_kept_is_what_came_of_the_question() -> None:
+    kept: list[TurnRecord] = []
+
+    def failing() -> Iterator[Event]:
+        yield Token("It is")
+        raise ModelError("The server is gone.", "Start it.")
+
+    for ask in (failing, lambda: iter((Token("Forty"), Done(ANSWER)))):
+        turn = begin(TurnRecord("t", "How high?", "How high is the light?"))
+        turn.start(ask, lambda record: kept.append(record) or record)
+        finished(turn)
+    failed, done = kept
+    assert (failed.text, failed.failure) == ("It is", ("The server is gone.", "Start it."))
+    assert (done.text, done.answer, done.query) == ("", ANSWER, "How high is the light?")
+    assert all(record.id == "t" and record.done for record in kept)
+
+
+def test_a_turn_starts_once_however_many_tabs_show_it() -> None:
+    asked: list[int] = []
+
+    def ask() -> Iterator[Event]:
+        asked.append(1)
+        yield Done(ANSWER)
+
+    turn = begin(TurnRecord("t", "How high?"))
+    assert restore(lambda: [TurnRecord("t", "How high?")]) == [turn]
+    turn.start(ask)
+    turn.start(ask)
+    finished(turn)
+    assert asked == [1]
+    (again,) = restore(lambda: [TurnRecord("t", "How high?")])
+    assert again.failure is not None and "cut off" in again.failure.message, "it is no longer worked on"

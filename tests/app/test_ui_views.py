@@ -20,6 +20,7 @@ TEXT = "# Light\n\nThe lantern stands 41 metres above high water. It was lit in 
 QUOTE = "The lantern stands 41 metres above high water."
 CHUNK = Chunk("d1:0", "d1", TEXT, 0, len(TEXT), ("Light", "Tower"), 3)
 HIT = Hit(CHUNK, "/notes/<light>.md", "The <b>Light</b>", 0.9, 1, "convex")
+SOON = 1_000_000.0  # what the clock says
 CITATION = Citation(1, "d1:0", "d1", "/notes/<light>.md", 3, 9, 9 + len(QUOTE), QUOTE, 0.9)
 
 
@@ -108,13 +109,19 @@ def test_an_abstention_without_hits() -> None:
     ("changes", "state", "words"),
     [
         ({}, "waiting", "Waiting for the answer before…"),
-        ({"_thread": object(), "stage": "search"}, "running", "Searching the documents…"),
-        ({"_thread": object(), "stage": "brand new stage"}, "running", "Brand new stage…"),
+        ({"_thread": object(), "steps": [("search", SOON)]}, "running", "Searching the documents…0 ms"),
+        (
+            {"_thread": object(), "steps": [("rewrite", SOON - 1.5), ("search", SOON)]},
+            "running",
+            "Searching the documents…0 msUnderstanding the question 1.5 s",
+        ),
+        ({"_thread": object(), "steps": [("brand new stage", SOON)]}, "running", "Brand new stage…0 ms"),
         ({"_thread": object(), "stopped": True}, "running", "Stopping…"),
         ({"_thread": object(), "text": "Half an ans", "done": True}, "stopped", "Half an ansStopped."),
     ],
 )
-def test_a_turn_on_its_way(changes: dict[str, object], state: str, words: str) -> None:
+def test_a_turn_on_its_way(changes: dict[str, object], state: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.ui.views.time.monotonic", lambda: SOON)
     turn = Turn("How high?")
     for name, value in changes.items():
         setattr(turn, name, value)

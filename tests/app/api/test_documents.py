@@ -12,8 +12,8 @@ import httpx
 import pytest
 from running import wait_for
 
-from app.api.database import Database
 from app.api.library import Library
+from app.database import Database
 from indexer.ledger import Progress
 
 

@@ -8,10 +8,10 @@ import openai
 import pytest
 
 from app.api.application import create_app
-from app.api.database import Database
 from app.api.door import OPEN
 from app.api.keys import Keys
 from app.api.launch import refuse_open
+from app.database import Database
 from app.sections import ServerSection
 from app.settings import load_settings
 from indexer.errors import ConfigError

@@ -168,6 +168,7 @@ def passage_with(words: str, prompt: str) -> int:
 def chromium() -> Iterator["playwright.Browser"]:
     if not CHROMIUM or not Path(CHROMIUM).exists():
         pytest.skip("no Chromium on this machine; set CHROMIUM to the path of one")
+    playwright.expect.set_options(timeout=30_000)  # a busy machine draws a page in more than the five seconds
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser
@@ -188,12 +189,15 @@ def home(chromium: "playwright.Browser", tmp_path_factory: pytest.TempPathFactor
         source.mkdir()
         for name, text in files.items():
             (source / name).write_text(text)
-        command = [sys.executable, "-m", "app", "ingest", str(source), "--collection", collection]
-        done = subprocess.run(
-            command, cwd=ROOT, env=_environment(home), capture_output=True, text=True, timeout=INGEST_S
-        )
-        assert done.returncode == 0, done.stderr
+        ingest(home, source, collection)
     return home
+
+
+def ingest(home: Path, source: Path, collection: str) -> None:
+    """Add a file or folder to a collection, as a user does."""
+    command = [sys.executable, "-m", "app", "ingest", str(source), "--collection", collection]
+    done = subprocess.run(command, cwd=ROOT, env=_environment(home), capture_output=True, text=True, timeout=INGEST_S)
+    assert done.returncode == 0, done.stderr
 
 
 @contextmanager
@@ -229,20 +233,31 @@ def serve(home: Path) -> Callable[..., "contextmanager[Site]"]:
     return serving
 
 
+@pytest.fixture(scope="module")
+def chat_server() -> Iterator[ChatServer]:
+    """The model behind a page, which says what the test's `script` tells it to."""
+    server = ChatServer()
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    yield server
+    server.go.set()
+    server.shutdown()
+
+
 @pytest.fixture
 def visit(chromium: "playwright.Browser") -> Iterator[Callable[..., "playwright.Page"]]:
     """Opens the page in a fresh browser session and waits until it can be used."""
     contexts = []
 
-    def open_page(site: Site, width: int = 1280, height: int = 800) -> "playwright.Page":
-        context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme="light")
+    def open_page(site: Site, width: int = 1280, height: int = 800, scheme: str = "light") -> "playwright.Page":
+        context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        context.grant_permissions(["clipboard-read", "clipboard-write"])
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(30_000)
         page.on("request", lambda request: site.hosts.add(request.url.split("/")[2]) if "//" in request.url else None)
         page.goto(site.url)
         page.get_by_role("heading", name="Ask your documents").wait_for()
-        page.locator("[data-fn-listening]").wait_for(state="attached")
+        await_clicks(page)
         return page
 
     yield open_page
@@ -259,6 +274,16 @@ def ask(page: "playwright.Page", question: str, *, until: str = "answered|abstai
     turn = page.locator(f'[data-fn-turn="{number}"]')
     wait_until(turn, until)
     return turn
+
+
+def await_clicks(page: "playwright.Page") -> None:
+    """Wait until clicks on footnotes are listened to."""
+    page.locator("[data-fn-listening]").wait_for(state="attached")
+
+
+def settle(page: "playwright.Page") -> None:
+    """Wait until the server has drawn the whole page: what it has not drawn yet stands there, pale."""
+    page.locator('[data-test-script-state="notRunning"]').wait_for(state="attached")
 
 
 def choose(page: "playwright.Page", collection: str) -> None:

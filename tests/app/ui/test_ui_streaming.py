@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterator
-from threading import Thread
 
 import pytest
 
@@ -15,15 +14,6 @@ LIGHT = DOCUMENTS["default"]["lighthouse.md"]
 QUOTE = "The lantern of the lighthouse stands 41 metres above high water."
 QUESTION = "How high above high water does the lantern of the lighthouse stand?"
 Visit = Callable[..., "playwright.Page"]
-
-
-@pytest.fixture(scope="module")
-def chat_server() -> Iterator[ChatServer]:
-    server = ChatServer()
-    Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    yield server
-    server.go.set()
-    server.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +48,7 @@ def test_an_answer_streams_and_its_footnote_opens_the_quoted_words(
     page = visit(site)
     turn = ask(page, QUESTION, until="running")
     playwright.expect(turn.locator(".fn-answer")).to_have_text("The lantern stands 41 metres", timeout=240_000)
-    playwright.expect(turn.locator(".fn-stage")).to_have_text("Writing…")
+    playwright.expect(turn.locator(".fn-doing")).to_have_text("Writing…")
 
     # The page is touched while the answer is written: it is drawn again, and nothing is asked again.
     page.get_by_text("Documents (2)").click()

@@ -1,88 +1,23 @@
-"""The page's logic without a browser: real collections, Streamlit's own test harness."""
+"""The chat page's logic: what is asked, what is told, and what comes of a click."""
 
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-import streamlit
-from streamlit.testing.v1 import AppTest
 
 from app.settings import ROOT
 from app.ui import rooms
 from app.ui.panel import shown_path
 from app.ui.samples import CORPUS, sample_questions
-from app.ui.session import Chat
 from app.ui.turn import Turn
-from generator.answer import Answer, Citation
 from generator.pipeline import Done, Event, Stage, Token
-from indexer.chunk import ChunkSettings
 from indexer.collection import Collection
 from indexer.document import Chunk
-from indexer.encoder import Vectors
 from indexer.errors import ModelError
-from indexer.ingest import ingest
 from indexer.store.records import DocumentInfo
 from retriever.hit import Hit
-
-TEXT = "# Light\n\nThe lantern stands 41 metres above high water.\n"
-QUOTE = "The lantern stands 41 metres above high water."
-
-
-class Encoder:
-    """Unit vectors that mean nothing: nothing here searches."""
-
-    fingerprint, dim, max_tokens, query_instruction = "fake", 4, 512, ""
-
-    def encode(self, texts: list[str], instruction: str = "", on_progress: object = None) -> Vectors:
-        return np.full((len(texts), 4), 0.5, dtype=np.float32)
-
-    def count_tokens(self, texts: list[str]) -> list[int]:
-        return [len(text.split()) for text in texts]
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setenv("FOOTNOTE_HOME", str(tmp_path))
-    monkeypatch.setattr("sys.argv", ["main.py"])
-    monkeypatch.setattr(rooms, "warm", lambda name: None)
-    _forget()
-    yield tmp_path
-    _forget()
-
-
-def _forget() -> None:
-    rooms.settings.cache_clear()
-    streamlit.cache_resource.clear()
-
-
-@pytest.fixture
-def document_id(home: Path) -> str:
-    source = home / "light.md"
-    source.write_text(TEXT)
-    collection = Collection.open(home, "default", create=True)
-    report = ingest([source], collection, Encoder(), ChunkSettings())
-    return report.files[0].document_id
-
-
-def page() -> AppTest:
-    return AppTest.from_file(str(ROOT / "app" / "ui" / "main.py"), default_timeout=20)
-
-
-def html_of(app: AppTest) -> str:
-    assert not app.exception, app.exception
-    return "".join(body for element in app.get("html") if not (body := element.proto.body).startswith("<style>"))
-
-
-def chat_of(app: AppTest) -> Chat:
-    return app.session_state.session.chat
-
-
-def answer(document_id: str) -> Answer:
-    start = TEXT.index(QUOTE)
-    citation = Citation(1, f"{document_id}:0", document_id, "light.md", None, start, start + len(QUOTE), QUOTE, 1.0)
-    return Answer("41 metres [1].", (citation,), (), False, "How high?")
+from tests.app.pages.conftest import QUOTE, TEXT, answer, chat_of, click, field, html_of, page
 
 
 def test_without_documents_the_page_says_what_to_do(home: Path) -> None:
@@ -140,11 +75,11 @@ def test_a_rewritten_question_can_be_corrected_and_asked_again(
     (box,) = app.text_area
     assert box.value == "And how old? (light)"
     box.set_value("How old is the light?")
-    next(button for button in app.button if button.label == "Ask again").click().run()
+    click(app, "Ask again")
     history = (("And how old?", "41 metres [1]."),)
     assert asked[1] == ("default", "How old is the light?", history, "How old is the light?", (found,))
     app.text_area[0].set_value("  ")
-    next(button for button in app.button if button.label == "Ask again").click().run()
+    click(app, "Ask again")
     assert len(asked) == 2
 
 
@@ -170,23 +105,13 @@ def test_a_source_that_is_gone_says_so_and_keeps_the_words(document_id: str, hom
     assert "was removed from the collection" in html and f"<blockquote>{QUOTE}</blockquote>" in html
 
 
-def test_a_new_chat_forgets_and_stops(document_id: str) -> None:
-    app = page().run()
-    turn = Turn("How high?")
-    turn.answer, turn.done = answer(document_id), True
-    chat_of(app).turns.append(turn)
-    app.run()
-    next(button for button in app.button if button.label == "New chat").click().run()
-    assert turn.stopped and chat_of(app).turns == []
-
-
 def test_a_collection_can_be_made_and_a_bad_name_is_refused(document_id: str, home: Path) -> None:
     app = page().run()
-    app.text_input[0].set_value("../x")
-    next(button for button in app.button if button.label == "Make it").click().run()
+    field(app.text_input, "Name").set_value("../x")
+    click(app, "Make it")
     assert "cannot be the name of a collection" in html_of(app)
-    app.text_input[0].set_value("contracts")
-    next(button for button in app.button if button.label == "Make it").click().run()
+    field(app.text_input, "Name").set_value("contracts")
+    click(app, "Make it")
     assert Collection.list(home) == ["contracts", "default"]
     assert app.session_state.session.collection == "contracts"
 

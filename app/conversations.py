@@ -1,0 +1,152 @@
+"""Conversations of the chat page as they are kept: every question with all that came of it, shown again as it was."""
+
+from dataclasses import dataclass
+from secrets import token_urlsafe
+
+from pydantic import TypeAdapter
+
+from app.database import Database
+from app.feedback import IndexState
+from generator.answer import Answer
+from indexer.errors import IndexError_
+from indexer.store.changes import now
+from retriever.hit import Hit
+
+TITLE_CHARS = 80
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRecord:
+    """A question, and what came of it."""
+
+    id: str
+    question: str
+    query: str | None = None  # the question in words that need no conversation, where the reader gave it
+    done: bool = False
+    stopped: bool = False
+    text: str = ""  # what was written before it failed or was stopped; markers in it are not checked
+    hits: tuple[Hit, ...] = ()  # found before it failed or was stopped; an answer has its own
+    answer: Answer | None = None
+    failure: tuple[str, str] | None = None  # message and remedy
+    elapsed_s: float = 0.0
+    index: IndexState | None = None  # what was searched
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A conversation as the list shows it."""
+
+    id: str
+    collection: str
+    title: str
+    updated_at: str  # ISO 8601, UTC
+
+
+_RECORD = TypeAdapter(TurnRecord)
+
+
+class Conversations:
+    """The conversations of one home. Safe to share between threads. Every method raises IndexError_ where the store
+    cannot be read or written."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def begin(self, collection: str, question: str) -> Conversation:
+        """Make a conversation that is called by its first question; its id cannot be guessed."""
+        line = " ".join(question.split())
+        title = line if len(line) <= TITLE_CHARS else line[: TITLE_CHARS - 1] + "…"
+        made = Conversation(token_urlsafe(16), collection, title, now())
+        with self._database.connected() as db:
+            db.execute(
+                "INSERT INTO conversation (id, collection, title, created_at, updated_at) VALUES (?, ?, ?, ?, ?)",
+                (made.id, collection, title, made.updated_at, made.updated_at),
+            )
+        return made
+
+    def ask(self, conversation_id: str, question: str, query: str | None = None) -> TurnRecord:
+        """Put a question at the end of a conversation."""
+        return self._add(conversation_id, TurnRecord(token_urlsafe(16), question, query))
+
+    def ask_again(self, conversation_id: str, turn_id: str) -> TurnRecord:
+        """Put a question in its own place once more. What came of it before is kept for the thumbs on it."""
+        before = next((turn for turn in self.turns(conversation_id) if turn.id == turn_id), None)
+        if before is None:
+            raise _gone()
+        return self._add(conversation_id, TurnRecord(token_urlsafe(16), before.question, before.query), turn_id)
+
+    def save(self, record: TurnRecord) -> None:
+        """Keep what came of a question; nothing, where its conversation was deleted meanwhile."""
+        with self._database.connected() as db:
+            db.execute("UPDATE turn SET record = ? WHERE id = ?", (_json(record), record.id))
+
+    def find(self, conversation_id: str) -> Conversation | None:
+        """One conversation, or None where it was deleted or never was."""
+        with self._database.connected() as db:
+            row = db.execute(f"SELECT {_COLUMNS} FROM conversation WHERE id = ?", (conversation_id,)).fetchone()
+        return Conversation(*row) if row else None
+
+    def turns(self, conversation_id: str) -> tuple[TurnRecord, ...]:
+        """What was asked in a conversation, oldest first."""
+        with self._database.connected() as db:
+            rows = db.execute(
+                "SELECT record FROM turn WHERE conversation = ? AND NOT replaced ORDER BY number", (conversation_id,)
+            ).fetchall()
+        return tuple(_RECORD.validate_json(text) for (text,) in rows)
+
+    def list(self, words: str = "", limit: int = 50) -> tuple[Conversation, ...]:
+        """Conversations with these words in a title, question or answer, whatever their case; the latest first."""
+        with self._database.connected() as db:
+            db.create_function("casefold", 1, str.casefold, deterministic=True)
+            rows = db.execute(_SEARCH, {"words": words.strip().casefold(), "limit": limit}).fetchall()
+        return tuple(Conversation(*row) for row in rows)
+
+    def rename(self, conversation_id: str, title: str) -> None:
+        """Call a conversation otherwise; white space alone changes nothing."""
+        if title := " ".join(title.split())[:TITLE_CHARS]:
+            with self._database.connected() as db:
+                db.execute("UPDATE conversation SET title = ? WHERE id = ?", (title, conversation_id))
+
+    def delete(self, conversation_id: str) -> None:
+        """Remove a conversation, its answers and the thumbs on them; their words are gone from the file."""
+        with self._database.connected() as db:
+            db.execute(
+                "DELETE FROM feedback WHERE answer_id IN (SELECT id FROM turn WHERE conversation = ?)",
+                (conversation_id,),
+            )
+            db.execute("DELETE FROM conversation WHERE id = ?", (conversation_id,))
+        self._database.empty_log()
+
+    def _add(self, conversation_id: str, record: TurnRecord, in_place_of: str = "") -> TurnRecord:
+        at = now()
+        with self._database.connected() as db:
+            found = db.execute("UPDATE conversation SET updated_at = ? WHERE id = ?", (at, conversation_id))
+            if not found.rowcount:
+                raise _gone()
+            db.execute("UPDATE turn SET replaced = 1 WHERE id = ?", (in_place_of,))
+            db.execute(_ADD, (record.id, in_place_of, conversation_id, record.question, at, _json(record)))
+        return record
+
+
+def _json(record: TurnRecord) -> str:
+    # Times and parts are read-only views of dicts, which pydantic does not know.
+    return _RECORD.dump_json(record, warnings=False, fallback=dict).decode()
+
+
+def _gone() -> IndexError_:
+    return IndexError_("This conversation is no longer there.", "Begin a new one.")
+
+
+_COLUMNS = "id, collection, title, updated_at"
+_SEARCH = f"""
+SELECT {_COLUMNS} FROM conversation
+WHERE :words = '' OR instr(casefold(title), :words) OR EXISTS (
+    SELECT 1 FROM turn WHERE conversation = conversation.id AND NOT replaced AND instr(
+        casefold(question || char(10) || coalesce(json_extract(record, '$.answer.text'), '')), :words))
+ORDER BY updated_at DESC, rowid DESC LIMIT :limit
+"""
+_ADD = """
+INSERT INTO turn (id, number, conversation, question, asked_at, record) VALUES (?1, coalesce(
+    (SELECT number FROM turn WHERE id = ?2), (SELECT max(number) + 1 FROM turn WHERE conversation = ?3), 1
+), ?3, ?4, ?5, ?6)
+"""
