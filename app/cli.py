@@ -10,7 +10,7 @@ from app.commands.evaluation import evaluation
 from app.commands.evaluation_questions import question_commands
 from app.commands.evaluation_runs import run_commands
 from app.commands.keys import keys
-from app.commands.options import Hidden, Json, Mode, Name, ProgressForm, ShowProgress
+from app.commands.options import Filters, Hidden, Json, Mode, Name, ProgressForm, ShowProgress
 from app.commands.train import training
 from app.door import Invocation, opened
 
@@ -214,13 +214,16 @@ def search(
     k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many passages.")] = 10,
     mode: Annotated[Mode | None, typer.Option(help="How to search.", show_default="retriever.mode, hybrid")] = None,
     rerank: Annotated[bool, typer.Option("--rerank", help="Let a cross-encoder order the best again.")] = False,
+    filters: Filters = None,
     as_json: Json = False,
 ) -> None:
     """Find passages, with what each stage of the search says."""
     with opened(context, as_json) as settings:
         from app.commands.search import run_search
+        from indexer.filter import parse_filter
 
-        run_search(settings, collection, query, k, mode.value if mode else settings.retriever.mode, rerank, as_json)
+        searched = mode.value if mode else settings.retriever.mode
+        run_search(settings, collection, query, k, searched, rerank, parse_filter(filters or ()), as_json)
 
 
 @app.command()
@@ -231,13 +234,15 @@ def ask(
     query: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Search for this and answer it, in place of QUESTION.")
     ] = None,
+    filters: Filters = None,
     as_json: Json = False,
 ) -> None:
     """Answer a question with footnotes."""
     with opened(context, as_json) as settings:
         from app.commands.ask import run_ask
+        from indexer.filter import parse_filter
 
-        run_ask(settings, collection, question, as_json, query)
+        run_ask(settings, collection, question, as_json, query, parse_filter(filters or ()))
 
 
 @app.command()

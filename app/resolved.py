@@ -77,6 +77,7 @@ def retriever_settings(settings: Settings) -> RetrieverSettings:
     return RetrieverSettings(
         fusion=section.fusion,
         dense_weight=section.dense_weight,
+        normalisation=section.normalisation,
         rrf_k=section.rrf_k,
         candidates=section.candidates,
         rerank_candidates=section.rerank_candidates,

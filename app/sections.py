@@ -88,6 +88,10 @@ class RetrieverSection(Section):
     dense_weight: float = Field(default=0.25, ge=0, le=1)
     """Share of the dense score in the convex fusion; the rest is bm25's."""
 
+    normalisation: Literal["mixed", "min-max", "theoretical", "z-score"] = "mixed"
+    """How scores are made comparable: mixed counts bm25 from 0 and dense from the worst found; min-max counts both from
+    the worst found, theoretical both from the worst there can be, z-score in standard deviations."""
+
     rrf_k: float = Field(default=60, gt=0)
     """The constant of reciprocal rank fusion: larger makes the first ranks count less."""
 

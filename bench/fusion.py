@@ -1,15 +1,16 @@
-"""Which fusion is best on which set: every weight of the convex combination, and RRF, from one pass over each set.
+"""Which fusion is best on which set: weights and normalisations of the convex combination, and RRF.
 
     python bench/fusion.py --sets ../shared/bench/cranfield ../shared/bench/scifact
 
 Uses the settings' encoder and the indexes that `footnote eval retrieval` keeps. `held_out` is the honest figure: each
-set scored with the weight that was best on the mean of the others. Prints one JSON line last.
+set scored with what was best on the mean of the others. Prints one JSON line last.
 """
 
 import argparse
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from statistics import fmean
 
@@ -21,9 +22,10 @@ from eval.dataset import load_dataset
 from eval.index import index_corpus
 from eval.metrics import score_rankings
 from indexer.encoder import Encoder
-from retriever.fusion import Ranking, convex, rrf
+from retriever.fusion import NORMALISATIONS, Normalisation, Ranking, convex, rrf
 
 WEIGHTS = [round(step / 20, 2) for step in range(21)]
+CONVEX = tuple(product(NORMALISATIONS, WEIGHTS))
 CANDIDATES = 100
 Fusion = Callable[[Ranking, Ranking], Ranking]
 
@@ -64,28 +66,31 @@ def measure(folder: Path, home: Path, encoder: Encoder) -> dict[str, float]:
 
     fusions: dict[str, Fusion] = {"bm25": lambda words, _: words, "dense": lambda _, meaning: meaning}
     fusions["rrf 60"] = lambda words, meaning: rrf([words, meaning], 60)
-    fusions |= {f"convex {weight}": weighted(weight) for weight in WEIGHTS}
+    fusions |= {named(how, weight): weighted(how, weight) for how, weight in CONVEX}
     return {name: round(ndcg(fuse), 4) for name, fuse in fusions.items()}
 
 
-def weighted(weight: float) -> Fusion:
-    """The convex combination with this dense weight."""
-    return lambda words, meaning: convex(words, meaning, weight)
+def named(how: Normalisation, weight: float) -> str:
+    """What a convex combination is called in the table."""
+    return f"{how} {weight}"
 
 
-def held_out(scores: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """Each set with the convex weight that was best on the others."""
+def weighted(how: Normalisation, weight: float) -> Fusion:
+    """The convex combination with this normalisation and dense weight."""
+    return lambda words, meaning: convex(words, meaning, weight, how)
+
+
+def held_out(scores: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float | str]]:
+    """Each set with the convex combination that was best on the others."""
     if len(scores) < 2:
         return {}
-    chosen = {name: best_weight([scores[other] for other in scores if other != name]) for name in scores}
-    return {
-        name: {"dense_weight": weight, "ndcg@10": scores[name][f"convex {weight}"]} for name, weight in chosen.items()
-    }
+    chosen = {name: best([scores[other] for other in scores if other != name]) for name in scores}
+    return {name: {"fusion": fusion, "ndcg@10": scores[name][fusion]} for name, fusion in chosen.items()}
 
 
-def best_weight(sets: Sequence[Mapping[str, float]]) -> float:
-    """The weight with the highest mean over the sets."""
-    return max(WEIGHTS, key=lambda weight: fmean(scores[f"convex {weight}"] for scores in sets))
+def best(sets: Sequence[Mapping[str, float]]) -> str:
+    """The convex combination with the highest mean over the sets."""
+    return max((named(*each) for each in CONVEX), key=lambda name: fmean(scores[name] for scores in sets))
 
 
 if __name__ == "__main__":

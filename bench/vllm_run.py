@@ -26,6 +26,7 @@ def load(model):
         enforce_eager=True,
         enable_prefix_caching=False,
         disable_log_stats=True,
+        kv_cache_memory_bytes=1 << 30,  # by default it asks for nine tenths of the machine
     )
 
 

@@ -14,7 +14,7 @@ from eval.statistics import PairedTest, compare_paired
 from indexer.collection import Collection
 from indexer.encoder import Encoder
 from indexer.errors import DatasetError
-from retriever.fusion import Ranking, convex, rrf
+from retriever.fusion import NORMALISATIONS, Ranking, convex, rrf
 from retriever.search import RetrieverSettings
 
 METRIC, CUT = "ndcg@10", 10
@@ -48,7 +48,7 @@ def calibrate(
     seed: int = 0,
     on_progress: OnProgress | None = None,
 ) -> Calibration:
-    """Choose fusion, weight and depth by nDCG@10 in cross-validation.
+    """Choose fusion, weight, normalisation and depth by nDCG@10 in cross-validation.
 
     Every question is scored once with the choice that was best on the four fifths of the questions without it, so the
     gain is one that new questions can expect. Among equals the choice nearest to the first in `choices` is taken.
@@ -81,8 +81,12 @@ def choices(present: RetrieverSettings) -> list[RetrieverSettings]:
         replace(present, fusion="convex", dense_weight=weight, candidates=depth)
         for weight, depth in product(WEIGHTS, DEPTHS)
     ]
+    tried += [
+        replace(present, fusion="convex", dense_weight=weight, normalisation=how)
+        for weight, how in product(WEIGHTS, NORMALISATIONS)
+    ]
     tried += [replace(present, fusion="rrf", rrf_k=k, candidates=depth) for k, depth in product(RRF_KS, DEPTHS)]
-    return [present, *(choice for choice in tried if choice != present)]
+    return list(dict.fromkeys([present, *tried]))
 
 
 def cross_validated(scores: np.ndarray[Any, np.dtype[np.float64]], seed: int) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -146,7 +150,7 @@ def _ndcg(rankings: _Rankings, cases: Sequence[Case], choice: RetrieverSettings)
         if choice.fusion == "rrf":
             fused = rrf([words, meaning], choice.rrf_k)
         else:
-            fused = convex(words, meaning, choice.dense_weight)
+            fused = convex(words, meaning, choice.dense_weight, choice.normalisation)
         sources = dict.fromkeys(rankings.source[key] for key, _ in fused if key in rankings.source)
         best[case.id] = list(sources)[:CUT]
     scores = score_rankings({case.id: case.relevant for case in cases}, best)[METRIC]

@@ -28,6 +28,7 @@ from generator.pipeline import Pipeline, PipelineSettings
 from indexer.clean import clean_text
 from indexer.document import Document
 from indexer.errors import DatasetError
+from indexer.filter import EVERYTHING, Filter
 from retriever.hit import Hit
 
 ATTACKS, SCENARIOS = "attacks.jsonl", "scenarios.jsonl"
@@ -66,9 +67,15 @@ class Planted:
     name: str = "planted"
 
     def search(
-        self, query: str, k: int = 10, mode: Literal["bm25", "dense", "hybrid"] = "hybrid", rerank: bool = False
+        self,
+        query: str,
+        k: int = 10,
+        mode: Literal["bm25", "dense", "hybrid"] = "hybrid",
+        rerank: bool = False,
+        *,
+        asked: Filter = EVERYTHING,
     ) -> tuple[Hit, ...]:
-        """All passages, each a whole document; `k` is not looked at, because none may be missing."""
+        """All passages, each a whole document; neither `k` nor a filter is looked at, because none may be missing."""
         return tuple(
             Hit(whole(document), document.source, document.title, 1.0 / rank, rank, "planted")
             for rank, document in enumerate(self.attack.documents, start=1)

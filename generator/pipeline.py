@@ -22,6 +22,7 @@ from generator.prompt import Prompt, Turn, answer_prompt
 from generator.trace import Observe, Stopwatch
 from indexer.document import Document
 from indexer.errors import ConfigError, FootnoteError, IndexError_
+from indexer.filter import EVERYTHING, Filter
 from retriever.hit import Hit
 from retriever.select import drop_repeats
 
@@ -32,9 +33,15 @@ class Searcher(Protocol):
     """What the pipeline needs of a Retriever."""
 
     def search(
-        self, query: str, k: int = 10, mode: Literal["bm25", "dense", "hybrid"] = "hybrid", rerank: bool = False
+        self,
+        query: str,
+        k: int = 10,
+        mode: Literal["bm25", "dense", "hybrid"] = "hybrid",
+        rerank: bool = False,
+        *,
+        asked: Filter = EVERYTHING,
     ) -> tuple[Hit, ...]:
-        """The `k` best chunks."""
+        """The `k` best chunks of the documents that hold the filter."""
 
 
 class Documents(Protocol):
@@ -117,22 +124,32 @@ class Pipeline:
         self._observe = observe
 
     def answer(
-        self, question: str, history: Sequence[Turn] = (), query: str | None = None, earlier: Sequence[Hit] = ()
+        self,
+        question: str,
+        history: Sequence[Turn] = (),
+        query: str | None = None,
+        earlier: Sequence[Hit] = (),
+        asked: Filter = EVERYTHING,
     ) -> Answer:
         """Answer without streaming. Takes and raises what `ask` does."""
-        for event in self.ask(question, history, query, earlier):
+        for event in self.ask(question, history, query, earlier, asked):
             if isinstance(event, Done):
                 return event.answer
         raise AssertionError("ask() ends with Done")
 
     def ask(
-        self, question: str, history: Sequence[Turn] = (), query: str | None = None, earlier: Sequence[Hit] = ()
+        self,
+        question: str,
+        history: Sequence[Turn] = (),
+        query: str | None = None,
+        earlier: Sequence[Hit] = (),
+        asked: Filter = EVERYTHING,
     ) -> Iterator[Event]:
         """Answer a question; `history` holds the (question, answer) turns before it, oldest first.
 
         `query` says the question in words that need no conversation; without it a follow-up is rewritten. `earlier` are
         the passages that the last answer rests on: with `carry_evidence` they compete again, if the topic is the same.
-        Closing the iterator stops the model.
+        Only documents that hold the filter `asked` are read. Closing the iterator stops the model.
 
         Raises:
             ConfigError: the question is empty or too long.
@@ -143,7 +160,7 @@ class Pipeline:
         query = None if query is None else self._checked(query)
         watch = Stopwatch()
         try:
-            yield from self._steps(watch, question, history, query, earlier)
+            yield from self._steps(watch, question, history, query, earlier, asked)
         except FootnoteError as error:
             watch.error = error.kind
             raise
@@ -153,7 +170,13 @@ class Pipeline:
                 self._observe(watch.trace(self._collection.name, settings.passages, settings.max_answer_tokens))
 
     def _steps(
-        self, watch: Stopwatch, question: str, history: Sequence[Turn], query: str | None, earlier: Sequence[Hit]
+        self,
+        watch: Stopwatch,
+        question: str,
+        history: Sequence[Turn],
+        query: str | None,
+        earlier: Sequence[Hit],
+        asked: Filter,
     ) -> Iterator[Event]:
         model = Counted(self._model)
         yield Stage("rewrite")
@@ -161,11 +184,11 @@ class Pipeline:
             query = query or self_contained(question, history, model)
         yield Stage("search")
         with watch.stage("search"):
-            found = self._search(query)
+            found = self._search(query, asked)
         yield Stage("select")
         with watch.stage("select"):
             hits = drop_repeats(found)
-            if self._settings.carry_evidence and not switches_topic(question, history):
+            if self._settings.carry_evidence and not asked and not switches_topic(question, history):
                 hits = carry(hits, [hit for hit in earlier if self._still_says(hit)], query, self._settings.passages)
         yield Found(query, hits)
         if not hits:
@@ -200,9 +223,9 @@ class Pipeline:
             raise ConfigError("The question is empty", "Ask something in words.")
         return question
 
-    def _search(self, query: str) -> tuple[Hit, ...]:
+    def _search(self, query: str, asked: Filter) -> tuple[Hit, ...]:
         settings = self._settings
-        hits = self._retriever.search(query, settings.passages, settings.mode, settings.rerank)
+        hits = self._retriever.search(query, settings.passages, settings.mode, settings.rerank, asked=asked)
         if not hits and self._collection.count() == 0:
             raise IndexError_(
                 f"Collection '{self._collection.name}' is empty",

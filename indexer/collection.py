@@ -19,18 +19,21 @@ from pathlib import Path
 from indexer.document import INSIDE, Chunk, Document
 from indexer.encoder import Vectors
 from indexer.errors import ConfigError, IndexError_
+from indexer.filter import Filter
 from indexer.store.dense import Dense
 from indexer.store.disk import disk_error, read_json, write_json
+from indexer.store.keys import KeyRanges, Keys
 from indexer.store.lexical import Lexical
 from indexer.store.lexical_writer import LexicalWriter
 from indexer.store.lock import WriteLock
 from indexer.store.records import DocumentInfo, FileRow, Manifest, StoredChunk
-from indexer.store.truth import Keys, Truth
+from indexer.store.truth import Truth
 from indexer.store.writer import Writer, writing
 
 _log = logging.getLogger(__name__)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 LOCK_TIMEOUT_S = 3600.0
+_KEPT_FILTERS = 15  # whose matching keys are not asked for again while nothing changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,7 @@ class Collection:
         self._switching = threading.Lock()
         self._stamp: tuple[int, int] | None = None
         self._generation: Generation | None = None
+        self._matching: dict[tuple[int, int, Filter], KeyRanges] = {}
 
     @staticmethod
     def open(home: Path, name: str, *, create: bool = False) -> "Collection":
@@ -115,6 +119,18 @@ class Collection:
     def chunks(self, keys: Sequence[int]) -> dict[int, StoredChunk]:
         """Return the chunks of those keys that exist now. Every hit goes through here: a deleted one is absent."""
         return self.generation.truth.chunks(keys)
+
+    def matching(self, asked: Filter) -> KeyRanges | None:
+        """Return the keys of the chunks that a filter lets through, for a search; None lets everything through."""
+        if not asked:
+            return None
+        generation = self.generation
+        now = generation.number, generation.truth.sequence(), asked
+        if now not in self._matching:
+            # A new dictionary each time: other threads read the old one
+            known = dict(list(self._matching.items())[-_KEPT_FILTERS:])
+            self._matching = {**known, now: generation.truth.matching(asked)}
+        return self._matching[now]
 
     def texts(self) -> Iterator[tuple[int, str, tuple[str, ...], str]]:
         """Yield (key, title, heading_path, text) of every chunk in order of key."""

@@ -20,6 +20,7 @@ from indexer.document import INSIDE, Document
 from indexer.errors import DocumentError
 from indexer.formats import IMAGE, PDF, Format
 from indexer.loaders import ocr
+from indexer.loaders.dates import iso_day
 from indexer.loaders.extract import Extract, Member
 
 logger = logging.getLogger(__name__)
@@ -221,8 +222,13 @@ def _document(source: str, data: bytes, form: Format, extract: Extract, limits: 
         sha256=hashlib.sha256(data).hexdigest(),
         text=text,
         pages=pages if extract.paged else (),
-        metadata=tuple((name, " ".join(clean_text(value).split())) for name, value in extract.metadata),
+        metadata=tuple(_said(name, value) for name, value in extract.metadata),
     )
+
+
+def _said(name: str, value: str) -> tuple[str, str]:
+    value = " ".join(clean_text(value).split())
+    return name, iso_day(value) if name.lower() == "date" else value
 
 
 def _read_bytes(path: Path, source: str, max_bytes: int) -> bytes:

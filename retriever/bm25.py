@@ -6,6 +6,7 @@ from math import log
 import numpy as np
 from rank_bm25 import BM25Okapi
 
+from indexer.store.keys import KeyRanges, inside
 from indexer.store.text import analyze, query_terms
 from retriever.fusion import best_first
 
@@ -26,12 +27,16 @@ class RankBM25:
         self._keys = [key for key, _ in pairs]
         self._scorer = _lucene_scorer([terms for _, terms in pairs]) if any(terms for _, terms in pairs) else None
 
-    def search(self, query: str, k: int) -> list[tuple[int, float]]:
-        """Return the `k` best (key, score) that hold a term of the query, best first, ties by key."""
+    def search(self, query: str, k: int, within: KeyRanges | None = None) -> list[tuple[int, float]]:
+        """Return the `k` best (key, score) that hold a term of the query, best first, ties by key.
+
+        `within` leaves only these keys. It has no part in the scores.
+        """
         if self._scorer is None:
             return []
         scores = self._scorer.get_scores(query_terms(query))
-        found = np.flatnonzero(scores > 0)
+        allowed = True if within is None else inside(np.array(self._keys, np.int64), within)
+        found = np.flatnonzero((scores > 0) & allowed)
         return best_first((self._keys[i], float(scores[i])) for i in found)[:k]
 
 

@@ -5,6 +5,12 @@ rankings always give the same order.
 """
 
 from collections.abc import Iterable, Sequence
+from statistics import pstdev
+from typing import Literal, get_args
+
+Normalisation = Literal["mixed", "min-max", "theoretical", "z-score"]
+NORMALISATIONS: tuple[Normalisation, ...] = get_args(Normalisation)
+BM25_FLOOR, COSINE_FLOOR = 0.0, -1.0  # the lowest scores that there can be
 
 Ranking = Sequence[tuple[int, float]]
 
@@ -26,8 +32,36 @@ def min_max(ranking: Ranking, floor: float | None = None) -> dict[int, float]:
     return {key: (score - low) / width for key, score in ranking}
 
 
-def convex(lexical: Ranking, dense: Ranking, dense_weight: float) -> list[tuple[int, float]]:
-    """`dense_weight * dense + (1 - dense_weight) * lexical` of the min-max scores, best first.
+def z_score(ranking: Ranking) -> dict[int, float]:
+    """Scale scores to standard deviations above the worst of the ranking; 1 where all are the same.
+
+    Subtracting the worst in place of the mean changes no order, and lets 0 stand for what was not found.
+    """
+    if not ranking:
+        return {}
+    low, spread = min(score for _, score in ranking), pstdev(score for _, score in ranking)
+    return {key: (score - low) / spread if spread > 0 else 1.0 for key, score in ranking}
+
+
+def normalised(lexical: Ranking, dense: Ranking, how: Normalisation) -> tuple[dict[int, float], dict[int, float]]:
+    """Scores of BM25 and of cosines that can be added.
+
+    min-max counts both from the worst that was found, theoretical both from the worst there can be. Mixed counts BM25
+    from 0 and cosines from the worst found: a BM25 score is a sum of what matched, so half of it is half a match, while
+    the cosines of one encoder all lie in a narrow band.
+    """
+    if how == "z-score":
+        return z_score(lexical), z_score(dense)
+    return (
+        min_max(lexical, None if how == "min-max" else BM25_FLOOR),
+        min_max(dense, COSINE_FLOOR if how == "theoretical" else None),
+    )
+
+
+def convex(
+    lexical: Ranking, dense: Ranking, dense_weight: float, normalisation: Normalisation = "mixed"
+) -> list[tuple[int, float]]:
+    """`dense_weight * dense + (1 - dense_weight) * lexical` of the normalised scores, best first.
 
     Bruch, Gai, Ingber: An Analysis of Fusion Functions for Hybrid Retrieval, ACM TOIS 2023 (convex combination).
 
@@ -36,7 +70,7 @@ def convex(lexical: Ranking, dense: Ranking, dense_weight: float) -> list[tuple[
     """
     if not 0 <= dense_weight <= 1:
         raise ValueError(f"dense_weight is {dense_weight}, it must be from 0 to 1")
-    words, meaning = min_max(lexical), min_max(dense)
+    words, meaning = normalised(lexical, dense, normalisation)
     fused = {
         key: dense_weight * meaning.get(key, 0.0) + (1 - dense_weight) * words.get(key, 0.0)
         for key in words.keys() | meaning.keys()

@@ -11,9 +11,11 @@ from typing import Literal, Protocol, get_args
 from indexer.collection import Collection
 from indexer.encoder import Encoder
 from indexer.errors import ConfigError
+from indexer.filter import EVERYTHING, Filter
+from indexer.store.keys import KeyRanges
 from indexer.store.records import StoredChunk
 from indexer.store.text import embed_text
-from retriever.fusion import Ranking, best_first, convex, rrf
+from retriever.fusion import Normalisation, Ranking, best_first, convex, rrf
 from retriever.hit import Hit, Part
 from retriever.rerank import Reranker
 
@@ -23,10 +25,11 @@ MODES: tuple[str, ...] = get_args(Mode)
 
 @dataclass(frozen=True, slots=True)
 class RetrieverSettings:
-    """How to search. The default of `dense_weight` was measured: see docs/decisions.md."""
+    """How to search. The defaults of the convex combination were measured: see docs/decisions.md."""
 
     fusion: Literal["convex", "rrf"] = "convex"
     dense_weight: float = 0.25  # of the convex combination, 0..1
+    normalisation: Normalisation = "mixed"  # of the scores that are combined
     rrf_k: float = 60
     candidates: int = 100  # how many each of the two retrievers gives to the fusion
     rerank_candidates: int = 30  # how many the reranker reads
@@ -58,10 +61,12 @@ class Retriever:
         mode: Mode = "hybrid",
         rerank: bool = False,
         timings_ms: dict[str, float] | None = None,
+        asked: Filter = EVERYTHING,
     ) -> tuple[Hit, ...]:
         """Return the `k` best chunks; fewer only when the collection does not hold more that match.
 
-        `timings_ms`, when given, gets the time of each stage that ran (bm25, encode, dense, fuse, fetch, rerank).
+        `timings_ms`, when given, gets the time of every stage that ran, such as bm25 or fuse.
+        Only documents that hold the filter `asked` are searched: it comes before every ranking.
 
         Raises:
             ConfigError: the question is empty or too long, the mode needs an encoder, or `rerank` needs a reranker.
@@ -70,7 +75,11 @@ class Retriever:
         self._check(query, k, mode, rerank)
         query = query.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate is no text to any index
         timings = {} if timings_ms is None else timings_ms
-        stages = self._rank(query, mode, max(k, self._settings.candidates), timings)
+        within = None
+        if asked:
+            with _clock(timings, "filter"):
+                within = self._collection.matching(asked)
+        stages = self._rank(query, mode, max(k, self._settings.candidates), within, timings)
         keys = [key for key, _ in stages[_last(stages)]]
         with _clock(timings, "fetch"):
             found = self._existing(keys, max(k, self._settings.rerank_candidates) if rerank else k)
@@ -79,14 +88,16 @@ class Retriever:
                 stages["rerank"] = self._rerank(query, found)
         return _hits(found, stages)[:k]
 
-    def _rank(self, query: str, mode: Mode, depth: int, timings: dict[str, float]) -> dict[str, Ranking]:
+    def _rank(
+        self, query: str, mode: Mode, depth: int, within: KeyRanges | None, timings: dict[str, float]
+    ) -> dict[str, Ranking]:
         """Rankings of the stages that the mode has; the last one decides."""
         stages: dict[str, Ranking] = {}
         if mode != "dense":
             with _clock(timings, "bm25"):
-                stages["bm25"] = self._lexical().search(query, depth)
+                stages["bm25"] = self._lexical().search(query, depth, within)
         if mode != "bm25":
-            stages["dense"] = self._dense(query, depth, timings)
+            stages["dense"] = self._dense(query, depth, within, timings)
         if mode == "hybrid":
             with _clock(timings, "fuse"):
                 stages[self._settings.fusion] = self._fuse(stages["bm25"], stages["dense"])
@@ -111,7 +122,7 @@ class Retriever:
                 "Set retriever.reranker to the folder of a sentence-transformers cross-encoder.",
             )
 
-    def _dense(self, query: str, depth: int, timings: dict[str, float]) -> Ranking:
+    def _dense(self, query: str, depth: int, within: KeyRanges | None, timings: dict[str, float]) -> Ranking:
         encoder = self._encoder
         if encoder is None:
             raise ConfigError("Dense search needs an encoder, and none is loaded", "Use the mode bm25.")
@@ -119,12 +130,12 @@ class Retriever:
         with _clock(timings, "encode"):
             vector = encoder.encode([query], encoder.query_instruction)[0]
         with _clock(timings, "dense"):
-            return self._collection.dense.search(vector, depth)
+            return self._collection.dense.search(vector, depth, within)
 
     def _fuse(self, lexical: Ranking, dense: Ranking) -> Ranking:
         if self._settings.fusion == "rrf":
             return rrf([lexical, dense], self._settings.rrf_k)
-        return convex(lexical, dense, self._settings.dense_weight)
+        return convex(lexical, dense, self._settings.dense_weight, self._settings.normalisation)
 
     def _existing(self, keys: Sequence[int], wanted: int) -> dict[int, StoredChunk]:
         """Read the first `wanted` of the keys that still exist, in their order: one may have been deleted meanwhile."""
@@ -157,7 +168,7 @@ class Retriever:
 
 
 class _Lexical(Protocol):
-    def search(self, query: str, k: int) -> list[tuple[int, float]]: ...
+    def search(self, query: str, k: int, within: KeyRanges | None = None) -> list[tuple[int, float]]: ...
 
 
 def _hits(found: Mapping[int, StoredChunk], stages: dict[str, Ranking]) -> tuple[Hit, ...]:

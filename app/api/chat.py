@@ -26,6 +26,7 @@ from app.api.service import Served, Service
 from app.commands.ask import answer_json
 from app.markdown import with_footnotes
 from generator.pipeline import Done, Event, Token
+from indexer.filter import parse_filter
 
 logger = logging.getLogger(__name__)
 router = APIRouter(tags=["openai"])
@@ -108,8 +109,12 @@ async def chat(request: Request, body: ChatRequest, caller: Reader, service: Ser
     ignored = check_able(body)
     question, turns = question_and_turns(body.messages)
     library = service.library
+    asked = parse_filter(body.footnote.filters)
     answering = await start_answer(
-        request, service.gate, lambda: library.pipeline(body.model).ask(question, turns), service.section.timeout_s
+        request,
+        service.gate,
+        lambda: library.pipeline(body.model).ask(question, turns, asked=asked),
+        service.section.timeout_s,
     )
     exchange = _Exchange(body, service, caller, question, ignored)
     events = answering.events()

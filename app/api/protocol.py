@@ -4,6 +4,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+Conditions = Annotated[list[Annotated[str, Field(max_length=1000)]], Field(max_length=50)]
+"""Filters as the command line takes them: only documents that hold them are searched."""
+
 
 class TextPart(BaseModel):
     """A piece of a message."""
@@ -38,6 +41,8 @@ class FootnoteOptions(BaseModel):
 
     markdown: bool = True
     """Write the footnotes into the text, too, as Markdown has them: [^1] and a list at the end."""
+    filters: Conditions = []
+    """Answer from the documents that hold these, such as source=reports/*.pdf."""
     draft: bool = False
     """Stream the model's words as they come, before they are checked, instead of the checked answer."""
 

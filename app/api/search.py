@@ -8,10 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.api.access import Reader
 from app.api.errors import described
 from app.api.library import Library
-from app.api.protocol import Hit
+from app.api.protocol import Conditions, Hit
 from app.api.service import Served
 from app.commands.search import hit_json
 from indexer.errors import FootnoteError
+from indexer.filter import parse_filter
 from retriever.search import Mode
 
 router = APIRouter(tags=["documents"])
@@ -27,6 +28,7 @@ class SearchRequest(BaseModel):
     k: Annotated[int, Field(ge=1, le=100)] = 10
     mode: Mode | None = None
     rerank: bool = False
+    filters: Conditions = []
 
 
 class Found(BaseModel):
@@ -76,7 +78,7 @@ def _search(library: Library, body: SearchRequest) -> dict[str, Any]:
     mode = body.mode or library.settings.retriever.mode
     timings: dict[str, float] = {}
     retriever = library.retriever(body.collection, mode, body.rerank)
-    hits = retriever.search(body.query, body.k, mode, body.rerank, timings)
+    hits = retriever.search(body.query, body.k, mode, body.rerank, timings, parse_filter(body.filters))
     timings_ms = {stage: round(spent, 2) for stage, spent in timings.items()}
     return {"query": body.query, "mode": mode, "hits": [hit_json(hit) for hit in hits], "timings_ms": timings_ms}
 

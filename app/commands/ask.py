@@ -17,29 +17,40 @@ from app.wiring import build_pipeline, open_collection
 from generator.answer import Answer, Citation
 from generator.pipeline import Done, Found, Pipeline, Stage, Token
 from indexer.errors import ModelError
+from indexer.filter import EVERYTHING, Filter
 from retriever.hit import Hit
 
 CLOSEST, CLOSEST_CHARS = 3, 220
 DOUBT = "[?]"  # behind a sentence that no passage supports
 
 
-def run_ask(settings: Settings, name: str, question: str, as_json: bool, query: str | None = None) -> None:
-    """Answer one question from a collection; `query` says it in words that need no conversation."""
+def run_ask(
+    settings: Settings,
+    name: str,
+    question: str,
+    as_json: bool,
+    query: str | None = None,
+    asked: Filter = EVERYTHING,
+) -> None:
+    """Answer one question from the documents of a collection that hold a filter.
+
+    `query` says the question in words that need no conversation.
+    """
     pipeline = build_pipeline(settings, open_collection(settings, name))
     if as_json:
-        answer = pipeline.answer(question, query=query)
+        answer = pipeline.answer(question, query=query, asked=asked)
         return emit({"collection": name, "question": question, **answer_json(answer)})
-    return print_answer(stream(pipeline, question, query))
+    return print_answer(stream(pipeline, question, query, asked))
 
 
-def stream(pipeline: Pipeline, question: str, query: str | None = None) -> Answer:
+def stream(pipeline: Pipeline, question: str, query: str | None = None, asked: Filter = EVERYTHING) -> Answer:
     """Answer a question; on a terminal the words are seen as they come, until the checked answer replaces them."""
     answer: Answer | None = None
     written = ""
     hits: tuple[Hit, ...] = ()
     try:
         with _live() as update:
-            for event in pipeline.ask(question, query=query):
+            for event in pipeline.ask(question, query=query, asked=asked):
                 if isinstance(event, Stage):
                     update(written or f"{event.name} ...", not written)
                 elif isinstance(event, Found):

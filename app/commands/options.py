@@ -39,6 +39,16 @@ class GraderName(StrEnum):
 
 
 Name = Annotated[str, typer.Option("--collection", "-c", metavar="NAME", help="Which collection.")]
+Filters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--filter",
+        "-f",
+        metavar="FIELD=VALUE",
+        help="Only documents that hold this, such as source=reports/*.pdf, type=pdf or date>=2024-03; may be repeated.",
+        show_default=False,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
 ShowProgress = Annotated[
     ProgressForm,

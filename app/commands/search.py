@@ -8,18 +8,21 @@ from app.display import shorten, show
 from app.door import emit
 from app.settings import Settings
 from app.wiring import build_retriever, open_collection
+from indexer.filter import Filter
 from retriever.hit import Hit
 from retriever.search import Mode
 
 _SHOWN_CHARS = 300
 
 
-def run_search(settings: Settings, name: str, query: str, k: int, mode: str, rerank: bool, as_json: bool) -> None:
-    """Search one collection and print the hits."""
+def run_search(
+    settings: Settings, name: str, query: str, k: int, mode: str, rerank: bool, asked: Filter, as_json: bool
+) -> None:
+    """Search the documents of one collection that hold a filter, and print the hits."""
     collection = open_collection(settings, name)
     retriever = build_retriever(settings, collection, with_encoder=mode != "bm25", with_reranker=rerank)
     timings_ms: dict[str, float] = {}
-    hits = retriever.search(query, k, cast(Mode, mode), rerank, timings_ms)
+    hits = retriever.search(query, k, cast(Mode, mode), rerank, timings_ms, asked)
     if as_json:
         timings = {stage: round(spent, 2) for stage, spent in timings_ms.items()}
         return emit({"query": query, "mode": mode, "hits": [hit_json(hit) for hit in hits], "timings_ms": timings})

@@ -34,7 +34,10 @@ def read_docx(data: bytes) -> Extract:
     reader = _Reader(_style_levels(document))
     text = reader.read(document.element.body)
     properties = document.core_properties
-    named = (("author", properties.author), ("subject", properties.subject), ("keywords", properties.keywords))
+    named = (
+        *(("author", properties.author), ("subject", properties.subject), ("keywords", properties.keywords)),
+        ("date", properties.created.isoformat() if properties.created else ""),
+    )
     title = (properties.title or "").strip() or reader.title
     return Extract((text,), title, tuple((name, value) for name, value in named if value))
 

@@ -44,7 +44,9 @@ def read_pdf(data: bytes) -> Extract:
     title = metadata.pop("Title", "").strip()
     if not title or _UNNAMED.match(title):
         title = title_of(pages[0]) if pages else ""
-    named = tuple((name.lower(), metadata[name]) for name in ("Author", "Subject", "Keywords") if metadata.get(name))
+    metadata["Date"] = metadata.get("CreationDate", "")
+    said = ("Author", "Subject", "Keywords", "Date")
+    named = tuple((name.lower(), metadata[name]) for name in said if metadata.get(name))
     return Extract(tuple(texts), title, (*named, ("pages", str(len(pages)))), paged=True)
 
 

@@ -18,14 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from indexer.encoder import Vectors
 from indexer.errors import IndexError_
 from indexer.store.disk import checksum, read_json, replace_file, write_json
-from indexer.store.truth import Keys
+from indexer.store.keys import Keys, Mask
 
-Mask = npt.NDArray[np.bool_]
 _NEIGHBOURS = 32
 _EF_CONSTRUCTION = 200
 _ADD_ROWS = 4096

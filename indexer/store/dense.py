@@ -7,7 +7,7 @@ inside the graph search, so it is never returned and never takes a place in the 
 import importlib
 import logging
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ import numpy as np
 
 from indexer.encoder import Vectors
 from indexer.errors import IndexError_
-from indexer.store.base import Base, BaseNote, Mask, Part, drop_base, load_base, read_note, write_base
+from indexer.store.base import Base, BaseNote, Part, drop_base, load_base, read_note, write_base
+from indexer.store.keys import KeyRanges, Mask, inside
 from indexer.store.lock import WriteLock
 from indexer.store.records import Manifest
-from indexer.store.truth import Keys, Truth, changes, read_vectors
+from indexer.store.truth import Truth, changes, read_vectors
 
 _log = logging.getLogger(__name__)
 MIN_BASE = 128  # fewer vectors are searched exactly
@@ -27,6 +28,7 @@ _EF_PER_RESULT = 3  # measured: recall@100 is .94 at efSearch 128 and .99 at 300
 _MAX_DELTA = 256  # merge when the delta is larger than this and than a tenth of the base
 _MAX_DELTA_SHARE = 0.1
 _MAX_DEAD_SHARE = 0.2  # recall falls as more of the graph is masked
+_EXACT_SHARE = 32_000  # r of n rows are searched exactly while r * r is below this times n: see `_search_base`
 _SCORE_DIGITS = 6  # the same pair scored in graph and delta differs in the seventh
 
 
@@ -56,10 +58,13 @@ class Dense:
     def __init__(self, folder: Path, truth: Truth, lock: WriteLock) -> None:
         self._folder, self._truth, self._lock = folder, truth, lock
         self._view: _View | None = None
+        self._narrow: tuple[_View, KeyRanges, _View] | None = None  # the last filter's view: it is asked for again
         self._refreshing = threading.Lock()
 
-    def search(self, vector: Vectors, k: int) -> list[tuple[int, float]]:
+    def search(self, vector: Vectors, k: int, within: KeyRanges | None = None) -> list[tuple[int, float]]:
         """Return (key, inner product) of the k nearest chunks to `vector` (dim,), best first, ties by key.
+
+        `within` leaves only the chunks of these keys; however few they are, the nearest of them are found.
 
         Raises:
             IndexError_: the vector is of another size than those of the collection, or is not finite.
@@ -73,7 +78,7 @@ class Dense:
                 f"A query vector of {query.shape[1]} numbers does not fit an index of {manifest.dim}",
                 "Use the encoder that the collection was built with, or run `footnote reindex`.",
             )
-        view = self._fresh(manifest)
+        view = self._narrowed(self._fresh(manifest), within)
         found = [*_search_base(view, query, k), *_search_delta(view, query, k)]
         return sorted(found, key=lambda hit: (-hit[1], hit[0]))[:k]
 
@@ -115,7 +120,7 @@ class Dense:
     def close(self) -> None:
         """Let go of the memory."""
         with self._refreshing:
-            self._view = None
+            self._view = self._narrow = None
 
     # --- keeping up with the truth
 
@@ -125,6 +130,23 @@ class Dense:
             return view
         with self._refreshing:
             return self._refresh(manifest)
+
+    def _narrowed(self, view: _View, within: KeyRanges | None) -> _View:
+        """The view with only the chunks of these keys alive."""
+        if within is None:
+            return view
+        last = self._narrow
+        if last is not None and last[0] is view and last[1] == within:
+            return last[2]
+        alive, alive_rows = view.alive, view.alive_rows
+        if view.base is not None:
+            alive = alive & inside(view.base.keys, within)
+            alive_rows = _alive_rows(view.base, alive)
+        narrow = replace(
+            view, alive=alive, alive_rows=alive_rows, delta=_kept(view.delta, inside(view.delta.keys, within))
+        )
+        self._narrow = view, within, narrow
+        return narrow
 
     def _refresh(self, manifest: Manifest) -> _View:
         view, note = self._view, read_note(self._folder)
@@ -174,9 +196,9 @@ class Dense:
             added = Part(*read_vectors(db, dim, view.last_key)) if news.added else _no_part(dim)
         delta, alive, alive_rows = view.delta, view.alive, view.alive_rows
         if news.deleted:
-            delta = _kept(delta, ~_inside(delta.keys, news.deleted))
+            delta = _kept(delta, ~inside(delta.keys, news.deleted))
             if view.base is not None:
-                alive = alive & ~_inside(view.base.keys, news.deleted)
+                alive = alive & ~inside(view.base.keys, news.deleted)
                 alive_rows = _alive_rows(view.base, alive)
         delta = _joined(delta, added)
         last_key = max([view.last_key, *(last for _, last in news.added)])
@@ -234,15 +256,23 @@ def _due(view: _View) -> bool:
 
 
 def _search_base(view: _View, query: Vectors, k: int) -> list[tuple[int, float]]:
-    base, rows = view.base, int(view.alive_rows.sum())
+    """Search the graph, or exactly where few of its rows are alive.
+
+    A graph search walks past masked rows, so for the same recall it needs efSearch / s at a share s of living ones,
+    while an exact scan costs s * n: below some s * s * n the scan is cheaper, and never misses.
+    """
+    base, rows, of = view.base, int(view.alive_rows.sum()), len(view.alive_rows)
     if base is None or rows == 0:
         return []
     faiss: Any = importlib.import_module("faiss")
-    parameters = faiss.SearchParametersHNSW(efSearch=max(_EF_SEARCH, _EF_PER_RESULT * k))
-    if rows < len(view.alive_rows):
+    exact = rows < of and rows * rows <= _EXACT_SHARE * of
+    ef = round(max(_EF_SEARCH, _EF_PER_RESULT * k) * of / rows)
+    parameters = faiss.SearchParameters() if exact else faiss.SearchParametersHNSW(efSearch=ef)
+    if rows < of:
         selector = faiss.IDSelectorBitmap(np.packbits(view.alive_rows, bitorder="little"))
         parameters.sel = selector  # FAISS keeps no reference: `selector` must live until the search ends
-    scores, found = base.index.search(query, min(k, rows), params=parameters)
+    index = base.index.storage if exact else base.index
+    scores, found = index.search(query, min(k, rows), params=parameters)
     hits = []
     for row, score in zip(found[0].tolist(), scores[0].tolist(), strict=True):
         if row >= 0:
@@ -259,10 +289,3 @@ def _search_delta(view: _View, query: Vectors, k: int) -> list[tuple[int, float]
         best = np.flatnonzero(scores >= np.partition(scores, -k)[-k])  # with all that tie at the edge
     best = best[np.argsort(-scores[best], kind="stable")][:k]  # keys rise, so a stable sort breaks ties by key
     return [(int(view.delta.keys[at]), float(scores[at])) for at in best]
-
-
-def _inside(keys: Keys, ranges: tuple[tuple[int, int], ...]) -> Mask:
-    """Tell which keys (n,) lie in one of the ranges, both ends included."""
-    firsts, lasts = (np.sort(np.array(side, np.int64)) for side in zip(*ranges, strict=True))  # ranges never overlap
-    at = np.searchsorted(firsts, keys, side="right") - 1
-    return (at >= 0) & (keys <= lasts[at])

@@ -14,8 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from indexer.errors import IndexError_
-from indexer.store.lexical_writer import LexicalWriter, open_build, panics_as_errors, read_applied
+from indexer.store.keys import KeyRanges, inside
+from indexer.store.lexical_writer import LexicalWriter, key_range, open_build, panics_as_errors, read_applied
 from indexer.store.lock import WriteLock
 from indexer.store.text import query_terms
 from indexer.store.truth import Truth
@@ -24,6 +27,7 @@ _logger = logging.getLogger(__name__)
 _MAX_QUERY_TERMS = 1024  # distinct; a pasted page keeps its first thousand
 _TANTIVY_ERRORS = (ValueError, OSError, RuntimeError)
 _MAX_TIES = 4096  # hits of one score that are fetched to cut a tie by key
+_MAX_RANGES = 512  # of a filter, inside a query; more of them are quicker held against the hits
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +47,23 @@ class Lexical:
         self._stamp = (0, 0)  # of applied.json when it was last read
         self._refreshing = threading.Lock()
 
-    def search(self, query: str, k: int) -> list[tuple[int, float]]:
+    def search(self, query: str, k: int, within: KeyRanges | None = None) -> list[tuple[int, float]]:
         """Return (key, score) of the k best chunks, best first, ties by key.
+
+        `within` leaves only the chunks of these keys. It has no part in the scores.
 
         Raises:
             IndexError_: the index is damaged and another process holds the lock that repairing it needs.
         """
         counts = Counter(query_terms(query)).most_common(_MAX_QUERY_TERMS)
-        if k < 1 or not counts:
+        if k < 1 or not counts or within == ():
             return []
         try:
-            return self._try(counts, k)
+            return self._try(counts, k, within)
         except _TANTIVY_ERRORS as error:
             _logger.warning("lexical index %s failed: %s; rebuilding it", self._folder, error)
         try:
-            return self._try(counts, k, rebuild=True)
+            return self._try(counts, k, within, rebuild=True)
         except _TANTIVY_ERRORS as error:
             raise IndexError_(f"The lexical index {self._folder} fails: {error}", "Report this.") from error
 
@@ -80,16 +86,26 @@ class Lexical:
 
     # --- reading
 
-    def _try(self, counts: list[tuple[str, int]], k: int, rebuild: bool = False) -> list[tuple[int, float]]:
+    def _try(
+        self, counts: list[tuple[str, int]], k: int, within: KeyRanges | None, rebuild: bool = False
+    ) -> list[tuple[int, float]]:
         with panics_as_errors():
-            return self._search(self._fresh(rebuild), counts, k)
+            return self._search(self._fresh(rebuild), counts, k, within)
 
-    def _search(self, reader: _Reader, counts: list[tuple[str, int]], k: int) -> list[tuple[int, float]]:
+    def _search(
+        self, reader: _Reader, counts: list[tuple[str, int]], k: int, within: KeyRanges | None
+    ) -> list[tuple[int, float]]:
         query, limit = _query(reader.index.schema, counts), k + 1
+        many = within is not None and len(within) > _MAX_RANGES
+        if within is not None and not many:
+            query = _only(reader.index.schema, query, within)
         while True:
             hits = reader.searcher.search(query, limit=limit, count=False).hits
             keys = reader.searcher.fast_field_values("key", [address for _, address in hits])
             ranked = sorted(((key, score) for key, (score, _) in zip(keys, hits, strict=True)), key=_best_first)
+            if many:
+                let_through = inside(np.array([key for key, _ in ranked], np.int64), within or ())
+                ranked = [hit for hit, holds in zip(ranked, let_through, strict=True) if holds]
             if reader.sequence < self._truth.sequence():
                 alive = self._truth.existing([key for key, _ in ranked])
                 ranked = [hit for hit in ranked if hit[0] in alive]
@@ -160,6 +176,14 @@ def _query(schema: Any, counts: Iterable[tuple[str, int]]) -> Any:
     return Query.boolean_query(
         [(Occur.Should, Query.boost_query(term, count) if count > 1 else term) for term, count in terms]
     )
+
+
+def _only(schema: Any, query: Any, within: KeyRanges) -> Any:
+    """The query where the key is in one of the ranges, at the same scores."""
+    from tantivy import Occur, Query
+
+    ranges = Query.boolean_query([(Occur.Should, key_range(schema, first, last)) for first, last in within])
+    return Query.boolean_query([(Occur.Must, query), (Occur.Must, Query.const_score_query(ranges, 0.0))])
 
 
 def _best_first(hit: tuple[int, float]) -> tuple[float, int]:

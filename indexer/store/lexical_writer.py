@@ -7,7 +7,7 @@ import re
 import shutil
 import struct
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from indexer.errors import IndexError_
 from indexer.store.changes import now
 from indexer.store.disk import FULL_DISK_REMEDY, checksum, read_json, write_json
+from indexer.store.keys import merge_ranges
 from indexer.store.records import Changes
 from indexer.store.text import ANALYSIS_VERSION, analyzer, embed_text
 from indexer.store.truth import Truth
@@ -75,9 +76,9 @@ class LexicalWriter:
             self._writer = self._index.writer(_HEAP_BYTES, 1)
             # A kill may have left files that no commit names, and whose names the next commit wants.
             self._writer.garbage_collect_files()
-        for first, last in _merge_ranges(changes.deleted):
-            self._writer.delete_documents_by_query(_key_range(self._index.schema, first, last))
-        for first, last in _merge_ranges(changes.added):
+        for first, last in merge_ranges(changes.deleted):
+            self._writer.delete_documents_by_query(key_range(self._index.schema, first, last))
+        for first, last in merge_ranges(changes.added):
             for key, title, heading_path, text in self._truth.texts(first, last):
                 self._writer.add_document(_document(key, embed_text(title, heading_path, text)))
         self._writer.commit()
@@ -225,20 +226,11 @@ def _document(key: int, text: str) -> Any:
     return document
 
 
-def _key_range(schema: Any, first: int, last: int) -> Any:
+def key_range(schema: Any, first: int, last: int) -> Any:
+    """The chunks with first <= key <= last."""
     from tantivy import FieldType, Query
 
     return Query.range_query(schema, "key", FieldType.Unsigned, first, last)
-
-
-def _merge_ranges(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    merged: list[tuple[int, int]] = []
-    for first, last in sorted(ranges):
-        if merged and first <= merged[-1][1] + 1:
-            merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
-        else:
-            merged.append((first, last))
-    return merged
 
 
 @contextlib.contextmanager

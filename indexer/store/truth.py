@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from indexer.document import INSIDE, Chunk, Document
 from indexer.encoder import Vectors
 from indexer.errors import IndexError_
+from indexer.filter import Filter
+from indexer.store.keys import KeyRanges, Keys
+from indexer.store.matching import matching_keys
 from indexer.store.records import FILE_COLUMNS, Changes, DocumentInfo, FileRow, Manifest, StoredChunk
 from indexer.store.schema import connect, transaction_end, translated
 
-Keys = npt.NDArray[np.int64]
 _IN_LIMIT = 500  # values in one IN (...); SQLite's own limit was 999 for long
 _Value = TypeVar("_Value")
 _ROWS = 2048  # rows fetched at a time when a whole table is read
@@ -171,6 +172,11 @@ class Truth:
                 for part, marks in _batches(keys)
                 for row in db.execute(f"SELECT key FROM chunks WHERE key IN ({marks})", part)
             }
+
+    def matching(self, asked: Filter) -> KeyRanges:
+        """Return the keys of the chunks of every document that holds the filter."""
+        with self.reading() as db:
+            return matching_keys(db, asked)
 
     def texts(self, first: int = 0, last: int = 2**62) -> Iterator[tuple[int, str, tuple[str, ...], str]]:
         """Yield (key, title, heading_path, text) of the chunks with first <= key <= last, in order of key."""

@@ -143,6 +143,12 @@ def test_ask_takes_the_query_itself(footnote: Footnote, papers: Path, parrot: Pa
     assert (answer["prompt_version"], answer["usage"], answer["doubt"]) == ("answer-1", None, None)
 
 
+def test_ask_reads_only_what_a_filter_leaves(footnote: Footnote, papers: Path, parrot: Parrot) -> None:
+    footnote("ingest", papers)
+    answered = footnote("ask", "How tall is the tower?", "-f", "source=ferry.txt", "--json").json
+    assert {Path(hit["source"]).name for hit in answered["hits"]} == {"ferry.txt"}
+
+
 def test_declining_shows_the_closest_passages(footnote: Footnote, papers: Path, parrot: Parrot) -> None:
     parrot.words = DECLINE
     footnote("ingest", papers)

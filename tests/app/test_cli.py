@@ -166,6 +166,18 @@ def test_search_modes(footnote: Footnote, papers: Path, encoder: Any, mode: str,
     assert bool(encoder.encoded) == (mode == "dense")
 
 
+def test_search_takes_filters(footnote: Footnote, papers: Path) -> None:
+    footnote("ingest", papers)
+    hits = footnote("search", "tower ferry bees", "--filter", "type=txt", "-f", "source!=bees.txt", "--json").json[
+        "hits"
+    ]
+    assert {Path(hit["source"]).name for hit in hits} == {"ferry.txt"}
+    assert footnote("search", "tower", "-f", "type=epub").stdout == "Nothing matches.\n"
+    wrong = footnote("search", "tower", "-f", "folder=x", "--json")
+    assert wrong.code == 1
+    assert "no field" in wrong.json["error"]["message"]
+
+
 def test_search_for_people(footnote: Footnote, papers: Path) -> None:
     footnote("ingest", papers)
     result = footnote("search", "tower", "--mode", "bm25")

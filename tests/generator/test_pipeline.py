@@ -16,6 +16,7 @@ from generator.trace import Trace
 from generator.usage import Usage
 from indexer.document import Document
 from indexer.errors import ConfigError, IndexError_, ModelError
+from indexer.filter import EVERYTHING, Filter
 from retriever.hit import Hit
 
 TOWER = "# Towers\n\nThe tower opened in 1889. It is 330 metres tall.\n"
@@ -48,7 +49,9 @@ class Retriever:
         self.hits = hits
         self.queries: list[str] = []
 
-    def search(self, query: str, k: int = 10, mode: str = "hybrid", rerank: bool = False) -> tuple[Hit, ...]:
+    def search(
+        self, query: str, k: int = 10, mode: str = "hybrid", rerank: bool = False, *, asked: Filter = EVERYTHING
+    ) -> tuple[Hit, ...]:
         self.queries.append(query)
         return self.hits[:k]
 

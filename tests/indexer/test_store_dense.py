@@ -10,6 +10,7 @@ from indexer.encoder import Vectors
 from indexer.errors import IndexError_
 from indexer.store.changes import delete_document
 from indexer.store.dense import MIN_BASE
+from indexer.store.keys import inside, merge_ranges
 from indexer.store.records import Manifest
 
 DIM = 24
@@ -206,3 +207,20 @@ def test_a_query_that_does_not_fit_is_refused(shelf: Any, rng: np.random.Generat
     put(shelf, clustered(rng, 10))
     with pytest.raises(IndexError_, match="does not fit"):
         shelf.collection.dense.search(query.astype(np.float32), 3)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5, 0.1, 0.01])
+def test_recall_does_not_fall_with_what_a_filter_leaves(shelf: Any, share: float, monkeypatch: Any) -> None:
+    monkeypatch.setattr("indexer.store.dense._EXACT_SHARE", 50)  # so that 3,000 rows are searched both ways
+    rng = np.random.default_rng(5)
+    put(shelf, clustered(rng, 3000), together=10)
+    keys, vectors = shelf.collection.vectors()
+    documents = rng.permutation(300)[: round(300 * share)]
+    within = merge_ranges((int(keys[10 * at]), int(keys[10 * at + 9])) for at in documents)
+    allowed = inside(keys, within)
+    found = 0
+    for query in clustered(rng, 20):
+        scores = np.where(allowed, vectors @ query, -2.0)
+        wanted = {int(keys[at]) for at in np.argsort(-scores)[:10]}
+        found += len(wanted & {key for key, _ in shelf.collection.dense.search(query, 10, tuple(within))})
+    assert found / 200 >= 0.97

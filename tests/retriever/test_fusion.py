@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retriever.fusion import convex, min_max, rrf
+from retriever.fusion import NORMALISATIONS, Normalisation, convex, min_max, normalised, rrf, z_score
 
 LEXICAL = [(1, 12.0), (2, 6.0), (3, 4.0)]
 DENSE = [(3, 0.9), (4, 0.7), (1, 0.5)]
@@ -14,6 +14,9 @@ DENSE = [(3, 0.9), (4, 0.7), (1, 0.5)]
 rankings = st.dictionaries(
     st.integers(0, 30), st.floats(-1e6, 1e6, allow_nan=False, allow_infinity=False), max_size=12
 ).map(lambda scores: sorted(scores.items(), key=lambda pair: -pair[1]))
+positive = rankings.map(lambda ranking: [(key, abs(score)) for key, score in ranking]).map(
+    lambda ranking: sorted(ranking, key=lambda pair: -pair[1])
+)
 
 
 def test_min_max_spans_zero_to_one() -> None:
@@ -34,10 +37,37 @@ def test_min_max_of_nothing_is_nothing() -> None:
 
 
 def test_convex_by_hand() -> None:
-    # min-max: lexical 1: 1, 2: 1/4, 3: 0; dense 3: 1, 4: 1/2, 1: 0
+    # lexical from 0: 1: 1, 2: 1/2, 3: 1/3; dense from its worst: 3: 1, 4: 1/2, 1: 0
     fused = convex(LEXICAL, DENSE, dense_weight=0.6)
     assert [key for key, _ in fused] == [3, 1, 4, 2]
+    assert [score for _, score in fused] == pytest.approx([0.6 + 0.4 / 3, 0.4, 0.3, 0.2])
+
+
+def test_convex_of_min_max_by_hand() -> None:
+    # lexical 1: 1, 2: 1/4, 3: 0; dense 3: 1, 4: 1/2, 1: 0
+    fused = convex(LEXICAL, DENSE, 0.6, "min-max")
+    assert [key for key, _ in fused] == [3, 1, 4, 2]
     assert [score for _, score in fused] == pytest.approx([0.6, 0.4, 0.3, 0.1])
+
+
+def test_theoretical_by_hand() -> None:
+    words, meaning = normalised(LEXICAL, DENSE, "theoretical")
+    assert words == pytest.approx({1: 1.0, 2: 1 / 2, 3: 1 / 3})
+    assert meaning == pytest.approx({3: 1.0, 4: 1.7 / 1.9, 1: 1.5 / 1.9})
+
+
+def test_z_score_by_hand() -> None:
+    # 0.9, 0.7, 0.5: the standard deviation is sqrt(0.08 / 3)
+    spread = math.sqrt(0.08 / 3)
+    assert z_score(DENSE) == pytest.approx({3: 0.4 / spread, 4: 0.2 / spread, 1: 0.0})
+    assert z_score([(7, 3.0), (8, 3.0)]) == {7: 1.0, 8: 1.0}
+    assert z_score([]) == {}
+
+
+@pytest.mark.parametrize("how", NORMALISATIONS)
+def test_every_normalisation_keeps_the_order_of_a_ranking(how: Normalisation) -> None:
+    assert [key for key, _ in convex(LEXICAL, [], 0.5, how)] == [1, 2, 3]
+    assert [key for key, _ in convex([], DENSE, 0.5, how)] == [3, 4, 1]
 
 
 @pytest.mark.parametrize(("weight", "best"), [(0.0, 1), (1.0, 3)])
@@ -79,7 +109,7 @@ def test_rrf_refuses_a_negative_k() -> None:
         rrf([LEXICAL], k=-2)
 
 
-@given(rankings, rankings, st.floats(0, 1))
+@given(positive, rankings, st.floats(0, 1))
 def test_fused_scores_are_finite_ordered_and_tied_by_key(
     lexical: list[tuple[int, float]], dense: list[tuple[int, float]], weight: float
 ) -> None:

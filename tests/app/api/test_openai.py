@@ -48,6 +48,12 @@ def test_footnotes_in_the_text_can_be_left_out(client: Any, tower: str) -> None:
     assert answered.choices[0].message.content == "The tower is 34 metres tall [1]."
 
 
+def test_a_filter_leaves_only_its_documents(client: Any, tower: str) -> None:
+    body = {"footnote": {"filters": ["source=ferry.txt"]}}
+    answered = client.chat.completions.create(model=tower, messages=MESSAGES, extra_body=body)
+    assert {Path(hit["source"]).name for hit in answered.choices[0].message.footnote["hits"]} == {"ferry.txt"}
+
+
 def test_marks_in_a_quote_mean_nothing(client: Any, tower: str, footnote: Any, papers: Path) -> None:
     (papers / "lighthouse.md").write_text(
         "The tower is 34 metres tall ![x](http://a.example/) *so*.\n", encoding="utf-8"
