@@ -10,6 +10,7 @@ import streamlit as st
 from app.ui import rooms
 from app.ui.chat import show_chat
 from app.ui.review import show_review
+from app.ui.search import show_search
 from app.ui.sidebar import show_brand
 
 _HERE = Path(__file__).parent
@@ -33,6 +34,7 @@ def _pages() -> tuple[st.Page, ...]:
     reviews = rooms.review_folder() is not None
     return (
         st.Page(show_chat, title="Chat", icon=":material/chat:", url_path="chat", default=not reviews),
+        st.Page(show_search, title="Search", icon=":material/manage_search:", url_path="search"),
         st.Page(
             show_review, title="Review questions", icon=":material/fact_check:", url_path="review", default=reviews
         ),

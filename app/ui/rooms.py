@@ -18,12 +18,13 @@ from app.feedback import Thumb, index_state, last_thumbs, served, store_thumb
 from app.resolved import chunk_settings, parse_limits
 from app.settings import Settings, load_settings
 from app.ui.uploads import Outcome, Report
-from app.wiring import build_encoder, build_pipeline, open_collection
+from app.wiring import build_encoder, build_pipeline, build_retriever, open_collection
 from eval.synthesis.synthesize import written_folders
 from generator.pipeline import Event, Pipeline, Stage
 from indexer.collection import Collection
 from indexer.document import Document
 from indexer.errors import DocumentError, FootnoteError, IndexError_
+from indexer.filter import parse_filter
 from indexer.ingest import ingest
 from indexer.ledger import Progress
 from indexer.loaders.pdf_page import PagePicture
@@ -31,6 +32,7 @@ from indexer.page_picture import PagePart
 from indexer.parser import Parser
 from indexer.store.records import DocumentInfo
 from retriever.hit import Hit
+from retriever.search import Retriever
 
 logger = logging.getLogger(__name__)
 
@@ -196,6 +198,26 @@ def index(name: str, paths: Sequence[Path], report: Report) -> list[Outcome]:
     ]
 
 
+def sequence(name: str) -> int:
+    """A number that rises with every change of a collection."""
+    return _collection(name).sequence()
+
+
+def search(
+    name: str, query: str, conditions: Sequence[str]
+) -> tuple[tuple[Hit, ...], tuple[Hit, ...], dict[str, float]]:
+    """All that both retrievers find, with the verdict of every stage; the reranker's order, if there is one; times."""
+    retriever, asked = _retriever(name), parse_filter(conditions)
+    candidates, timings_ms = settings().retriever.candidates, dict[str, float]()
+    hits = retriever.search(query, 2 * candidates, "hybrid", False, timings_ms, asked)
+    reranked = retriever.search(query, candidates, "hybrid", True, timings_ms, asked) if _has_reranker() else ()
+    return hits, reranked, timings_ms
+
+
+def _has_reranker() -> bool:
+    return settings().retriever.reranker is not None
+
+
 @cache
 def warm(name: str) -> None:
     """Begin to load the models of a collection, so that the first question need not wait for all of it."""
@@ -219,6 +241,11 @@ def _collection(name: str) -> Collection:
 def _documents(name: str, sequence: int, created_at: str) -> tuple[DocumentInfo, ...]:
     """The list as of one sequence number; the other arguments only tell one state of a collection from another."""
     return tuple(_collection(name).documents())
+
+
+@st.cache_resource(show_spinner=False)
+def _retriever(name: str) -> Retriever:
+    return build_retriever(settings(), _collection(name), with_reranker=_has_reranker())
 
 
 @st.cache_resource(show_spinner=False)
