@@ -203,6 +203,12 @@ class Truth:
                 found.update((name, unpack([blob], dim)[0]) for name, blob in rows)
         return found
 
+    def encoded(self) -> npt.NDArray[np.bytes_]:
+        """Return the hashes (n,) of all texts that have a vector, in order."""
+        with self.reading() as db:
+            hashes = [name for (name,) in db.execute("SELECT embed_hash FROM vectors")]
+        return np.sort(np.array(hashes, "S16"))
+
     # --- the ledger
 
     def file(self, path: str) -> FileRow | None:
