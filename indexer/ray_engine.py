@@ -43,6 +43,7 @@ _Result = tuple[Path, tuple[Parsed, ...]]  # a file, and what was found in it
 
 _ROOT = Path(__file__).resolve().parent.parent
 _PARCEL_FILES, _PARCEL_BYTES = 32, 4 * 2**20
+_PARCELS_EACH = 8  # for an encoder, at least, so that none is left alone with the rest
 _THREADS = 4  # of an encoder on CPUs: more of them gain less than a second encoder does
 _ROOM_BYTES = 32 * 2**20  # of results, for each actor, that may wait for the next stage or the writer
 _STORE_BYTES = 512 * 2**20  # Ray's shared memory, where the cluster is this machine alone
@@ -82,7 +83,7 @@ class RayEngine:
 
     def _results(self, job: Job, planned: Sequence[Candidate]) -> Generator[_Result, None, None]:
         """Yield what each file holds, in order; a run that breaks off is begun again where it was, with who is left."""
-        parcels = list(_parcels(planned))
+        parcels = list(_parcels(planned, _pools(len(planned)).encoders))
         done = tries = 0
         nodes = _Nodes()
         while done < len(parcels):
@@ -120,6 +121,7 @@ class RayEngine:
             compute=ray.data.ActorPoolStrategy(size=pools.encoders),
             num_cpus=pools.encoder_cpus,
             num_gpus=pools.encoder_gpus,
+            **({"max_restarts": 0} if pools.encoder_gpus else {}),  # it would wait for a GPU that is gone with its node
             runtime_env={"env_vars": {"OMP_NUM_THREADS": str(pools.threads)}},
         )
 
@@ -202,12 +204,13 @@ class _Nodes:
         return {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
 
 
-def _parcels(planned: Sequence[Candidate]) -> Iterator[Parcel]:
-    """Put files together, in order: many small ones or a few large ones."""
+def _parcels(planned: Sequence[Candidate], encoders: int) -> Iterator[Parcel]:
+    """Put files together, in order: many small ones or a few large ones, and enough parcels for all encoders."""
+    most = min(_PARCEL_FILES, max(1, len(planned) // (_PARCELS_EACH * encoders)))
     files: list[tuple[Path, str]] = []
     size_bytes = 0
     for candidate in planned:
-        if files and (len(files) == _PARCEL_FILES or size_bytes + candidate.bytes > _PARCEL_BYTES):
+        if files and (len(files) == most or size_bytes + candidate.bytes > _PARCEL_BYTES):
             yield Parcel(tuple(files))
             files, size_bytes = [], 0
         files.append((candidate.path, candidate.source))
