@@ -10,7 +10,7 @@ from app.commands.evaluation import evaluation
 from app.commands.evaluation_questions import question_commands
 from app.commands.evaluation_runs import run_commands
 from app.commands.keys import keys
-from app.commands.options import Filters, Hidden, Json, Mode, Name, ProgressForm, ShowProgress
+from app.commands.options import EngineName, Filters, Hidden, Json, Mode, Name, ProgressForm, ShowProgress
 from app.commands.train import training
 from app.door import Invocation, opened
 
@@ -83,6 +83,12 @@ def ingest(
         bool, typer.Option("--prune", help="Also remove documents below PATH whose file is gone.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Prune even if PATH is missing or empty.")] = False,
+    engine: Annotated[
+        EngineName, typer.Option("--engine", help="Read and encode in this process, or on a Ray cluster.")
+    ] = EngineName.local,
+    address: Annotated[
+        str, typer.Option("--address", metavar="HOST:PORT", help="The Ray cluster.", show_default="this machine alone")
+    ] = "",
     progress: ShowProgress = ProgressForm.auto,
     collection: Name = "default",
     as_json: Json = False,
@@ -92,13 +98,15 @@ def ingest(
         raise typer.BadParameter("Name files or folders, or give --retry-failed: one of the two.")
     if force and not prune:
         raise typer.BadParameter("--force goes with --prune.")
+    if address and engine is not EngineName.ray:
+        raise typer.BadParameter("--address goes with --engine ray.")
     with opened(context, as_json) as settings:
         from app.commands.ingest import run_ingest, run_retry
 
         if retry_failed:
-            run_retry(settings, collection, progress, as_json)
+            run_retry(settings, collection, progress, as_json, engine, address)
         else:
-            run_ingest(settings, collection, paths or [], progress, as_json, prune=prune, force=force)
+            run_ingest(settings, collection, paths or [], progress, as_json, engine, address, prune=prune, force=force)
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +13,11 @@ from generator.chat import ChatModel
 from generator.entailment import Entailment
 from generator.pipeline import Pipeline
 from generator.trace import Observe
+from indexer.chunk import CountTokens
 from indexer.collection import Collection
 from indexer.encoder import Encoder
 from indexer.errors import ConfigError
+from indexer.ingest import Engine
 from retriever.rerank import Reranker
 from retriever.search import Retriever
 
@@ -44,6 +46,41 @@ def build_encoder(settings: Settings, *, adapter: bool = True) -> Encoder:
     section = settings.encoder if adapter else settings.encoder.model_copy(update={"adapter": "none"})
     with _loading:  # two sessions that begin at once must not load it twice
         return _encoder(section, settings.models_dir)
+
+
+def build_token_counter(settings: Settings) -> CountTokens:
+    """Load what counts tokens as the encoder does, without its weights.
+
+    Raises:
+        ModelError: the tokenizer is missing.
+    """
+    from indexer.llm2vec.published import stack
+    from indexer.llm2vec.tokens import load_token_counter
+
+    folder, _ = stack(model_source(settings.encoder, settings.models_dir), adapter_dirs(settings.encoder))
+    return load_token_counter(folder)
+
+
+def on_processor(settings: Settings) -> Settings:
+    """The same settings with the encoder on the processor, where GPUs are for other processes."""
+    return settings.model_copy(update={"encoder": settings.encoder.model_copy(update={"device": "cpu"})})
+
+
+def build_engine(settings: Settings, fingerprint: str, address: str) -> Engine:
+    """Give the engine that ingests on the Ray cluster at `address`, or on one of this machine alone.
+
+    Raises:
+        ConfigError: Ray is not installed.
+    """
+    try:
+        from indexer.ray_engine import RayEngine
+    except ImportError as error:
+        raise ConfigError(
+            f"The engine is ray, and Ray is not installed: {error}.",
+            "Install it with `pip install -r requirements-ray.txt`, on every node.",
+        ) from error
+    told = Settings(home=settings.home, encoder=settings.encoder)  # no more than the nodes need, and no key
+    return RayEngine(partial(build_encoder, told), partial(build_token_counter, told), fingerprint, address)
 
 
 def encoder_name(section: EncoderSection) -> str:

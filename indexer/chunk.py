@@ -6,7 +6,7 @@ The splitter is asked for pieces that join to the text again, so every offset is
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise, takewhile
 
 from indexer.document import Chunk, Document
@@ -72,6 +72,13 @@ def chunk(document: Document, count_tokens: CountTokens, settings: ChunkSettings
     return tuple(
         Chunk(f"{document.id}:{ordinal}", document.id, text[start:end], start, end, path, document.page_at(start))
         for ordinal, ((start, end), path) in enumerate(spans)
+    )
+
+
+def named_after(document_id: str, chunks: Sequence[Chunk]) -> tuple[Chunk, ...]:
+    """Give chunks the id of their document, where that was chosen after they were cut."""
+    return tuple(
+        replace(piece, id=f"{document_id}:{ordinal}", document_id=document_id) for ordinal, piece in enumerate(chunks)
     )
 
 

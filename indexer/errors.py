@@ -38,5 +38,9 @@ class UnfinishedError(ModelError):
     """A model wrote on until it was cut: the server is well, and what it wrote is of no use."""
 
 
+class ClusterError(FootnoteError):
+    """The machines that files are read on cannot be reached, or were lost."""
+
+
 class DatasetError(FootnoteError):
     """An evaluation data set does not load or does not join."""

@@ -5,6 +5,7 @@ not at all, so a run that was cut off at any instant is simply run again.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +16,12 @@ from indexer.encoder import Encoder
 from indexer.intake import Intake
 from indexer.ledger import Account, IngestReport, OnProgress
 from indexer.load import Limits, source_of
-from indexer.parser import Parser
+from indexer.parser import Parser, Reader
 from indexer.prune import refuse_emptied
 from indexer.sources import Candidate, LeftOut, find_sources, is_gone, nothing_found
 from indexer.store.changes import now
 from indexer.store.records import Manifest
+from indexer.store.truth import Truth
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,25 @@ class Task:
     candidates: Sequence[Candidate]
     left_out: Sequence[LeftOut]
     roots: Sequence[str] = ()  # at and below them, what is no longer on disk is removed
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What an engine is told: the files that will be asked for, in this order, and how they are read and cut."""
+
+    candidates: Sequence[Candidate]
+    truth: Truth
+    chunk_settings: ChunkSettings
+    limits: Limits
+    tell: Callable[[str], None]  # the file in hand, before the first is asked for
+
+
+Engine = Callable[[Job], AbstractContextManager[Reader]]
+
+
+def read_here(job: Job) -> Parser:
+    """Read the files on this machine: the local engine."""
+    return Parser(job.limits)
 
 
 def ingest(
@@ -44,6 +65,7 @@ def ingest(
     on_wait: Callable[[str], None] | None = None,
     timeout_s: float = LOCK_TIMEOUT_S,
     limits: Limits | None = None,
+    engine: Engine = read_here,
 ) -> IngestReport:
     """Bring a collection up to date with files and folders; a file that fails costs only itself.
 
@@ -71,6 +93,7 @@ def ingest(
         on_wait=on_wait,
         timeout_s=timeout_s,
         limits=limits,
+        engine=engine,
     )
 
 
@@ -84,20 +107,23 @@ def perform(
     on_wait: Callable[[str], None] | None = None,
     timeout_s: float = LOCK_TIMEOUT_S,
     limits: Limits | None = None,
+    engine: Engine = read_here,
 ) -> IngestReport:
     """Read, encode and index the files of a task, then remove what is gone.
 
     Raises:
         IndexError_: see ingest().
     """
-    with collection.writer(on_wait, command="ingest", timeout_s=timeout_s) as writer, Parser(limits) as parser:
+    with collection.writer(on_wait, command="ingest", timeout_s=timeout_s) as writer:
         writer.begin(manifest_of(encoder, chunk_settings))
         account = Account(len(task.candidates), sum(candidate.bytes for candidate in task.candidates), on_progress)
-        run = Intake(collection.generation.truth, writer, encoder, chunk_settings, parser, account)
-        run.leave_out(task.left_out)
-        for candidate in task.candidates:
-            run.take(candidate)
-        run.flush()
+        truth = collection.generation.truth
+        with engine(Job(task.candidates, truth, chunk_settings, limits or Limits(), account.tell)) as reader:
+            run = Intake(truth, writer, encoder, chunk_settings, reader, account)
+            run.leave_out(task.left_out)
+            for candidate in task.candidates:
+                run.take(candidate)
+            run.flush()
         run.prune(task.roots)
     return account.report()
 

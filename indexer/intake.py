@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from indexer.chunk import ChunkSettings, chunk
+from indexer.chunk import ChunkSettings, chunk, named_after
 from indexer.clean import CLEANER_VERSION
 from indexer.document import INSIDE, Chunk, Document
 from indexer.encoder import Encoder, Vectors
 from indexer.errors import DocumentError, FootnoteError, ModelError
 from indexer.ledger import Account, choose_id, find_twin, holds, outcome_of
 from indexer.load import LeftOutError
-from indexer.parser import Parsed, Parser
+from indexer.parser import Ahead, Parsed, Reader
 from indexer.prune import gone_below
-from indexer.sources import Candidate, LeftOut, hash_file, is_gone
+from indexer.sources import Candidate, LeftOut, is_gone
 from indexer.store.changes import now
 from indexer.store.records import FileRow
 from indexer.store.text import embed_hash, embed_text
@@ -35,6 +35,7 @@ class _Prepared:
     chunks: tuple[Chunk, ...]
     texts: tuple[str, ...]  # as they are encoded
     row: FileRow
+    ahead: Ahead | None
 
 
 class Intake:
@@ -46,11 +47,11 @@ class Intake:
         writer: Writer,
         encoder: Encoder,
         settings: ChunkSettings,
-        parser: Parser,
+        reader: Reader,
         account: Account,
     ) -> None:
         self._truth, self._writer, self._encoder, self._settings = truth, writer, encoder, settings
-        self._parser, self._account = parser, account
+        self._reader, self._account = reader, account
         self._waiting: list[_Prepared] = []
 
     def leave_out(self, items: Sequence[LeftOut]) -> None:
@@ -70,7 +71,7 @@ class Intake:
     def take(self, candidate: Candidate) -> None:
         """Read one file and what it holds; what is new in it then waits for the encoder."""
         self._account.tell(candidate.source)
-        digest = hash_file(candidate.path, self._parser.limits.max_bytes)
+        digest = self._reader.digest(candidate.path)
         old = self._truth.file(candidate.source)
         if old and _is_current(old, digest):
             inside = self._truth.files_inside(old.path)
@@ -93,8 +94,9 @@ class Intake:
         row = self._row(candidate.source, digest, candidate.bytes)
         whole: Parsed | None = None
         inside: set[str] = set()
-        for parsed in self._parser.parse(candidate.path):
+        for parsed in self._reader.parse(candidate.path):
             load_ms, started = _ms(time.perf_counter() - started), time.perf_counter()
+            load_ms = parsed.ahead.load_ms if parsed.ahead else load_ms
             if parsed.source == candidate.source:
                 whole, row = parsed, replace(row, load_ms=load_ms)
             else:
@@ -109,7 +111,7 @@ class Intake:
             self._writer.forget(*gone)
         row = replace(row, reason=holds(len(inside)))
         if whole.document:
-            self._await(whole.document, row)
+            self._await(whole.document, row, whole.ahead)
         if inside:
             # The line on the archive or mail comes last: were the run cut off before, it would be read again.
             self.flush()
@@ -130,7 +132,7 @@ class Intake:
         elif old and _is_current(old, digest):
             self._finish(old, "unchanged")
         else:
-            self._await(parsed.document, row)
+            self._await(parsed.document, row, parsed.ahead)
 
     def _row(self, source: str, digest: str, size_bytes: int) -> FileRow:
         """The line of a file that is about to be indexed."""
@@ -138,9 +140,9 @@ class Intake:
         change = "changed" if old and old.document_id else "new"
         return FileRow(source, "indexed", sha256=digest, bytes=size_bytes, cleaner=CLEANER_VERSION, change=change)
 
-    def _await(self, document: Document, row: FileRow) -> None:
+    def _await(self, document: Document, row: FileRow, ahead: Ahead | None) -> None:
         try:
-            self._waiting.append(self._prepare(document, row))
+            self._waiting.append(self._prepare(document, row, ahead))
         except FootnoteError as error:
             self._fail(row, error)
         except Exception as error:  # a mistake of ours costs one file
@@ -182,18 +184,21 @@ class Intake:
             self._writer.share(row)
         self._finish(row)
 
-    def _prepare(self, document: Document, row: FileRow) -> _Prepared:
+    def _prepare(self, document: Document, row: FileRow, ahead: Ahead | None) -> _Prepared:
         started = time.perf_counter()
         document = replace(document, id=choose_id(self._truth, document))
         for text in (document.title, document.text):
             text.encode()  # half a surrogate pair can neither be stored nor encoded
-        chunks = chunk(document, self._encoder.count_tokens, self._settings)
+        if ahead and ahead.chunks:
+            chunks = named_after(document.id, ahead.chunks)
+        else:
+            chunks = chunk(document, self._encoder.count_tokens, self._settings)
         if not chunks:
             raise DocumentError(f"{document.source}: it holds no text", "Fill it, or leave it out.")
         texts = tuple(embed_text(document.title, piece.heading_path, piece.text) for piece in chunks)
-        chunk_ms = _ms(time.perf_counter() - started)
+        chunk_ms = round(_ms(time.perf_counter() - started) + (ahead.chunk_ms if ahead else 0.0), 1)
         row = replace(row, sha256=document.sha256, document_id=document.id, chunks=len(chunks), chunk_ms=chunk_ms)
-        return _Prepared(document, chunks, texts, row)
+        return _Prepared(document, chunks, texts, row, ahead)
 
     def _index(self, batch: Sequence[_Prepared]) -> None:
         start = time.perf_counter()
@@ -201,28 +206,33 @@ class Intake:
         encode_ms = _ms(time.perf_counter() - start) / max(1, sum(len(prepared.chunks) for prepared in batch))
         for prepared in batch:
             rows = np.stack([vectors[embed_hash(text)] for text in prepared.texts])
-            row = replace(prepared.row, encode_ms=round(encode_ms * len(rows), 1), updated_at=now())
+            elsewhere_ms = prepared.ahead.encode_ms if prepared.ahead else 0.0
+            row = replace(prepared.row, encode_ms=round(encode_ms * len(rows) + elsewhere_ms, 1), updated_at=now())
             row = self._writer.add(prepared.document, prepared.chunks, rows, row) or row
             self._account.chunks += len(rows)
             self._finish(row)
 
     def _vectors(self, batch: Sequence[_Prepared]) -> dict[bytes, Vectors]:
-        """Vectors (dim,) by text hash: those that are stored, and those that the encoder makes now."""
+        """Vectors (dim,) by text hash: stored ones, those that came with the files, and what the encoder makes now."""
         texts = {embed_hash(text): text for prepared in batch for text in prepared.texts}
         vectors = self._truth.cached_vectors(list(texts), self._encoder.dim)
-        missing = [name for name in texts if name not in vectors]
-        if missing:
-            wanted = [texts[name] for name in missing]
+        fresh = [name for name in texts if name not in vectors]
+        if fresh:
+            came = {name: row for prepared in batch if prepared.ahead for name, row in prepared.ahead.vectors.items()}
+            vectors.update((name, came[name].astype(np.float32)) for name in fresh if name in came)
+            missing = [name for name in fresh if name not in vectors]
             size_bytes = sum(prepared.row.bytes for prepared in batch)
-            share = size_bytes / len(wanted)
+            counts = self._encoder.count_tokens([texts[name] for name in fresh])
+            share, tokens_each = size_bytes / len(fresh), sum(counts) / len(fresh)
             current = batch[0].row.path
-            counts = self._encoder.count_tokens(wanted)
-            tokens_each = sum(counts) / len(wanted)
-            encoded = self._encoder.encode(
-                wanted, "", lambda done: self._account.tell(current, round(done * share), round(done * tokens_each))
-            )
+            if missing:
+                encoded = self._encoder.encode(
+                    [texts[name] for name in missing],
+                    "",
+                    lambda done: self._account.tell(current, round(done * share), round(done * tokens_each)),
+                )
+                vectors.update(zip(missing, encoded, strict=True))
             self._account.encoded(size_bytes, counts, self._encoder.max_tokens)
-            vectors.update(zip(missing, encoded, strict=True))
         return vectors
 
     def _fail(self, row: FileRow, error: FootnoteError) -> None:
@@ -254,6 +264,14 @@ class Intake:
             self._account.tell(row.path)
         else:
             self._account.finish(outcome_of(row, state), row.bytes)
+
+
+def is_settled(truth: Truth, source: str, digest: str) -> bool:
+    """Whether the ledger has a file of these bytes, or one that it moved from or is a duplicate of: it is not read."""
+    row = truth.file(source)
+    if row and _is_current(row, digest) and _is_whole(row, truth.files_inside(source)):
+        return True
+    return bool(digest) and find_twin(truth, source, digest) is not None
 
 
 def _is_whole(row: FileRow, inside: Sequence[FileRow]) -> bool:

@@ -12,17 +12,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
-from indexer.document import Document
+import numpy as np
+import numpy.typing as npt
+
+from indexer.document import Chunk, Document
 from indexer.errors import DocumentError
 from indexer.load import LeftOutError, Limits, source_of
 from indexer.loaders.pdf_page import PagePicture
 from indexer.page_picture import PagePart, drawing_request, pictures_from
+from indexer.sources import hash_file
 
 _ROOT = Path(__file__).resolve().parent.parent
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from indexer.parser_process import main; main(sys.argv[2])"
@@ -33,6 +37,17 @@ _SPLIT = "Split the file, save it again in the program that made it, or leave it
 
 
 @dataclass(frozen=True, slots=True)
+class Ahead:
+    """What was done for a file on the machine that read it, so that it need not be done again."""
+
+    load_ms: float
+    chunk_ms: float = 0.0
+    encode_ms: float = 0.0
+    chunks: tuple[Chunk, ...] = ()  # empty: still to be cut
+    vectors: Mapping[bytes, npt.NDArray[np.float16]] = field(default_factory=dict)  # (dim,) by embed_hash
+
+
+@dataclass(frozen=True, slots=True)
 class Parsed:
     """What became of one file: a document, an error, or neither when it only holds further files."""
 
@@ -40,6 +55,17 @@ class Parsed:
     document: Document | None = None
     error: DocumentError | None = None
     bytes: int = 0
+    ahead: Ahead | None = None
+
+
+class Reader(Protocol):
+    """Where an ingest gets its files from."""
+
+    def digest(self, path: Path) -> str:
+        """Return the SHA-256 of a file; empty when it cannot be read or is too large."""
+
+    def parse(self, path: Path) -> Iterator[Parsed]:
+        """Read a file and everything inside it, the file first. Whatever the files hold, only Parsed comes of it."""
 
 
 class _Died(Exception):
@@ -75,6 +101,10 @@ class Parser:
             if pipe:
                 with contextlib.suppress(OSError):
                     pipe.close()
+
+    def digest(self, path: Path) -> str:
+        """Return the SHA-256 of a file; empty when it cannot be read or is too large: parse() then says why."""
+        return hash_file(path, self.limits.max_bytes)
 
     def parse(self, path: Path) -> Iterator[Parsed]:
         """Read a file and everything inside it, the file first. Whatever the files hold, only Parsed comes of it."""

@@ -7,15 +7,15 @@ from typing import Any
 
 import typer
 
-from app.commands.options import ProgressForm
+from app.commands.options import EngineName, ProgressForm
 from app.display import count, show, show_table
 from app.door import emit
 from app.progress import progress_as
 from app.resolved import chunk_settings, parse_limits
 from app.settings import Settings
-from app.wiring import build_encoder, open_collection
+from app.wiring import build_encoder, build_engine, on_processor, open_collection
 from indexer.collection import Collection
-from indexer.ingest import ingest
+from indexer.ingest import ingest, read_here
 from indexer.ledger import CHANGES, STATES, FileOutcome, IngestReport
 from indexer.sources import file_of, find_sources, nothing_found
 
@@ -28,18 +28,25 @@ def run_ingest(
     paths: Sequence[Path],
     form: ProgressForm,
     as_json: bool,
+    engine: EngineName = EngineName.local,
+    address: str = "",
     *,
     prune: bool = False,
     force: bool = False,
 ) -> None:
     """Ingest and report on every file; the exit code is 1 when one failed."""
-    _tell(settings, name, ingest_paths(settings, name, paths, form, prune=prune, force=force), as_json)
+    report = ingest_paths(settings, name, paths, form, engine, address, prune=prune, force=force)
+    _tell(settings, name, report, as_json)
 
 
-def run_retry(settings: Settings, name: str, form: ProgressForm, as_json: bool) -> None:
+def run_retry(
+    settings: Settings, name: str, form: ProgressForm, as_json: bool, engine: EngineName, address: str
+) -> None:
     """Ingest the files that failed, and those alone."""
     failed = [file_of(row.path) for row in open_collection(settings, name).files("failed")]
-    report = ingest_paths(settings, name, failed, form, may_be_nothing=True) if failed else IngestReport((), 0.0, 0)
+    report = IngestReport((), 0.0, 0)
+    if failed:
+        report = ingest_paths(settings, name, failed, form, engine, address, may_be_nothing=True)
     _tell(settings, name, report, as_json)
 
 
@@ -57,6 +64,8 @@ def ingest_paths(
     name: str,
     paths: Sequence[Path],
     form: ProgressForm = ProgressForm.auto,
+    engine: EngineName = EngineName.local,
+    address: str = "",
     *,
     prune: bool = False,
     force: bool = False,
@@ -65,14 +74,17 @@ def ingest_paths(
     """Ingest with progress on stderr.
 
     Raises:
+        ClusterError: the Ray cluster at `address` cannot be used, or was lost.
         ConfigError: the paths hold nothing that can be read, and nothing is to be pruned; the collection is then not
-            even created. Pruning was refused.
+            even created. Pruning was refused. Ray is wanted and not installed.
     """
     candidates, left_out = find_sources(paths)
     may_be_nothing = may_be_nothing or (prune and name in Collection.list(settings.home))
     if not candidates and not may_be_nothing:
         raise nothing_found(paths, left_out)
-    encoder = build_encoder(settings)
+    is_ray = engine is EngineName.ray
+    encoder = build_encoder(on_processor(settings) if is_ray else settings)
+    reading = build_engine(settings, encoder.fingerprint, address) if is_ray else read_here
     collection = open_collection(settings, name, create=True)
     with progress_as(form) as tell:
         return ingest(
@@ -87,6 +99,7 @@ def ingest_paths(
             on_wait=tell.wait,
             timeout_s=settings.indexer.lock_wait_s,
             limits=parse_limits(settings),
+            engine=reading,
         )
 
 

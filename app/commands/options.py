@@ -30,6 +30,13 @@ class ProgressForm(StrEnum):
     json = "json"
 
 
+class EngineName(StrEnum):
+    """Where files are read and encoded."""
+
+    local = "local"
+    ray = "ray"
+
+
 class GraderName(StrEnum):
     """Who can grade a single answer."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from indexer.document import INSIDE, Chunk, Document
 from indexer.encoder import Vectors
@@ -208,6 +209,12 @@ class Truth:
                 rows = db.execute(f"SELECT embed_hash, vector FROM vectors WHERE embed_hash IN ({marks})", part)
                 found.update((name, unpack([blob], dim)[0]) for name, blob in rows)
         return found
+
+    def encoded(self) -> npt.NDArray[np.bytes_]:
+        """Return the hashes (n,) of all texts that have a vector, in order."""
+        with self.reading() as db:
+            hashes = [name for (name,) in db.execute("SELECT embed_hash FROM vectors")]
+        return np.sort(np.array(hashes, "S16"))
 
     # --- the ledger
 

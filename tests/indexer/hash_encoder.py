@@ -40,3 +40,7 @@ class HashEncoder:
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [len(text.split()) for text in texts]
+
+
+def build_counter() -> Callable[[Sequence[str]], list[int]]:
+    return HashEncoder().count_tokens

@@ -14,6 +14,7 @@ from indexer.errors import ConfigError, IndexError_
 from indexer.ingest import ingest
 from indexer.ledger import Progress
 from indexer.load import Limits
+from indexer.parser import Parser
 from indexer.verify import verify
 
 SETTINGS = ChunkSettings(max_tokens=20)
@@ -248,7 +249,7 @@ def test_an_archive_is_as_many_documents_as_it_holds_and_each_has_its_line(desk:
 def test_an_archive_that_did_not_change_is_not_opened(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     path = desk.write("a.zip", zipped(**{"one.txt": "First words.", "two.txt": "Second words.", ".x": "hidden"}))
     desk.ingest()
-    monkeypatch.setattr(module.Parser, "parse", lambda *_: pytest.fail("it was opened"))
+    monkeypatch.setattr(Parser, "parse", lambda *_: pytest.fail("it was opened"))
     assert desk.states() == {"a.zip": "unchanged", "one.txt": "unchanged", "two.txt": "unchanged", ".x": "skipped"}
     monkeypatch.undo()
     path.write_bytes(zipped(**{"one.txt": "First words.", "three.txt": "Third words."}))
