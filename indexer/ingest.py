@@ -93,12 +93,12 @@ def perform(
     with collection.writer(on_wait, command="ingest", timeout_s=timeout_s) as writer, Parser(limits) as parser:
         writer.begin(manifest_of(encoder, chunk_settings))
         account = Account(len(task.candidates), sum(candidate.bytes for candidate in task.candidates), on_progress)
-        run = Intake(collection.generation.truth, writer, encoder, chunk_settings, parser, account)
-        run.leave_out(task.left_out)
-        for candidate in task.candidates:
-            run.take(candidate)
-        run.flush()
-        run.prune(task.roots)
+        with Intake(collection.generation.truth, writer, encoder, chunk_settings, parser, account) as run:
+            run.leave_out(task.left_out)
+            for candidate in task.candidates:
+                run.take(candidate)
+            run.flush()
+            run.prune(task.roots)
     return account.report()
 
 

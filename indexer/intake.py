@@ -1,9 +1,16 @@
-"""Intake: one ingest at work. It takes files one by one, and encodes and writes them in small batches."""
+"""Intake: one ingest at work. It takes files one by one, and encodes and writes them in small batches.
+
+Three things go on at once: a process reads files, a thread encodes one batch, and the caller's thread cuts the next
+into chunks and writes the one before, each file in a transaction of its own.
+"""
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 
@@ -37,8 +44,20 @@ class _Prepared:
     row: FileRow
 
 
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    """The vectors (dim,) of a batch by text hash, and what one chunk cost."""
+
+    vectors: Mapping[bytes, Vectors]
+    chunk_ms: float
+
+
+class _Stopped(Exception):
+    """The run was cut off while a batch was being encoded."""
+
+
 class Intake:
-    """Takes the files of one run, in the only writer's hands."""
+    """Takes the files of one run, in the only writer's hands. As a context manager it leaves no encoding behind."""
 
     def __init__(
         self,
@@ -52,6 +71,18 @@ class Intake:
         self._truth, self._writer, self._encoder, self._settings = truth, writer, encoder, settings
         self._parser, self._account = parser, account
         self._waiting: list[_Prepared] = []
+        self._at_work: tuple[list[_Prepared], Future[_Encoded]] | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="batch")
+        self._stopped = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stopped = True
+        self._thread.shutdown(cancel_futures=True)
 
     def leave_out(self, items: Sequence[LeftOut]) -> None:
         """Account for what is not read."""
@@ -79,14 +110,15 @@ class Intake:
                 for row in inside:
                     self._finish(row, "unchanged" if row.state == "indexed" else "")
                 return
-        if any(prepared.row.sha256 == digest for prepared in self._waiting):
+        in_hand = [*self._waiting, *(self._at_work[0] if self._at_work else ())]
+        if any(prepared.row.sha256 == digest for prepared in in_hand):
             self.flush()  # then its twin can be found
         if digest and (twin := find_twin(self._truth, candidate.source, digest)):
             self._adopt(candidate, twin)
             return
         self._read(candidate, digest)
         if sum(len(prepared.chunks) for prepared in self._waiting) >= _BATCH_CHUNKS:
-            self.flush()
+            self._hand_over()
 
     def _read(self, candidate: Candidate, digest: str) -> None:
         started = time.perf_counter()
@@ -148,17 +180,34 @@ class Intake:
             self._fail(row, _unexpected(row.path, error))
 
     def flush(self) -> None:
-        """Encode what waits, in one go, and write each file in a transaction of its own."""
-        batch, self._waiting = self._waiting, []
+        """Encode what waits and write it."""
+        while self._waiting or self._at_work:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Await the batch that is being encoded, let the next begin, and write the one that is done meanwhile."""
+        batch, done = self._await_encoded()
+        if self._waiting:
+            known = done.vectors if done else {}
+            self._at_work = self._waiting, self._thread.submit(self._encode, self._waiting, known)
+            self._waiting = []
+        if done:
+            self._write(batch, done)
+
+    def _await_encoded(self) -> tuple[Sequence[_Prepared], _Encoded | None]:
+        if self._at_work is None:
+            return (), None
+        (batch, future), self._at_work = self._at_work, None
         try:
-            self._index(batch)
+            return batch, future.result()
         except ModelError:
             # One text may have spoilt the batch: file by file, the others still get through.
             for prepared in batch:
                 try:
-                    self._index([prepared])
+                    self._write([prepared], self._encode([prepared], {}))
                 except ModelError as error:
                     self._fail(prepared.row, error)
+            return (), None
 
     def prune(self, roots: Sequence[str]) -> None:
         """Remove what is no longer on disk at or below the roots; files that moved have left there already."""
@@ -195,21 +244,24 @@ class Intake:
         row = replace(row, sha256=document.sha256, document_id=document.id, chunks=len(chunks), chunk_ms=chunk_ms)
         return _Prepared(document, chunks, texts, row)
 
-    def _index(self, batch: Sequence[_Prepared]) -> None:
+    def _encode(self, batch: Sequence[_Prepared], known: Mapping[bytes, Vectors]) -> _Encoded:
         start = time.perf_counter()
-        vectors = self._vectors(batch)
-        encode_ms = _ms(time.perf_counter() - start) / max(1, sum(len(prepared.chunks) for prepared in batch))
+        vectors = self._vectors(batch, known)
+        return _Encoded(vectors, _ms(time.perf_counter() - start) / sum(len(prepared.chunks) for prepared in batch))
+
+    def _write(self, batch: Sequence[_Prepared], encoded: _Encoded) -> None:
         for prepared in batch:
-            rows = np.stack([vectors[embed_hash(text)] for text in prepared.texts])
-            row = replace(prepared.row, encode_ms=round(encode_ms * len(rows), 1), updated_at=now())
+            rows = np.stack([encoded.vectors[embed_hash(text)] for text in prepared.texts])
+            row = replace(prepared.row, encode_ms=round(encoded.chunk_ms * len(rows), 1), updated_at=now())
             row = self._writer.add(prepared.document, prepared.chunks, rows, row) or row
             self._account.chunks += len(rows)
             self._finish(row)
 
-    def _vectors(self, batch: Sequence[_Prepared]) -> dict[bytes, Vectors]:
-        """Vectors (dim,) by text hash: those that are stored, and those that the encoder makes now."""
+    def _vectors(self, batch: Sequence[_Prepared], known: Mapping[bytes, Vectors]) -> dict[bytes, Vectors]:
+        """Vectors (dim,) by text hash: those that are known or stored, and those that the encoder makes now."""
         texts = {embed_hash(text): text for prepared in batch for text in prepared.texts}
         vectors = self._truth.cached_vectors(list(texts), self._encoder.dim)
+        vectors |= {name: known[name] for name in texts if name in known}
         missing = [name for name in texts if name not in vectors]
         if missing:
             wanted = [texts[name] for name in missing]
@@ -218,9 +270,13 @@ class Intake:
             current = batch[0].row.path
             counts = self._encoder.count_tokens(wanted)
             tokens_each = sum(counts) / len(wanted)
-            encoded = self._encoder.encode(
-                wanted, "", lambda done: self._account.tell(current, round(done * share), round(done * tokens_each))
-            )
+
+            def tell(done: int) -> None:
+                if self._stopped:
+                    raise _Stopped
+                self._account.tell(current, round(done * share), round(done * tokens_each))
+
+            encoded = self._encoder.encode(wanted, "", tell)
             self._account.encoded(size_bytes, counts, self._encoder.max_tokens)
             vectors.update(zip(missing, encoded, strict=True))
         return vectors
