@@ -142,9 +142,9 @@ def write_document(folder: Path, number: int, text: str) -> str:
 
 
 def question_of(path: Path) -> str:
-    """Some sentences from the middle of a document."""
+    """A document without its first and last sentences."""
     sentences = load(path).text.replace("\n", " ").split(". ")
-    return ". ".join(sentences[4:9])
+    return ". ".join(sentences[2:-2])
 
 
 def measure(python: Path, name: str, job: dict[str, Any]) -> dict[str, Any]:

@@ -6,18 +6,18 @@ into chunks and writes the one before, each file in a transaction of its own.
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
 import numpy as np
 
+from indexer.batch import Batch, BatchEncoder, Encoded, Prepared
 from indexer.chunk import ChunkSettings, chunk
 from indexer.clean import CLEANER_VERSION
-from indexer.document import INSIDE, Chunk, Document
-from indexer.encoder import Encoder, Vectors
+from indexer.document import INSIDE, Document
+from indexer.encoder import Encoder
 from indexer.errors import DocumentError, FootnoteError, ModelError
 from indexer.ledger import Account, choose_id, find_twin, holds, outcome_of
 from indexer.load import LeftOutError
@@ -34,28 +34,6 @@ _log = logging.getLogger(__name__)
 _BATCH_CHUNKS = 128  # files are encoded together up to this many, so that short ones share batches
 
 
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """A document cut into chunks, waiting for its vectors."""
-
-    document: Document
-    chunks: tuple[Chunk, ...]
-    texts: tuple[str, ...]  # as they are encoded
-    row: FileRow
-
-
-@dataclass(frozen=True, slots=True)
-class _Encoded:
-    """The vectors (dim,) of a batch by text hash, and what one chunk cost."""
-
-    vectors: Mapping[bytes, Vectors]
-    chunk_ms: float
-
-
-class _Stopped(Exception):
-    """The run was cut off while a batch was being encoded."""
-
-
 class Intake:
     """Takes the files of one run, in the only writer's hands. As a context manager it leaves no encoding behind."""
 
@@ -70,10 +48,8 @@ class Intake:
     ) -> None:
         self._truth, self._writer, self._encoder, self._settings = truth, writer, encoder, settings
         self._parser, self._account = parser, account
-        self._waiting: list[_Prepared] = []
-        self._at_work: tuple[list[_Prepared], Future[_Encoded]] | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="batch")
-        self._stopped = False
+        self._waiting: list[Prepared] = []
+        self._batches = BatchEncoder(truth, encoder, account)
 
     def __enter__(self) -> Self:
         return self
@@ -81,8 +57,7 @@ class Intake:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._stopped = True
-        self._thread.shutdown(cancel_futures=True)
+        self._batches.__exit__(kind, error, traceback)
 
     def leave_out(self, items: Sequence[LeftOut]) -> None:
         """Account for what is not read."""
@@ -110,8 +85,7 @@ class Intake:
                 for row in inside:
                     self._finish(row, "unchanged" if row.state == "indexed" else "")
                 return
-        in_hand = [*self._waiting, *(self._at_work[0] if self._at_work else ())]
-        if any(prepared.row.sha256 == digest for prepared in in_hand):
+        if any(prepared.row.sha256 == digest for prepared in (*self._waiting, *self._batches.batch)):
             self.flush()  # then its twin can be found
         if digest and (twin := find_twin(self._truth, candidate.source, digest)):
             self._adopt(candidate, twin)
@@ -181,33 +155,30 @@ class Intake:
 
     def flush(self) -> None:
         """Encode what waits and write it."""
-        while self._waiting or self._at_work:
+        while self._waiting or self._batches.batch:
             self._hand_over()
 
     def _hand_over(self) -> None:
         """Await the batch that is being encoded, let the next begin, and write the one that is done meanwhile."""
-        batch, done = self._await_encoded()
+        batch, done = self._batches.batch, self._take_encoded()
         if self._waiting:
-            known = done.vectors if done else {}
-            self._at_work = self._waiting, self._thread.submit(self._encode, self._waiting, known)
+            self._batches.begin(self._waiting, done.vectors if done else {})
             self._waiting = []
         if done:
             self._write(batch, done)
 
-    def _await_encoded(self) -> tuple[Sequence[_Prepared], _Encoded | None]:
-        if self._at_work is None:
-            return (), None
-        (batch, future), self._at_work = self._at_work, None
+    def _take_encoded(self) -> Encoded | None:
+        batch = self._batches.batch
         try:
-            return batch, future.result()
+            return self._batches.take()
         except ModelError:
             # One text may have spoilt the batch: file by file, the others still get through.
             for prepared in batch:
                 try:
-                    self._write([prepared], self._encode([prepared], {}))
+                    self._write([prepared], self._batches.encode([prepared], {}))
                 except ModelError as error:
                     self._fail(prepared.row, error)
-            return (), None
+            return None
 
     def prune(self, roots: Sequence[str]) -> None:
         """Remove what is no longer on disk at or below the roots; files that moved have left there already."""
@@ -231,7 +202,7 @@ class Intake:
             self._writer.share(row)
         self._finish(row)
 
-    def _prepare(self, document: Document, row: FileRow) -> _Prepared:
+    def _prepare(self, document: Document, row: FileRow) -> Prepared:
         started = time.perf_counter()
         document = replace(document, id=choose_id(self._truth, document))
         for text in (document.title, document.text):
@@ -242,44 +213,15 @@ class Intake:
         texts = tuple(embed_text(document.title, piece.heading_path, piece.text) for piece in chunks)
         chunk_ms = _ms(time.perf_counter() - started)
         row = replace(row, sha256=document.sha256, document_id=document.id, chunks=len(chunks), chunk_ms=chunk_ms)
-        return _Prepared(document, chunks, texts, row)
+        return Prepared(document, chunks, texts, row)
 
-    def _encode(self, batch: Sequence[_Prepared], known: Mapping[bytes, Vectors]) -> _Encoded:
-        start = time.perf_counter()
-        vectors = self._vectors(batch, known)
-        return _Encoded(vectors, _ms(time.perf_counter() - start) / sum(len(prepared.chunks) for prepared in batch))
-
-    def _write(self, batch: Sequence[_Prepared], encoded: _Encoded) -> None:
+    def _write(self, batch: Batch, encoded: Encoded) -> None:
         for prepared in batch:
             rows = np.stack([encoded.vectors[embed_hash(text)] for text in prepared.texts])
             row = replace(prepared.row, encode_ms=round(encoded.chunk_ms * len(rows), 1), updated_at=now())
             row = self._writer.add(prepared.document, prepared.chunks, rows, row) or row
             self._account.chunks += len(rows)
             self._finish(row)
-
-    def _vectors(self, batch: Sequence[_Prepared], known: Mapping[bytes, Vectors]) -> dict[bytes, Vectors]:
-        """Vectors (dim,) by text hash: those that are known or stored, and those that the encoder makes now."""
-        texts = {embed_hash(text): text for prepared in batch for text in prepared.texts}
-        vectors = self._truth.cached_vectors(list(texts), self._encoder.dim)
-        vectors |= {name: known[name] for name in texts if name in known}
-        missing = [name for name in texts if name not in vectors]
-        if missing:
-            wanted = [texts[name] for name in missing]
-            size_bytes = sum(prepared.row.bytes for prepared in batch)
-            share = size_bytes / len(wanted)
-            current = batch[0].row.path
-            counts = self._encoder.count_tokens(wanted)
-            tokens_each = sum(counts) / len(wanted)
-
-            def tell(done: int) -> None:
-                if self._stopped:
-                    raise _Stopped
-                self._account.tell(current, round(done * share), round(done * tokens_each))
-
-            encoded = self._encoder.encode(wanted, "", tell)
-            self._account.encoded(size_bytes, counts, self._encoder.max_tokens)
-            vectors.update(zip(missing, encoded, strict=True))
-        return vectors
 
     def _fail(self, row: FileRow, error: FootnoteError) -> None:
         reason = error.message.removeprefix(f"{row.path}: ")
