@@ -3,12 +3,13 @@
 python ingest_run.py CONTENDER JOB.json OUTPUT.json
 
 A job is {"files": a folder, "store": a folder, "model": a sentence-transformers folder, "questions": [...]}. The store
-is brought up to date with the files, written to disk, and then asked: OUTPUT gets seconds, documents, chunks and the
-file that answers each question best. Loading packages and model is outside of these seconds.
+is brought up to date with the files, written to disk, and then asked: OUTPUT gets seconds (of wall and processor time),
+documents, chunks and the file that answers each question best. Loading packages and model is outside of these seconds.
 """
 
 import hashlib
 import json
+import resource
 import sys
 import time
 from pathlib import Path
@@ -209,17 +210,21 @@ def digests_of(files):
     return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files.iterdir())}
 
 
+def cpu_seconds():
+    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+
+
 def main(name, job_file, output):
     job = json.loads(Path(job_file).read_text(encoding="utf-8"))
     store = Path(job["store"])
     store.mkdir(parents=True, exist_ok=True)
     contender = CONTENDERS[name](store, job["model"])
-    began = time.perf_counter()
+    began, cpu_began = time.perf_counter(), cpu_seconds()
     contender.sync(Path(job["files"]))
-    seconds = time.perf_counter() - began
+    seconds, cpu_s = time.perf_counter() - began, cpu_seconds() - cpu_began
     documents, chunks = contender.counts()
     best = [contender.best(question) for question in job["questions"]]
-    told = {"seconds": seconds, "documents": documents, "chunks": chunks, "best": best}
+    told = {"seconds": seconds, "cpu_s": cpu_s, "documents": documents, "chunks": chunks, "best": best}
     Path(output).write_text(json.dumps(told), encoding="utf-8")
 
 
