@@ -118,13 +118,15 @@ def perform(
         writer.begin(manifest_of(encoder, chunk_settings))
         account = Account(len(task.candidates), sum(candidate.bytes for candidate in task.candidates), on_progress)
         truth = collection.generation.truth
-        with engine(Job(task.candidates, truth, chunk_settings, limits or Limits(), account.tell)) as reader:
-            run = Intake(truth, writer, encoder, chunk_settings, reader, account)
+        with (
+            engine(Job(task.candidates, truth, chunk_settings, limits or Limits(), account.tell)) as reader,
+            Intake(truth, writer, encoder, chunk_settings, reader, account) as run,
+        ):
             run.leave_out(task.left_out)
             for candidate in task.candidates:
                 run.take(candidate)
             run.flush()
-        run.prune(task.roots)
+            run.prune(task.roots)
     return account.report()
 
 

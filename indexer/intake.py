@@ -1,16 +1,23 @@
-"""Intake: one ingest at work. It takes files one by one, and encodes and writes them in small batches."""
+"""Intake: one ingest at work. It takes files one by one, and encodes and writes them in small batches.
+
+Three things go on at once: a process reads files, a thread encodes one batch, and the caller's thread cuts the next
+into chunks and writes the one before, each file in a transaction of its own.
+"""
 
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 
+from indexer.batch import Batch, BatchEncoder, Encoded, Prepared
 from indexer.chunk import ChunkSettings, chunk, named_after
 from indexer.clean import CLEANER_VERSION
-from indexer.document import INSIDE, Chunk, Document
-from indexer.encoder import Encoder, Vectors
+from indexer.document import INSIDE, Document
+from indexer.encoder import Encoder
 from indexer.errors import DocumentError, FootnoteError, ModelError
 from indexer.ledger import Account, choose_id, find_twin, holds, outcome_of
 from indexer.load import LeftOutError
@@ -27,19 +34,8 @@ _log = logging.getLogger(__name__)
 _BATCH_CHUNKS = 128  # files are encoded together up to this many, so that short ones share batches
 
 
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """A document cut into chunks, waiting for its vectors."""
-
-    document: Document
-    chunks: tuple[Chunk, ...]
-    texts: tuple[str, ...]  # as they are encoded
-    row: FileRow
-    ahead: Ahead | None
-
-
 class Intake:
-    """Takes the files of one run, in the only writer's hands."""
+    """Takes the files of one run, in the only writer's hands. As a context manager it leaves no encoding behind."""
 
     def __init__(
         self,
@@ -52,7 +48,16 @@ class Intake:
     ) -> None:
         self._truth, self._writer, self._encoder, self._settings = truth, writer, encoder, settings
         self._reader, self._account = reader, account
-        self._waiting: list[_Prepared] = []
+        self._waiting: list[Prepared] = []
+        self._batches = BatchEncoder(truth, encoder, account)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._batches.__exit__(kind, error, traceback)
 
     def leave_out(self, items: Sequence[LeftOut]) -> None:
         """Account for what is not read."""
@@ -80,14 +85,14 @@ class Intake:
                 for row in inside:
                     self._finish(row, "unchanged" if row.state == "indexed" else "")
                 return
-        if any(prepared.row.sha256 == digest for prepared in self._waiting):
+        if any(prepared.row.sha256 == digest for prepared in (*self._waiting, *self._batches.batch)):
             self.flush()  # then its twin can be found
         if digest and (twin := find_twin(self._truth, candidate.source, digest)):
             self._adopt(candidate, twin)
             return
         self._read(candidate, digest)
         if sum(len(prepared.chunks) for prepared in self._waiting) >= _BATCH_CHUNKS:
-            self.flush()
+            self._hand_over()
 
     def _read(self, candidate: Candidate, digest: str) -> None:
         started = time.perf_counter()
@@ -150,17 +155,31 @@ class Intake:
             self._fail(row, _unexpected(row.path, error))
 
     def flush(self) -> None:
-        """Encode what waits, in one go, and write each file in a transaction of its own."""
-        batch, self._waiting = self._waiting, []
+        """Encode what waits and write it."""
+        while self._waiting or self._batches.batch:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Await the batch that is being encoded, let the next begin, and write the one that is done meanwhile."""
+        batch, done = self._batches.batch, self._take_encoded()
+        if self._waiting:
+            self._batches.begin(self._waiting, done.vectors if done else {})
+            self._waiting = []
+        if done:
+            self._write(batch, done)
+
+    def _take_encoded(self) -> Encoded | None:
+        batch = self._batches.batch
         try:
-            self._index(batch)
+            return self._batches.take()
         except ModelError:
             # One text may have spoilt the batch: file by file, the others still get through.
             for prepared in batch:
                 try:
-                    self._index([prepared])
+                    self._write([prepared], self._batches.encode([prepared], {}))
                 except ModelError as error:
                     self._fail(prepared.row, error)
+            return None
 
     def prune(self, roots: Sequence[str]) -> None:
         """Remove what is no longer on disk at or below the roots; files that moved have left there already."""
@@ -184,7 +203,7 @@ class Intake:
             self._writer.share(row)
         self._finish(row)
 
-    def _prepare(self, document: Document, row: FileRow, ahead: Ahead | None) -> _Prepared:
+    def _prepare(self, document: Document, row: FileRow, ahead: Ahead | None) -> Prepared:
         started = time.perf_counter()
         document = replace(document, id=choose_id(self._truth, document))
         for text in (document.title, document.text):
@@ -198,42 +217,17 @@ class Intake:
         texts = tuple(embed_text(document.title, piece.heading_path, piece.text) for piece in chunks)
         chunk_ms = round(_ms(time.perf_counter() - started) + (ahead.chunk_ms if ahead else 0.0), 1)
         row = replace(row, sha256=document.sha256, document_id=document.id, chunks=len(chunks), chunk_ms=chunk_ms)
-        return _Prepared(document, chunks, texts, row, ahead)
+        return Prepared(document, chunks, texts, row, ahead)
 
-    def _index(self, batch: Sequence[_Prepared]) -> None:
-        start = time.perf_counter()
-        vectors = self._vectors(batch)
-        encode_ms = _ms(time.perf_counter() - start) / max(1, sum(len(prepared.chunks) for prepared in batch))
+    def _write(self, batch: Batch, encoded: Encoded) -> None:
         for prepared in batch:
-            rows = np.stack([vectors[embed_hash(text)] for text in prepared.texts])
+            rows = np.stack([encoded.vectors[embed_hash(text)] for text in prepared.texts])
             elsewhere_ms = prepared.ahead.encode_ms if prepared.ahead else 0.0
-            row = replace(prepared.row, encode_ms=round(encode_ms * len(rows) + elsewhere_ms, 1), updated_at=now())
+            encode_ms = round(encoded.chunk_ms * len(rows) + elsewhere_ms, 1)
+            row = replace(prepared.row, encode_ms=encode_ms, updated_at=now())
             row = self._writer.add(prepared.document, prepared.chunks, rows, row) or row
             self._account.chunks += len(rows)
             self._finish(row)
-
-    def _vectors(self, batch: Sequence[_Prepared]) -> dict[bytes, Vectors]:
-        """Vectors (dim,) by text hash: stored ones, those that came with the files, and what the encoder makes now."""
-        texts = {embed_hash(text): text for prepared in batch for text in prepared.texts}
-        vectors = self._truth.cached_vectors(list(texts), self._encoder.dim)
-        fresh = [name for name in texts if name not in vectors]
-        if fresh:
-            came = {name: row for prepared in batch if prepared.ahead for name, row in prepared.ahead.vectors.items()}
-            vectors.update((name, came[name].astype(np.float32)) for name in fresh if name in came)
-            missing = [name for name in fresh if name not in vectors]
-            size_bytes = sum(prepared.row.bytes for prepared in batch)
-            counts = self._encoder.count_tokens([texts[name] for name in fresh])
-            share, tokens_each = size_bytes / len(fresh), sum(counts) / len(fresh)
-            current = batch[0].row.path
-            if missing:
-                encoded = self._encoder.encode(
-                    [texts[name] for name in missing],
-                    "",
-                    lambda done: self._account.tell(current, round(done * share), round(done * tokens_each)),
-                )
-                vectors.update(zip(missing, encoded, strict=True))
-            self._account.encoded(size_bytes, counts, self._encoder.max_tokens)
-        return vectors
 
     def _fail(self, row: FileRow, error: FootnoteError) -> None:
         reason = error.message.removeprefix(f"{row.path}: ")

@@ -1,6 +1,7 @@
 """What becomes of files: the account of one run, and which document a file has to do with."""
 
 import hashlib
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -75,7 +76,7 @@ class Account:
 
     def __init__(self, files_total: int, bytes_total: int, on_progress: OnProgress | None) -> None:
         self._files_total, self._bytes_left, self._on_progress = files_total, bytes_total, on_progress
-        self._began = time.monotonic()
+        self._began, self._telling = time.monotonic(), threading.Lock()
         self._files_done = self._failed = self._bytes_encoded = 0
         self.outcomes: list[FileOutcome] = []
         self.chunks = self.tokens = self.truncated = 0
@@ -105,7 +106,8 @@ class Account:
         elapsed_s, encoded = time.monotonic() - self._began, self._bytes_encoded + bytes_in_hand
         eta_s = elapsed_s / encoded * max(0, self._bytes_left - bytes_in_hand) if encoded else None
         done = (self._files_done, self._files_total, self.chunks, self.tokens + tokens_in_hand, self._failed)
-        self._on_progress(Progress(*done, elapsed_s, eta_s, current))
+        with self._telling:  # files are counted in one thread, and encoded in another
+            self._on_progress(Progress(*done, elapsed_s, eta_s, current))
 
     def report(self) -> IngestReport:
         """Sum up the run."""

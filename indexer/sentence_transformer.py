@@ -12,7 +12,7 @@ import numpy as np
 
 from indexer.encoder import Vectors
 from indexer.errors import ModelError
-from indexer.llm2vec.batches import batches_by_length, pick_batch_tokens
+from indexer.llm2vec.batches import batches_by_length, map_batches, pick_batch_tokens
 from indexer.llm2vec.encoder import check_not_blank, unit_rows
 from indexer.llm2vec.loading import DType, check_weights, pick_device, pick_dtype, quiet_transformers
 from indexer.llm2vec.tokens import count_tokens, load_tokenizer, well_formed
@@ -77,8 +77,11 @@ class SentenceTransformer:
         ids = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(well_formed(led))]
         vectors = np.empty((len(ids), self.dim), dtype=np.float32)
         done = 0
-        for rows in batches_by_length([len(row) for row in ids], self._batch_tokens):
-            vectors[rows] = self._encode_batch([ids[row] for row in rows])
+        batches = list(batches_by_length([len(row) for row in ids], self._batch_tokens))
+        for rows, made in map_batches(
+            lambda rows: self._encode_batch([ids[row] for row in rows]), batches, self._device
+        ):
+            vectors[rows] = made
             done += len(rows)
             if on_progress:
                 on_progress(done)

@@ -15,7 +15,7 @@ from indexer.store.changes import UNIT_TOLERANCE
 from indexer.store.lexical_writer import LexicalWriter, check_build
 from indexer.store.records import Manifest
 from indexer.store.text import embed_hash, embed_text
-from indexer.store.truth import Truth, read_vectors, unpack
+from indexer.store.truth import Truth, unpack
 
 _REPAIR = "Run `footnote verify --repair`; it rebuilds the index from the stored text, without encoding."
 _AGAIN = "Delete the document and ingest its file again."
@@ -203,28 +203,26 @@ def _dense(generation: Generation, manifest: Manifest) -> Iterator[Finding]:
 
 
 def _base_against_truth(truth: Truth, folder: Path, base: Base) -> Iterator[Finding]:
-    with truth.reading() as db:
-        keys, _, vectors = read_vectors(db, base.note.dim)
-        deleted = [
-            (first, last)
-            for first, last in db.execute(
-                "SELECT first_key, last_key FROM operations WHERE kind = 'delete' AND seq > ?", (base.note.sequence,)
-            )
-        ]
-    gone = set(base.keys.tolist()) - set(keys.tolist())
-    unexplained = sorted(key for key in gone if not any(first <= key <= last for first, last in deleted))
+    order = np.argsort(base.keys)
+    keys, rows = base.keys[order], base.rows[order]
+    there = np.zeros(len(keys), bool)
+    missing: list[int] = []
+    wrong: list[int] = []
+    for stored, _, vectors in truth.vector_pages(base.note.dim):
+        at = np.minimum(np.searchsorted(keys, stored), len(keys) - 1)
+        known = keys[at] == stored
+        there[at[known]] = True
+        missing += stored[~known & (stored <= base.note.last_key)].tolist()
+        graph = base.index.reconstruct_batch(rows[at[known]])  # (m, dim)
+        differ = np.abs(graph - vectors[known]).max(axis=1, initial=0) > 1e-4
+        wrong += stored[known][differ].tolist()
+    deleted = truth.changes(base.note.sequence).deleted
+    unexplained = [key for key in keys[~there].tolist() if not any(first <= key <= last for first, last in deleted)]
     if unexplained:
         yield Finding("dense", str(folder), f"{_named(unexplained)} there, but deleted", _REPAIR)
-    row_of = dict(zip(base.keys.tolist(), base.rows.tolist(), strict=True))
-    due = keys <= base.note.last_key
-    if missing := [key for key in keys[due].tolist() if key not in row_of]:
+    if missing:
         yield Finding("dense", str(folder), f"{_named(missing)} missing", _REPAIR)
-    graph = base.index.reconstruct_n(0, base.note.rows)  # (r, dim)
-    known = [at for at, key in enumerate(keys.tolist()) if key in row_of]
-    rows = [row_of[key] for key in keys[known].tolist()]
-    differ = np.abs(graph[rows] - vectors[known]).max(axis=1, initial=0) > 1e-4
-    if differ.any():
-        wrong = keys[known][differ].tolist()
+    if wrong:
         yield Finding("dense", str(folder), f"{_named(wrong)} with another vector than stored", _REPAIR)
 
 

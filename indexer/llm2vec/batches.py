@@ -1,7 +1,8 @@
-"""Texts of like length together, so that little of a batch is padding."""
+"""Texts of like length together, so that little of a batch is padding; and a batch on each core."""
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
 
 from indexer.llm2vec.tokens import TokenizedText
 
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
 
 # A processor is fastest where a layer's activations stay in its second-level cache; a GPU needs much at once.
 _CPU_BATCH_TOKENS, _GPU_BATCH_TOKENS = 1024, 16384
+_Made = TypeVar("_Made")
 
 
 def pick_batch_tokens(device: "torch.device") -> int:
@@ -28,6 +30,28 @@ def batches_by_length(lengths: Sequence[int], batch_tokens: int) -> Iterator[lis
         size = max(1, batch_tokens // max(1, lengths[order[start]]))
         yield order[start : start + size]
         start += size
+
+
+def map_batches(
+    encode: Callable[[list[int]], _Made], batches: Sequence[list[int]], device: "torch.device"
+) -> Iterator[tuple[list[int], _Made]]:
+    """Yield each batch with what `encode` makes of it, in order; a processor's cores take a batch each.
+
+    Cores that share every multiplication of a small model wait for each other at each of them, for long where another
+    program has one of them; apart, they never do.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    workers = min(threads, len(batches))
+    if device.type != "cpu" or workers < 2:
+        yield from ((batch, encode(batch)) for batch in batches)
+        return
+    try:
+        with ThreadPoolExecutor(workers, "encode", torch.set_num_threads, (threads // workers,)) as pool:
+            yield from zip(batches, pool.map(encode, batches), strict=True)
+    finally:
+        torch.set_num_threads(threads)  # some libraries below torch keep one number for all threads
 
 
 def pad_right(

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from indexer.encoder import Vectors
 from indexer.errors import ModelError
-from indexer.llm2vec.batches import batches_by_length, pad_right, pick_batch_tokens
+from indexer.llm2vec.batches import batches_by_length, map_batches, pad_right, pick_batch_tokens
 from indexer.llm2vec.fused import fuse
 from indexer.llm2vec.loading import DType, load_bidirectional, pick_device, pick_dtype
 from indexer.llm2vec.merge import kept_layers, merge_adapters
@@ -110,8 +111,9 @@ class LLM2VecEncoder:
         vectors = np.empty((len(texts), self._dim), dtype=np.float32)
         start = done = cut = 0
         for tokenized in self._tokenize_ahead(texts, instruction):
-            for rows in batches_by_length([len(text.ids) for text in tokenized], self._settings.batch_tokens):
-                vectors[[start + row for row in rows]] = self._encode_batch([tokenized[row] for row in rows])
+            batches = list(batches_by_length([len(text.ids) for text in tokenized], self._settings.batch_tokens))
+            for rows, made in map_batches(partial(self._encode_rows, tokenized), batches, self._device):
+                vectors[[start + row for row in rows]] = made
                 done += len(rows)
                 if on_progress:
                     on_progress(done)
@@ -141,9 +143,10 @@ class LLM2VecEncoder:
             return [replace(text, own=len(text.ids)) for text in tokenized]
         return tokenized
 
-    def _encode_batch(self, batch: Sequence[TokenizedText]) -> Vectors:
+    def _encode_rows(self, tokenized: Sequence[TokenizedText], rows: Sequence[int]) -> Vectors:
         import torch
 
+        batch = [tokenized[row] for row in rows]
         ids, seen, own = pad_right(batch, self._device)
         with torch.inference_mode():
             states = self._states(ids, seen)

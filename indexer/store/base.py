@@ -12,7 +12,7 @@ chunks of equal text share a row. Malkov and Yashunin 2016 (arXiv:1603.09320).
 import contextlib
 import importlib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -46,10 +46,10 @@ class BaseNote:
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A loaded base: `index` is a FAISS HNSW index over r distinct vectors, shared by n chunks."""
+    """An open base: `index` is a FAISS HNSW index over r distinct vectors, shared by n chunks."""
 
     note: BaseNote
-    index: Any
+    index: Any  # for searching alone: its pages are those of the file, in memory once for all processes
     keys: Keys  # (n,), ordered by row, then key
     rows: Keys  # (n,)
     vector_ids: Keys  # (r,)
@@ -74,8 +74,8 @@ def read_note(folder: Path) -> BaseNote | None:
         return None
 
 
-def load_base(folder: Path, note: BaseNote) -> Base:
-    """Load a base and check it against its note.
+def open_base(folder: Path, note: BaseNote) -> Base:
+    """Open a base for searching and check it against its note.
 
     Raises:
         ValueError: a file is missing, damaged or not the one that the note describes.
@@ -86,7 +86,7 @@ def load_base(folder: Path, note: BaseNote) -> Base:
     try:
         if checksum(graph) != note.graph_crc or checksum(arrays) != note.keys_crc:
             raise ValueError("its checksum differs")
-        index = faiss.read_index(str(graph))
+        index = faiss.read_index(str(graph), faiss.IO_FLAG_MMAP_IFC)
         with np.load(arrays) as stored:
             keys, rows, vector_ids = stored["keys"], stored["rows"], stored["vector_ids"]
     except (OSError, RuntimeError) as error:
@@ -96,15 +96,21 @@ def load_base(folder: Path, note: BaseNote) -> Base:
     return _base(note, index, keys, rows, vector_ids)
 
 
-def write_base(folder: Path, old: Base | None, alive: Mask, new: Part, note: BaseNote) -> Base:
+def write_base(folder: Path, old: Base | None, alive: Mask, new: Iterable[Part], note: BaseNote) -> Base:
     """Write a base of what is `alive` (n,) in `old` and all of `new`, and make it the current one.
 
-    Readers have the old or the new one, never a mixture. `old` is not changed: its graph is read from disk again.
+    Readers have the old or the new one, never a mixture. `old` is not changed: its graph is read into memory, which
+    holds it once, and is let go of when it is written. Each part of `new` holds the keys above those before it.
     `note` says what the truth was; its build, sizes and checksums are filled in here.
+
+    Raises:
+        ValueError: the graph of `old` is damaged.
+        IndexError_: the disk is full or refuses.
     """
     faiss: Any = importlib.import_module("faiss")
 
-    index, keys, rows, vector_ids = _extended(folder, old, alive, new)
+    index = _graph_of(folder, old) if old else _empty_index(note.dim)
+    keys, rows, vector_ids = _add_parts(index, old, alive, new)
     build = uuid.uuid4().hex[:8]
     graph, arrays = _files(folder, build)
     folder.mkdir(parents=True, exist_ok=True)
@@ -115,31 +121,46 @@ def write_base(folder: Path, old: Base | None, alive: Mask, new: Part, note: Bas
     note = replace(note, build=build, rows=len(vector_ids), dim=index.d, graph_crc=graph_crc, keys_crc=keys_crc)
     write_json(folder / "base.json", asdict(note))
     _remove_others(folder, build)
-    return _base(note, index, keys, rows, vector_ids)
+    index = None  # before the same is mapped
+    return _base(note, faiss.read_index(str(graph), faiss.IO_FLAG_MMAP_IFC), keys, rows, vector_ids)
 
 
-def _extended(folder: Path, old: Base | None, alive: Mask, new: Part) -> tuple[Any, Keys, Keys, Keys]:
-    if old is None:
-        index, known = _empty_index(new.vectors.shape[1]), np.empty(0, np.int64)
-        keys, rows = known, known
-    else:
-        index, known = load_base(folder, old.note).index, old.vector_ids  # searches go on in the one in memory
-        keys, rows = old.keys[alive], old.rows[alive]
-    row_of = {vector_id: row for row, vector_id in enumerate(known.tolist())}
-    first = []  # positions in `new` of vectors that have no row yet
-    new_rows = np.empty(len(new.keys), np.int64)
-    for at, vector_id in enumerate(new.vector_ids.tolist()):
-        if vector_id not in row_of:
-            row_of[vector_id] = len(row_of)
-            first.append(at)
-        new_rows[at] = row_of[vector_id]
-    _add(index, new.vectors, first)
-    keys, rows = np.concatenate([keys, new.keys]), np.concatenate([rows, new_rows])
+def _graph_of(folder: Path, base: Base) -> Any:
+    """Read the graph of a base into memory: what is mapped from a file cannot grow."""
+    faiss: Any = importlib.import_module("faiss")
+
+    graph, _ = _files(folder, base.note.build)
+    try:
+        if checksum(graph) != base.note.graph_crc:
+            raise ValueError("its checksum differs")
+        return faiss.read_index(str(graph))
+    except (OSError, RuntimeError) as error:
+        raise ValueError(f"it cannot be read: {error}") from error
+
+
+def _add_parts(index: Any, old: Base | None, alive: Mask, new: Iterable[Part]) -> tuple[Keys, Keys, Keys]:
+    """Add the vectors that have no row yet; give keys (n,) and rows (n,) in order of row, and vector ids (r,)."""
+    vector_ids = old.vector_ids if old else np.empty(0, np.int64)
+    all_keys, all_rows = ([old.keys[alive]], [old.rows[alive]]) if old else ([], [])
+    by_id = np.argsort(vector_ids, kind="stable")
+    for part in new:
+        ids, first = np.unique(part.vector_ids, return_index=True)
+        at = np.searchsorted(vector_ids, ids, sorter=by_id)
+        known = np.zeros(len(ids), bool)
+        inside = at < len(vector_ids)
+        known[inside] = vector_ids[by_id[at[inside]]] == ids[inside]
+        added = np.sort(first[~known])  # in order of key, as the graph is built
+        _add(index, part.vectors, added)
+        vector_ids = np.concatenate([vector_ids, part.vector_ids[added]])
+        by_id = np.argsort(vector_ids, kind="stable")
+        all_keys.append(part.keys)
+        all_rows.append(by_id[np.searchsorted(vector_ids, part.vector_ids, sorter=by_id)])
+    keys, rows = np.concatenate(all_keys), np.concatenate(all_rows)
     order = np.lexsort((keys, rows))
-    return index, keys[order], rows[order], np.concatenate([known, new.vector_ids[first]])
+    return keys[order], rows[order], vector_ids
 
 
-def _add(index: Any, vectors: Vectors, rows: list[int]) -> None:
+def _add(index: Any, vectors: Vectors, rows: Keys) -> None:
     faiss: Any = importlib.import_module("faiss")
     threads = faiss.omp_get_max_threads()
     # FAISS's threads spin while they wait for each other: few vectors are added up to ten times faster by one alone.

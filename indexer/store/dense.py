@@ -7,6 +7,7 @@ inside the graph search, so it is never returned and never takes a place in the 
 import importlib
 import logging
 import threading
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 
 from indexer.encoder import Vectors
 from indexer.errors import IndexError_
-from indexer.store.base import Base, BaseNote, Part, drop_base, load_base, read_note, write_base
+from indexer.store.base import Base, BaseNote, Part, drop_base, open_base, read_note, write_base
 from indexer.store.keys import KeyRanges, Mask, inside
 from indexer.store.lock import WriteLock
 from indexer.store.records import Manifest
@@ -27,6 +28,7 @@ _EF_SEARCH = 128
 _EF_PER_RESULT = 3  # measured: recall@100 is .94 at efSearch 128 and .99 at 300
 _MAX_DELTA = 256  # merge when the delta is larger than this and than a tenth of the base
 _MAX_DELTA_SHARE = 0.1
+_WHILE_WRITING = 32_768  # and than this while more is being written: a merge writes the whole base
 _MAX_DEAD_SHARE = 0.2  # recall falls as more of the graph is masked
 _EXACT_SHARE = 32_000  # r of n rows are searched exactly while r * r is below this times n: see `_search_base`
 _SCORE_DIGITS = 6  # the same pair scored in graph and delta differs in the seventh
@@ -90,16 +92,27 @@ class Dense:
         manifest = self._truth.manifest()
         if manifest is None:
             return False
-        view = self._fresh(manifest)
-        if view.size < MIN_BASE:
-            drop_base(self._folder)
-            return False
-        if not force and not _due(view):
-            return False
-        merged = self._write(view, manifest, rebuild=force or view.dead_share > _MAX_DEAD_SHARE)
+        if force:
+            merged = self._rebuild(manifest)
+        else:
+            view = self._fresh(manifest)
+            if view.size < MIN_BASE:
+                drop_base(self._folder)
+                return False
+            if not _due(view):
+                return False
+            merged = self._extend(view, manifest)
         with self._refreshing:
             self._view = merged
-        return True
+        return merged.base is not None
+
+    def keep_up(self) -> bool:
+        """Merge before what is not in the base grows out of bounds, in the middle of writing. Needs the write lock."""
+        note = read_note(self._folder)
+        last_key, rows = (note.last_key, note.rows) if note else (0, 0)
+        if self._truth.last_key() - last_key <= max(_WHILE_WRITING, _MAX_DELTA_SHARE * rows):
+            return False
+        return self.merge()
 
     def base_rows(self) -> int:
         """Return the number of distinct vectors in the base file; 0 when there is none."""
@@ -115,7 +128,7 @@ class Dense:
         note = read_note(self._folder)
         if note is None and (self._folder / "base.json").exists():
             raise ValueError("base.json is not readable")
-        return load_base(self._folder, note) if note else None
+        return open_base(self._folder, note) if note else None
 
     def close(self) -> None:
         """Let go of the memory."""
@@ -163,7 +176,7 @@ class Dense:
         """Start from the base; without a usable one, from nothing, so that everything is searched exactly."""
         while (note := read_note(self._folder)) is not None:
             try:
-                base = load_base(self._folder, note)
+                base = open_base(self._folder, note)
                 if note.fingerprint != manifest.fingerprint or note.sequence > self._truth.sequence():
                     raise ValueError("it was built from another truth")
                 return _of_base(base)
@@ -180,9 +193,7 @@ class Dense:
         with self._lock.free() as held:
             if held:
                 try:
-                    drop_base(self._folder)
-                    view = self._advance(_nothing(manifest.dim), manifest.dim)
-                    return self._write(view, manifest, rebuild=True) if view.size >= MIN_BASE else view
+                    return self._rebuild(manifest)
                 except (IndexError_, OSError) as error:
                     _log.warning("cannot rebuild %s: %s; searching exactly", self._folder, error)
         return _nothing(manifest.dim)
@@ -204,16 +215,34 @@ class Dense:
         last_key = max([view.last_key, *(last for _, last in news.added)])
         return _View(news.sequence, last_key, view.base, alive, alive_rows, delta)
 
-    def _write(self, view: _View, manifest: Manifest, rebuild: bool) -> _View:
-        note = BaseNote("", view.sequence, view.last_key, 0, manifest.dim, manifest.fingerprint, 0, 0)
-        if not rebuild:
-            try:
-                return _of_base(write_base(self._folder, view.base, view.alive, view.delta, note))
-            except ValueError as error:
-                _log.warning("dense index %s is damaged: %s; rebuilding it", self._folder, error)
-        with self._truth.reading() as db:
-            everything = Part(*read_vectors(db, manifest.dim))
-        return _of_base(write_base(self._folder, None, np.empty(0, bool), everything, note))
+    def _extend(self, view: _View, manifest: Manifest) -> _View:
+        """Write a base with the delta, or from the truth alone where too much of the old one is dead or damaged."""
+        if view.dead_share > _MAX_DEAD_SHARE:
+            return self._rebuild(manifest)
+        began = time.monotonic()
+        try:
+            base = write_base(
+                self._folder, view.base, view.alive, [view.delta], _note(view.sequence, view.last_key, manifest)
+            )
+        except ValueError as error:
+            _log.warning("dense index %s is damaged: %s; rebuilding it", self._folder, error)
+            return self._rebuild(manifest)
+        spent_s = time.monotonic() - began
+        _log.info("dense index: %d chunks merged into %d rows in %.1f s", len(view.delta.keys), base.note.rows, spent_s)
+        return _of_base(base)
+
+    def _rebuild(self, manifest: Manifest) -> _View:
+        """Write the base anew from the truth, which is never in memory as a whole. Needs the write lock."""
+        if self._truth.count() < MIN_BASE:
+            drop_base(self._folder)
+            return _nothing(manifest.dim)
+        parts = (Part(*page) for page in self._truth.vector_pages(manifest.dim))
+        note = _note(self._truth.sequence(), self._truth.last_key(), manifest)
+        return _of_base(write_base(self._folder, None, np.empty(0, bool), parts, note))
+
+
+def _note(sequence: int, last_key: int, manifest: Manifest) -> BaseNote:
+    return BaseNote("", sequence, last_key, 0, manifest.dim, manifest.fingerprint, 0, 0)
 
 
 def _no_part(dim: int) -> Part:
@@ -241,8 +270,8 @@ def _kept(part: Part, mask: Mask) -> Part:
 
 
 def _joined(left: Part, right: Part) -> Part:
-    if not len(right.keys):
-        return left
+    if not len(right.keys) or not len(left.keys):
+        return left if not len(right.keys) else right
     return Part(
         np.concatenate([left.keys, right.keys]),
         np.concatenate([left.vector_ids, right.vector_ids]),

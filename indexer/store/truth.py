@@ -23,6 +23,7 @@ from indexer.store.schema import connect, transaction_end, translated
 _IN_LIMIT = 500  # values in one IN (...); SQLite's own limit was 999 for long
 _Value = TypeVar("_Value")
 _ROWS = 2048  # rows fetched at a time when a whole table is read
+_PAGE = 16384  # vectors of one page: 38 MB at 576 dimensions
 
 
 class Truth:
@@ -106,6 +107,11 @@ class Truth:
         """Return the number of chunks."""
         with self.reading() as db:
             return int(db.execute("SELECT count(*) FROM chunks").fetchone()[0])
+
+    def last_key(self) -> int:
+        """Return the highest key of a chunk; 0 when there is none."""
+        with self.reading() as db:
+            return int(db.execute("SELECT ifnull(max(key), 0) FROM chunks").fetchone()[0])
 
     # --- documents
 
@@ -201,6 +207,17 @@ class Truth:
             keys, _, vectors = read_vectors(db, manifest.dim if manifest else 0)
         return keys, vectors
 
+    def vector_pages(self, dim: int) -> Iterator[tuple[Keys, Keys, Vectors]]:
+        """Yield what read_vectors() reads, some thousand chunks at a time, each page of the truth as it is then."""
+        after_key = 0
+        while True:
+            with self.reading() as db:
+                keys, vector_ids, vectors = read_vectors(db, dim, after_key, _PAGE)
+            if not len(keys):
+                return
+            yield keys, vector_ids, vectors
+            after_key = int(keys[-1])
+
     def cached_vectors(self, hashes: Iterable[bytes], dim: int) -> dict[bytes, Vectors]:
         """Return the vectors (dim,) of those texts that were encoded before."""
         found: dict[bytes, Vectors] = {}
@@ -272,13 +289,18 @@ def changes(db: sqlite3.Connection, since: int) -> Changes:
     return Changes(sequence(db), added, deleted)
 
 
-def read_vectors(db: sqlite3.Connection, dim: int, after_key: int = 0) -> tuple[Keys, Keys, Vectors]:
-    """Read the keys (n,) above `after_key` in order, the ids of their vectors (n,), and the vectors (n, dim)."""
-    count = db.execute("SELECT count(*) FROM chunks WHERE key > ?", (after_key,)).fetchone()[0]
+def read_vectors(db: sqlite3.Connection, dim: int, after_key: int = 0, limit: int = -1) -> tuple[Keys, Keys, Vectors]:
+    """Read the keys (n,) above `after_key` in order, the ids of their vectors (n,), and the vectors (n, dim).
+
+    Of more than `limit` the first ones are read, unless it is negative.
+    """
+    counted = "SELECT count(*) FROM (SELECT 1 FROM chunks WHERE key > ? LIMIT ?)"
+    count = db.execute(counted, (after_key, limit)).fetchone()[0]
     numbers, vectors = np.empty((2, count), np.int64), np.empty((count, dim), np.float32)
     rows = db.execute(
-        "SELECT key, v.id, vector FROM chunks c JOIN vectors v ON v.id = c.vector_id WHERE key > ? ORDER BY key",
-        (after_key,),
+        "SELECT key, v.id, vector FROM chunks c JOIN vectors v ON v.id = c.vector_id"
+        " WHERE key > ? ORDER BY key LIMIT ?",
+        (after_key, limit),
     )
     done = 0
     while batch := rows.fetchmany(_ROWS):

@@ -125,9 +125,10 @@ class Writer:
         return deleted
 
     def publish(self, force: bool = False) -> None:
-        """Bring the lexical index up to date if the last time is a while ago; the dense one needs no such step."""
+        """Bring the lexical index up to date if the last time is a while ago; the dense one needs it only for size."""
         if self._group is None and (force or time.monotonic() - self._published > _PUBLISH_S):
             self._lexical.catch_up()
+            self._dense.keep_up()
             self._published = time.monotonic()
 
     def _transaction(self) -> contextlib.AbstractContextManager[sqlite3.Connection]:

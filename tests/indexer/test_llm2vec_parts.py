@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from indexer.errors import ModelError
 from indexer.llm2vec import weights
-from indexer.llm2vec.batches import batches_by_length, pad_right
+from indexer.llm2vec.batches import batches_by_length, map_batches, pad_right
 from indexer.llm2vec.pooling import pool
 from indexer.llm2vec.tokens import TokenizedText, load_tokenizer, well_formed
 
@@ -102,3 +102,32 @@ def test_a_remembered_hash_is_not_trusted_after_a_change(tmp_path: Path, monkeyp
 def test_counting_tokens_imports_no_torch() -> None:
     program = "import sys, indexer.llm2vec.tokens; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_each_core_has_a_batch_and_the_order_stays() -> None:
+    batches, threads = [[number] for number in range(9)], torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        seen = list(map_batches(lambda batch: (batch[0], torch.get_num_threads()), batches, torch.device("cpu")))
+        few = list(map_batches(lambda batch: torch.get_num_threads(), batches[:2], torch.device("cpu")))
+        assert torch.get_num_threads() == 4
+    finally:
+        torch.set_num_threads(threads)
+    assert seen == [([number], (number, 1)) for number in range(9)]
+    assert [count for _, count in few] == [2, 2]  # two batches share four cores
+
+
+def test_the_error_of_a_batch_is_raised_and_the_threads_are_given_back() -> None:
+    def encode(batch: list[int]) -> int:
+        if batch == [1]:
+            raise ModelError("It choked", "")
+        return batch[0]
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(ModelError):
+            list(map_batches(encode, [[0], [1], [2]], torch.device("cpu")))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)

@@ -5,6 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+import indexer.store.dense as module
+import indexer.store.truth as truth_module
+import indexer.store.writer as writer_module
 from indexer.document import Chunk, Document
 from indexer.encoder import Vectors
 from indexer.errors import IndexError_
@@ -12,6 +15,7 @@ from indexer.store.changes import delete_document
 from indexer.store.dense import MIN_BASE
 from indexer.store.keys import inside, merge_ranges
 from indexer.store.records import Manifest
+from indexer.verify import verify
 
 DIM = 24
 
@@ -224,3 +228,36 @@ def test_recall_does_not_fall_with_what_a_filter_leaves(shelf: Any, share: float
         wanted = {int(keys[at]) for at in np.argsort(-scores)[:10]}
         found += len(wanted & {key for key, _ in shelf.collection.dense.search(query, 10, tuple(within))})
     assert found / 200 >= 0.97
+
+
+def test_the_delta_stays_bounded_while_much_is_written(
+    shelf: Any, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_WHILE_WRITING", 200)
+    monkeypatch.setattr(writer_module, "_PUBLISH_S", 0.0)
+    sizes: list[int] = []
+    merge = module.write_base
+    monkeypatch.setattr(module, "write_base", lambda *given: (sizes.append(len(given[3][0].keys)), merge(*given))[1])
+    put(shelf, clustered(rng, 1500))
+    # Fifty at a time: the first count over 200, then over the 256 below which a base is left alone.
+    assert sizes == [250, 300, 300, 300, 300]
+    assert shelf.collection.dense.base_rows() == 1450
+    assert recall(shelf, clustered(rng, 30), 10) >= 0.98
+    assert verify(shelf.collection) == []
+
+
+def test_a_base_is_rebuilt_page_by_page(shelf: Any, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(truth_module, "_PAGE", 64)
+    put(shelf, clustered(rng, 300))
+    put(shelf, np.repeat(clustered(rng, 1), 100, axis=0), "twin", same_text=True)  # two pages share one vector
+    shelf.delete("d-50")
+    truth = shelf.collection.generation.truth
+    pages = list(truth.vector_pages(DIM))
+    assert [len(keys) for keys, _, _ in pages] == [64, 64, 64, 64, 64, 30]
+    keys, vectors = truth.vectors()
+    assert np.concatenate([page[0] for page in pages]).tolist() == keys.tolist()
+    np.testing.assert_array_equal(np.concatenate([page[2] for page in pages]), vectors)
+    assert shelf.collection.dense.merge(force=True)
+    assert shelf.collection.dense.base_rows() == 251
+    assert recall(shelf, clustered(rng, 20), 10) >= 0.98
+    assert verify(shelf.collection) == []
