@@ -44,11 +44,12 @@ def ingest(
     on_wait: Callable[[str], None] | None = None,
     timeout_s: float = LOCK_TIMEOUT_S,
     limits: Limits | None = None,
+    recipe: str = "",
 ) -> IngestReport:
     """Bring a collection up to date with files and folders; a file that fails costs only itself.
 
     With `prune`, documents of these paths whose file is gone are removed, but for a path that is missing or empty only
-    with `force`.
+    with `force`. A new collection remembers `recipe`, from which the encoder can be built again.
 
     Raises:
         ConfigError: the paths hold no file that could be read, unless there `may_be_nothing`; pruning was refused.
@@ -71,6 +72,7 @@ def ingest(
         on_wait=on_wait,
         timeout_s=timeout_s,
         limits=limits,
+        recipe=recipe,
     )
 
 
@@ -84,6 +86,7 @@ def perform(
     on_wait: Callable[[str], None] | None = None,
     timeout_s: float = LOCK_TIMEOUT_S,
     limits: Limits | None = None,
+    recipe: str = "",
 ) -> IngestReport:
     """Read, encode and index the files of a task, then remove what is gone.
 
@@ -91,7 +94,7 @@ def perform(
         IndexError_: see ingest().
     """
     with collection.writer(on_wait, command="ingest", timeout_s=timeout_s) as writer, Parser(limits) as parser:
-        writer.begin(manifest_of(encoder, chunk_settings))
+        writer.begin(manifest_of(encoder, chunk_settings, recipe))
         account = Account(len(task.candidates), sum(candidate.bytes for candidate in task.candidates), on_progress)
         run = Intake(collection.generation.truth, writer, encoder, chunk_settings, parser, account)
         run.leave_out(task.left_out)
@@ -102,7 +105,8 @@ def perform(
     return account.report()
 
 
-def manifest_of(encoder: Encoder, settings: ChunkSettings) -> Manifest:
+def manifest_of(encoder: Encoder, settings: ChunkSettings, recipe: str = "") -> Manifest:
     """Describe what a generation is built with."""
     chunker = f"{CHUNKER_VERSION}: {settings.max_tokens} tokens, overlap {settings.overlap_tokens}"
-    return Manifest(encoder.fingerprint, encoder.dim, chunker, CLEANER_VERSION, now())
+    chunking = (settings.max_tokens, settings.overlap_tokens)
+    return Manifest(encoder.fingerprint, encoder.dim, chunker, CLEANER_VERSION, now(), recipe, *chunking)

@@ -7,13 +7,14 @@ from typing import Any
 
 import typer
 
+from app.built import recipe_of
 from app.commands.options import ProgressForm
 from app.display import count, show, show_table
 from app.door import emit
 from app.progress import progress_as
 from app.resolved import chunk_settings, parse_limits
 from app.settings import Settings
-from app.wiring import build_encoder, open_collection
+from app.wiring import build_encoder, open_collection, settings_of
 from indexer.collection import Collection
 from indexer.ingest import ingest
 from indexer.ledger import CHANGES, STATES, FileOutcome, IngestReport
@@ -72,6 +73,7 @@ def ingest_paths(
     may_be_nothing = may_be_nothing or (prune and name in Collection.list(settings.home))
     if not candidates and not may_be_nothing:
         raise nothing_found(paths, left_out)
+    settings = settings_of(settings, name)
     encoder = build_encoder(settings)
     collection = open_collection(settings, name, create=True)
     with progress_as(form) as tell:
@@ -87,6 +89,7 @@ def ingest_paths(
             on_wait=tell.wait,
             timeout_s=settings.indexer.lock_wait_s,
             limits=parse_limits(settings),
+            recipe=recipe_of(settings.encoder),
         )
 
 
