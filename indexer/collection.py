@@ -184,7 +184,8 @@ class Collection:
             for document_id, source in self.generation.truth.sources()
             if pattern in (document_id, source)
             or source == absolute
-            or source.startswith((folder, absolute + INSIDE))
+            or source.startswith(folder)
+            or (source.startswith(absolute + INSIDE) and not os.path.lexists(source))  # else it lies in a folder x!
             or (is_glob and (fnmatch.fnmatchcase(source, absolute) or fnmatch.fnmatchcase(Path(source).name, pattern)))
         ]
 

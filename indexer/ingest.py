@@ -59,7 +59,7 @@ def ingest(
     if not candidates and not may_be_nothing:
         raise nothing_found(paths, left_out)
     if prune and not force:
-        refuse_emptied(collection.generation.truth, paths)
+        refuse_emptied(collection.generation.truth, paths, candidates)
     elif prune:
         left_out = [item for item in left_out if not is_gone(item.source)]  # that it is gone is what was said
     task = Task(candidates, left_out, [source_of(path) for path in paths] if prune else ())
