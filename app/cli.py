@@ -194,15 +194,39 @@ def purge(
 @app.command()
 def reindex(
     context: Context,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="A sentence-transformers folder or package, or LLM2Vec adapters: `default`, `none`, folders with +.",
+            show_default="the collection's own",
+        ),
+    ] = None,
+    chunk_tokens: Annotated[
+        int | None,
+        typer.Option(
+            "--chunk-tokens", min=16, max=8192, help="Most tokens of a chunk.", show_default="the collection's own"
+        ),
+    ] = None,
+    chunk_overlap: Annotated[
+        int | None,
+        typer.Option(
+            "--chunk-overlap",
+            "--chunk-overlap-tokens",
+            min=0,
+            help="Tokens that a chunk repeats from the one before it.",
+            show_default="the collection's own",
+        ),
+    ] = None,
     progress: ShowProgress = ProgressForm.auto,
     collection: Name = "default",
     as_json: Json = False,
 ) -> None:
     """Rebuild with another encoder or chunk size."""
     with opened(context, as_json) as settings:
-        from app.commands.upkeep import run_reindex
+        from app.commands.upkeep import Wanted, run_reindex
 
-        run_reindex(settings, collection, progress, as_json)
+        run_reindex(settings, collection, Wanted(encoder, chunk_tokens, chunk_overlap), progress, as_json)
 
 
 @app.command()

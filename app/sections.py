@@ -41,10 +41,12 @@ class IndexerSection(Section):
 
 
 class EncoderSection(Section):
-    """The LLM2Vec encoder. Changing anything but dtype, device and batch_tokens asks for `footnote reindex`."""
+    """The LLM2Vec encoder. Changing anything but dtype, device and batch_tokens asks for `footnote reindex`; so does
+    naming another encoder than a collection was built with."""
 
     model: str = "smollm2"
-    """smollm2 (comes with the installation), or another decoder: its folder, or its name on the Hugging Face hub."""
+    """smollm2 (comes with the installation), or another decoder: its folder, or its name on the Hugging Face hub. Also
+    a sentence-transformers model, which takes none of the next five: its folder, or an installed package with one."""
 
     adapter: str | tuple[str, ...] = "default"
     """default (the one trained for Footnote; with smollm2 only), none, or a PEFT adapter: its folder or its hub name.

@@ -1,5 +1,6 @@
 """Reading the settings: footnote.toml, then FOOTNOTE_* variables over it. Every mistake is named by its full key."""
 
+import importlib.util
 import os
 import re
 import tomllib
@@ -41,6 +42,7 @@ LISTS = ("encoder.adapter", "server.origins")  # keys that may hold several
 HUB = dict.fromkeys(
     ("encoder.model", "encoder.adapter", "generator.nli_model"), re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 )
+PACKAGES = ("encoder.model",)  # keys that may also name an installed package that carries a model
 REFERENCE = "docs/footnote.toml.example lists every key."
 
 
@@ -179,8 +181,15 @@ def _located(item: Given) -> Any:
     if not item.value:
         raise ConfigError(f"{item.key} in {item.where} is empty.", "Name a folder, or leave the setting out.")
     path = item.folder / Path(item.value).expanduser()
+    if item.key in PACKAGES and not path.exists() and _is_package(item.value):
+        return item.value
     # owner/name is on the hub unless it is here
     return item.value if item.key in HUB and HUB[item.key].fullmatch(item.value) and not path.exists() else str(path)
+
+
+def _is_package(name: str) -> bool:
+    module = name.replace("-", "_")
+    return module.isidentifier() and importlib.util.find_spec(module) is not None
 
 
 def _listed(item: Given) -> Any:

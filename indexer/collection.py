@@ -1,7 +1,7 @@
 """A named collection of documents: one truth, two indexes, one writer at a time, any number of readers.
 
 home/collections/NAME/write.lock           held by the only writer; writer.json says who that is
-home/collections/NAME/current.json         which generation answers
+home/collections/NAME/current.json         which generation answers, and what the settings said when it was chosen
 home/collections/NAME/generations/0001/    truth.db, lexical/, dense/
 """
 
@@ -12,9 +12,11 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from indexer.document import INSIDE, Chunk, Document
 from indexer.encoder import Vectors
@@ -45,6 +47,7 @@ class Generation:
     truth: Truth
     lexical: Lexical
     dense: Dense
+    chosen_under: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))  # see switch()
 
 
 class Collection:
@@ -89,20 +92,24 @@ class Collection:
         if generation is not None and stamp == self._stamp:
             return generation
         with self._switching:
-            number = self._current()
-            if self._generation is None or self._generation.number != number:
-                self._generation = self.open_generation(number)
-            self._stamp = stamp
+            if self._generation is None or stamp != self._stamp:
+                number, under = self._current()  # opened anew even if the number is the same: it may have been rebuilt
+                self._generation = replace(self.open_generation(number), chosen_under=under)
+                self._stamp = stamp
             return self._generation
 
     def open_generation(self, number: int, create: bool = False) -> Generation:
         """Open one generation, serving or not."""
-        folder = self.folder / "generations" / f"{number:04d}"
+        folder = self.generation_dir(number)
         if create:
             folder.mkdir(parents=True, exist_ok=True)
         truth = Truth(folder / "truth.db", create)
         lexical = Lexical(folder / "lexical", truth, self.lock)
         return Generation(number, folder, truth, lexical, Dense(folder / "dense", truth, self.lock))
+
+    def generation_dir(self, number: int) -> Path:
+        """Folder of one generation."""
+        return self.folder / "generations" / f"{number:04d}"
 
     # --- searching
 
@@ -120,11 +127,11 @@ class Collection:
         """Return the chunks of those keys that exist now. Every hit goes through here: a deleted one is absent."""
         return self.generation.truth.chunks(keys)
 
-    def matching(self, asked: Filter) -> KeyRanges | None:
+    def matching(self, asked: Filter, generation: Generation | None = None) -> KeyRanges | None:
         """Return the keys of the chunks that a filter lets through, for a search; None lets everything through."""
         if not asked:
             return None
-        generation = self.generation
+        generation = generation or self.generation
         now = generation.number, generation.truth.sequence(), asked
         if now not in self._matching:
             # A new dictionary each time: other threads read the old one
@@ -193,7 +200,8 @@ class Collection:
             for document_id, source in self.generation.truth.sources()
             if pattern in (document_id, source)
             or source == absolute
-            or source.startswith((folder, absolute + INSIDE))
+            or source.startswith(folder)
+            or (source.startswith(absolute + INSIDE) and not os.path.lexists(source))  # else it lies in a folder x!
             or (is_glob and (fnmatch.fnmatchcase(source, absolute) or fnmatch.fnmatchcase(Path(source).name, pattern)))
         ]
 
@@ -201,18 +209,19 @@ class Collection:
         """List the ledger by path: every file that was ever given to ingest, and what became of it."""
         return self.generation.truth.files(state)
 
-    def check_encoder(self, fingerprint: str) -> None:
-        """Refuse an encoder that did not make this collection's vectors.
+    def check_encoder(self, fingerprint: str, generation: Generation | None = None) -> None:
+        """Refuse an encoder that did not make the vectors of a generation, the serving one unless another is given.
 
         Raises:
             IndexError_: it is another one; the remedy names the command that fixes it.
         """
-        manifest = self.manifest
+        manifest = (generation or self.generation).truth.manifest()
         if manifest is not None and manifest.fingerprint != fingerprint:
             raise IndexError_(
                 f"Collection '{self.name}' was built with another encoder ({manifest.fingerprint[:12]}, "
                 f"not {fingerprint[:12]})",
-                f"Run `footnote reindex --collection {self.name}`, or set the encoder it was built with.",
+                f"Run `footnote reindex --collection {self.name}` to build it with that one, or take the encoder "
+                "out of the settings: the collection remembers its own.",
             )
 
     # --- writing
@@ -236,9 +245,13 @@ class Collection:
             with writing(generation.truth, lexical, generation.dense) as writer:
                 yield writer
 
-    def switch(self, number: int) -> None:
-        """Let generation `number` answer from now on, in every process. Needs the write lock."""
-        write_json(self.folder / "current.json", {"generation": number})
+    def switch(self, number: int, under: Mapping[str, Any] | None = None) -> None:
+        """Let generation `number` answer from now on, in every process. Needs the write lock.
+
+        `under` is what the settings say of encoder and chunking at this moment; as long as they say the same, nobody
+        has asked for others since.
+        """
+        write_json(self.folder / "current.json", {"generation": number, **({"settings": dict(under)} if under else {})})
 
     def generations(self) -> builtins.list[int]:
         """List the numbers of the generations on disk."""
@@ -261,14 +274,15 @@ class Collection:
             raise _missing(self.home, self.name) from error
         return stat.st_mtime_ns, stat.st_ino
 
-    def _current(self) -> int:
-        number = (read_json(self.folder / "current.json") or {}).get("generation")
+    def _current(self) -> tuple[int, Mapping[str, Any]]:
+        current = read_json(self.folder / "current.json") or {}
+        number, under = current.get("generation"), current.get("settings")
         if isinstance(number, int):
-            return number
+            return number, MappingProxyType(under if isinstance(under, dict) else {})
         numbers = self.generations()
         if len(numbers) == 1:
             _log.warning("%s is damaged; there is only one generation to answer from", self.folder / "current.json")
-            return numbers[0]
+            return numbers[0], MappingProxyType({})
         raise IndexError_(
             f"{self.folder / 'current.json'} is damaged, and {len(numbers)} generations are there",
             'Write {"generation": N} into it, with N the newest folder under generations.',

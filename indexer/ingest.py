@@ -66,11 +66,12 @@ def ingest(
     timeout_s: float = LOCK_TIMEOUT_S,
     limits: Limits | None = None,
     engine: Engine = read_here,
+    recipe: str = "",
 ) -> IngestReport:
     """Bring a collection up to date with files and folders; a file that fails costs only itself.
 
     With `prune`, documents of these paths whose file is gone are removed, but for a path that is missing or empty only
-    with `force`.
+    with `force`. A new collection remembers `recipe`, from which the encoder can be built again.
 
     Raises:
         ConfigError: the paths hold no file that could be read, unless there `may_be_nothing`; pruning was refused.
@@ -80,7 +81,7 @@ def ingest(
     if not candidates and not may_be_nothing:
         raise nothing_found(paths, left_out)
     if prune and not force:
-        refuse_emptied(collection.generation.truth, paths)
+        refuse_emptied(collection.generation.truth, paths, candidates)
     elif prune:
         left_out = [item for item in left_out if not is_gone(item.source)]  # that it is gone is what was said
     task = Task(candidates, left_out, [source_of(path) for path in paths] if prune else ())
@@ -94,6 +95,7 @@ def ingest(
         timeout_s=timeout_s,
         limits=limits,
         engine=engine,
+        recipe=recipe,
     )
 
 
@@ -108,6 +110,7 @@ def perform(
     timeout_s: float = LOCK_TIMEOUT_S,
     limits: Limits | None = None,
     engine: Engine = read_here,
+    recipe: str = "",
 ) -> IngestReport:
     """Read, encode and index the files of a task, then remove what is gone.
 
@@ -115,7 +118,7 @@ def perform(
         IndexError_: see ingest().
     """
     with collection.writer(on_wait, command="ingest", timeout_s=timeout_s) as writer:
-        writer.begin(manifest_of(encoder, chunk_settings))
+        writer.begin(manifest_of(encoder, chunk_settings, recipe))
         account = Account(len(task.candidates), sum(candidate.bytes for candidate in task.candidates), on_progress)
         truth = collection.generation.truth
         with (
@@ -130,7 +133,8 @@ def perform(
     return account.report()
 
 
-def manifest_of(encoder: Encoder, settings: ChunkSettings) -> Manifest:
+def manifest_of(encoder: Encoder, settings: ChunkSettings, recipe: str = "") -> Manifest:
     """Describe what a generation is built with."""
     chunker = f"{CHUNKER_VERSION}: {settings.max_tokens} tokens, overlap {settings.overlap_tokens}"
-    return Manifest(encoder.fingerprint, encoder.dim, chunker, CLEANER_VERSION, now())
+    chunking = (settings.max_tokens, settings.overlap_tokens)
+    return Manifest(encoder.fingerprint, encoder.dim, chunker, CLEANER_VERSION, now(), recipe, *chunking)

@@ -19,7 +19,7 @@ from indexer.clean import CLEANER_VERSION
 from indexer.document import INSIDE, Document
 from indexer.encoder import Encoder
 from indexer.errors import DocumentError, FootnoteError, ModelError
-from indexer.ledger import Account, choose_id, find_twin, holds, outcome_of
+from indexer.ledger import Account, choose_id, find_twin, holds, members, outcome_of
 from indexer.load import LeftOutError
 from indexer.parser import Ahead, Parsed, Reader
 from indexer.prune import gone_below
@@ -79,7 +79,7 @@ class Intake:
         digest = self._reader.digest(candidate.path)
         old = self._truth.file(candidate.source)
         if old and _is_current(old, digest):
-            inside = self._truth.files_inside(old.path)
+            inside = members(self._truth, old.path)
             if _is_whole(old, inside):
                 self._finish(old, "unchanged")
                 for row in inside:
@@ -112,7 +112,7 @@ class Intake:
             self._fail(row, whole.error)
             return
         # What an archive or mail held when it was last read, and holds no longer.
-        if gone := [each.path for each in self._truth.files_inside(candidate.source) if each.path not in inside]:
+        if gone := [each.path for each in members(self._truth, candidate.source) if each.path not in inside]:
             self._writer.forget(*gone)
         row = replace(row, reason=holds(len(inside)))
         if whole.document:

@@ -1,21 +1,25 @@
 """What becomes of files: the account of one run, and which document a file has to do with."""
 
 import hashlib
+import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import PurePath
 
 from indexer.clean import CLEANER_VERSION
 from indexer.document import INSIDE, Document
-from indexer.sources import is_gone
+from indexer.sources import is_gone, path_of
 from indexer.store.records import FileRow
 from indexer.store.truth import Truth
 
 STATES = ("indexed", "unchanged", "skipped", "failed", "pruned")  # each file of a run is in one
 CHANGES = ("new", "changed", "moved", "duplicate")  # what an indexed file was to the collection
+
+
+_HOLDS = "It holds"  # how the ledger's reason begins for what holds other files
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +128,20 @@ def outcome_of(row: FileRow, state: str = "") -> FileOutcome:
 
 def holds(files: int) -> str:
     """What the ledger says of a file that holds others: a number that no longer fits asks for reading it again."""
-    return f"It holds {files} {'file' if files == 1 else 'files'}" if files else ""
+    return f"{_HOLDS} {files} {'file' if files == 1 else 'files'}" if files else ""
+
+
+def holding(rows: Iterable[FileRow]) -> set[str]:
+    """The sources that hold others, as archives and mails do."""
+    return {row.path for row in rows if row.reason.startswith(_HOLDS)}
+
+
+def members(truth: Truth, source: str) -> list[FileRow]:
+    """The ledger's lines on what a file holds, and none on a folder beside it that is named like it with a ! behind."""
+    row = truth.file(source)
+    if row and row.state == "indexed" and not row.reason:
+        return []
+    return [each for each in truth.files_inside(source) if not os.path.lexists(path_of(each.path))]
 
 
 def find_twin(truth: Truth, source: str, sha256: str) -> FileRow | None:

@@ -7,8 +7,9 @@ it stopped. Keys and sequence numbers continue from the old generation, so one c
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -23,10 +24,23 @@ from indexer.store.changes import mark, raise_numbers
 from indexer.store.lexical_writer import LexicalWriter
 from indexer.store.records import DocumentInfo, Manifest
 from indexer.store.text import embed_hash, embed_text
+from indexer.store.truth import Truth
 from indexer.store.writer import Writer, writing
 
 _log = logging.getLogger(__name__)
 _BATCH_CHUNKS = 128
+_UNFINISHED = "unfinished"  # an empty file in a generation that has never been whole
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A generation that a reindex is building, or was when it was cut off."""
+
+    generation: int
+    manifest: Manifest
+    documents_done: int
+    documents: int
+    holder: str  # who writes to the collection; empty when nobody does: then the same command goes on
 
 
 def reindex(
@@ -35,33 +49,44 @@ def reindex(
     chunk_settings: ChunkSettings,
     on_progress: Callable[[Progress], None] | None = None,
     *,
+    recipe: str = "",
+    under: Mapping[str, Any] | None = None,
     on_wait: Callable[[str], None] | None = None,
     timeout_s: float = LOCK_TIMEOUT_S,
 ) -> int:
     """Build the collection anew with this encoder and chunking, switch to it, and return the number of its generation.
 
     Texts whose vectors this encoder made before are not encoded again. The old generation stays for rollback().
+    The new one remembers `recipe`, from which the encoder can be built again; `under` as for Collection.switch.
 
     Raises:
         IndexError_: another process writes for longer than `timeout_s`, or the disk is full; the old one still answers.
     """
     with collection.lock.held("reindex", timeout_s, on_wait):
         old = collection.generation
-        new = _begin(collection, old, manifest_of(encoder, chunk_settings))
+        new = _begin(collection, old, manifest_of(encoder, chunk_settings, recipe))
         lexical = LexicalWriter(new.folder / "lexical", new.truth)
         with writing(new.truth, lexical, new.dense) as writer:
+            writer.begin(manifest_of(encoder, chunk_settings, recipe))
             _Build(old, new, writer, encoder, chunk_settings, on_progress).run()
             _continue_numbers(old, new)  # again: the old one may have gone on since a cut-off run
         new.truth.close()
-        collection.switch(new.number)
+        (new.folder / _UNFINISHED).unlink(missing_ok=True)
+        collection.switch(new.number, under)
         _remove_all_but(collection, (old.number, new.number))
         return new.number
 
 
 def rollback(
-    collection: Collection, *, on_wait: Callable[[str], None] | None = None, timeout_s: float = LOCK_TIMEOUT_S
+    collection: Collection,
+    *,
+    under: Mapping[str, Any] | None = None,
+    on_wait: Callable[[str], None] | None = None,
+    timeout_s: float = LOCK_TIMEOUT_S,
 ) -> int:
     """Return to the generation before the last reindex; what was ingested or deleted since is not in it.
+
+    `under` as for Collection.switch.
 
     Raises:
         IndexError_: there is none, or another process writes for longer than `timeout_s`.
@@ -76,23 +101,45 @@ def rollback(
         target = collection.open_generation(older[-1])
         _continue_numbers(current, target)
         target.truth.close()
-        collection.switch(target.number)
+        collection.switch(target.number, under)
         return target.number
+
+
+def unfinished(collection: Collection) -> Unfinished | None:
+    """Look for a reindex that is at work, or that was cut off."""
+    for number in collection.generations():
+        folder = collection.generation_dir(number)
+        if not (folder / _UNFINISHED).exists():
+            continue
+        truth = Truth(folder / "truth.db")
+        try:
+            manifest, done = truth.manifest(), len(truth.documents())
+        finally:
+            truth.close()
+        if manifest is not None:
+            return Unfinished(number, manifest, done, len(collection.documents()), collection.lock.holder())
+    return None
 
 
 def _begin(collection: Collection, old: Generation, manifest: Manifest) -> Generation:
     """Go on with a generation that a cut-off reindex with the same manifest left behind, or start one."""
     for number in collection.generations():
         if number > old.number:
-            unfinished = collection.open_generation(number)
-            stored = unfinished.truth.manifest()
-            if stored and replace(stored, created_at="") == replace(manifest, created_at=""):
-                return unfinished
-            unfinished.truth.close()
-            shutil.rmtree(unfinished.folder)
+            begun = collection.open_generation(number)
+            stored = begun.truth.manifest()
+            if stored and _built_with(stored) == _built_with(manifest):
+                return begun
+            begun.truth.close()
+            shutil.rmtree(begun.folder)
     new = collection.open_generation(old.number + 1, create=True)
+    (new.folder / _UNFINISHED).touch()
     _continue_numbers(old, new)
     return new
+
+
+def _built_with(manifest: Manifest) -> tuple[str, int, str, str]:
+    """What decides chunks and vectors, by whatever name it was asked for."""
+    return manifest.fingerprint, manifest.dim, manifest.chunker, manifest.cleaner
 
 
 def _continue_numbers(source: Generation, target: Generation) -> None:
@@ -106,7 +153,7 @@ def _continue_numbers(source: Generation, target: Generation) -> None:
 def _remove_all_but(collection: Collection, numbers: tuple[int, int]) -> None:
     for number in collection.generations():
         if number not in numbers:
-            shutil.rmtree(collection.folder / "generations" / f"{number:04d}", ignore_errors=True)
+            shutil.rmtree(collection.generation_dir(number), ignore_errors=True)
 
 
 class _Build:
@@ -124,13 +171,12 @@ class _Build:
         self._old, self._new, self._writer = old, new, writer
         self._encoder, self._settings, self._on_progress = encoder, settings, on_progress
         self._began = time.monotonic()
-        self._chunks = self._tokens = self._bytes_done = 0
+        self._chunks = self._tokens = self._bytes_done = self._bytes_copied = self._cut = 0
         manifest = old.truth.manifest()
         self._same_encoder = manifest is not None and manifest.fingerprint == encoder.fingerprint
 
     def run(self) -> None:
         """Copy what is missing, drop what was deleted since a cut-off run, and copy the rest of the ledger."""
-        self._writer.begin(manifest_of(self._encoder, self._settings))
         infos = self._old.truth.documents()
         done = {document.id: (document.sha256, document.source) for document in self._new.truth.all_documents()}
         stale = set(done) - {info.id for info in infos}
@@ -141,9 +187,15 @@ class _Build:
             document = self._old.truth.document(info.id)
             if document is not None and done.get(info.id) != (document.sha256, document.source):
                 self._copy(document, info, self._progress(at, len(infos), total, info.source))
+                self._bytes_copied += info.bytes
             self._bytes_done += info.bytes
         self._copy_ledger()
         self._progress(len(infos), len(infos), total, "")
+        if self._cut:
+            limit = self._encoder.max_tokens
+            _log.warning(
+                "%d chunks with title and headings exceed the encoder's %d tokens and are cut", self._cut, limit
+            )
 
     def _copy_ledger(self) -> None:
         """Copy it whole: lines of files that share a document, that failed, or that are gone since a cut-off run."""
@@ -170,7 +222,9 @@ class _Build:
         for part in _parts(list(missing)):
             wanted = [missing[name] for name in part]
             vectors.update(zip(part, self._encoder.encode(wanted), strict=True))
-            self._tokens += sum(self._encoder.count_tokens(wanted))
+            counts = self._encoder.count_tokens(wanted)
+            self._tokens += sum(counts)
+            self._cut += sum(tokens > self._encoder.max_tokens for tokens in counts)
             tell()
         return np.stack([vectors[name] for name in names])
 
@@ -180,7 +234,8 @@ class _Build:
                 return
             elapsed = time.monotonic() - self._began
             left = total_bytes - self._bytes_done
-            eta_s = elapsed / self._bytes_done * left if self._bytes_done else None
+            # What a cut-off run had done before took no time of this one.
+            eta_s = elapsed / self._bytes_copied * left if self._bytes_copied else None
             self._on_progress(Progress(done, total, self._chunks, self._tokens, 0, elapsed, eta_s, current))
 
         tell()

@@ -39,7 +39,7 @@ class SentenceTransformer:
     query_instruction = ""
 
     def __init__(self, folder: Path, *, dtype: DType = "float32", device: str = "auto", batch_tokens: int = 0) -> None:
-        self.name = _model_name(folder)
+        self.name = model_name(folder)
         self._hash = weights_hash(folder)
         self._pooling = _pooling_of(folder)
         self._device = pick_device(device)
@@ -129,8 +129,8 @@ def _is_one(folder: Path) -> bool:
     return (folder / "modules.json").is_file() and (folder / "config.json").is_file()
 
 
-def _model_name(folder: Path) -> str:
-    """The folder's name, or that of the package around it where the folder's says nothing."""
+def model_name(folder: Path) -> str:
+    """What to call a model: the folder's name, or that of the package around it where the folder's says nothing."""
     return folder.parent.name if folder.name in ("model", "models") else folder.name
 
 

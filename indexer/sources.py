@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,12 +74,14 @@ def path_of(source: str) -> Path:
     return path
 
 
-def is_gone(source: str) -> bool:
+def is_gone(source: str, holding: Container[str] | None = None) -> bool:
     """Tell whether a file is no longer there; one that merely cannot be reached counts as there.
 
     What lies in an archive or mail is there as long as that is: whether it still holds it is known once it is read.
+    `holding` names the sources that hold others, where that is known: beside a file x there may be a folder named x!.
     """
-    return all(_is_missing(each) for each in _holders(source))
+    holders = (each for each in _holders(source) if holding is None or each == source or each in holding)
+    return all(_is_missing(each) for each in holders)
 
 
 def file_of(source: str) -> Path:

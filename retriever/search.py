@@ -1,16 +1,16 @@
 """From a question to ranked chunks, with what each stage thought of every one of them."""
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
 from types import MappingProxyType
 from typing import Literal, Protocol, get_args
 
-from indexer.collection import Collection
+from indexer.collection import Collection, Generation
 from indexer.encoder import Encoder
-from indexer.errors import ConfigError
+from indexer.errors import ConfigError, IndexError_
 from indexer.filter import EVERYTHING, Filter
 from indexer.store.keys import KeyRanges
 from indexer.store.records import StoredChunk
@@ -38,7 +38,11 @@ class RetrieverSettings:
 
 
 class Retriever:
-    """Searches one collection. Thread-safe; sees what any process commits at the next search."""
+    """Searches one collection. Thread-safe; sees what any process commits at the next search.
+
+    A search is answered by one generation from end to end. When a reindex has switched to one of another encoder,
+    `renew` is asked for that; without it the search is refused.
+    """
 
     def __init__(
         self,
@@ -46,11 +50,13 @@ class Retriever:
         encoder: Encoder | None,
         settings: RetrieverSettings | None = None,
         reranker: Reranker | None = None,
+        renew: Callable[[], Encoder] | None = None,
     ) -> None:
         self._collection = collection
         self._encoder = encoder
         self._settings = settings or RetrieverSettings()
         self._reranker = reranker
+        self._renew = renew
         self._rank_bm25: tuple[int, _Lexical] | None = None
         self._lock = threading.Lock()
 
@@ -75,29 +81,53 @@ class Retriever:
         self._check(query, k, mode, rerank)
         query = query.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate is no text to any index
         timings = {} if timings_ms is None else timings_ms
+        while True:
+            generation = self._collection.generation
+            try:
+                return self._search(generation, query, k, mode, rerank, asked, timings)
+            except IndexError_:
+                if self._collection.generation is generation:  # else it was switched off meanwhile: ask the next one
+                    raise
+
+    def _search(
+        self,
+        generation: Generation,
+        query: str,
+        k: int,
+        mode: Mode,
+        rerank: bool,
+        asked: Filter,
+        timings: dict[str, float],
+    ) -> tuple[Hit, ...]:
         within = None
         if asked:
             with _clock(timings, "filter"):
-                within = self._collection.matching(asked)
-        stages = self._rank(query, mode, max(k, self._settings.candidates), within, timings)
+                within = self._collection.matching(asked, generation)
+        stages = self._rank(generation, query, mode, max(k, self._settings.candidates), within, timings)
         keys = [key for key, _ in stages[_last(stages)]]
         with _clock(timings, "fetch"):
-            found = self._existing(keys, max(k, self._settings.rerank_candidates) if rerank else k)
+            found = self._existing(generation, keys, max(k, self._settings.rerank_candidates) if rerank else k)
         if rerank:
             with _clock(timings, "rerank"):
                 stages["rerank"] = self._rerank(query, found)
         return _hits(found, stages)[:k]
 
     def _rank(
-        self, query: str, mode: Mode, depth: int, within: KeyRanges | None, timings: dict[str, float]
+        self,
+        generation: Generation,
+        query: str,
+        mode: Mode,
+        depth: int,
+        within: KeyRanges | None,
+        timings: dict[str, float],
     ) -> dict[str, Ranking]:
         """Rankings of the stages that the mode has; the last one decides."""
         stages: dict[str, Ranking] = {}
         if mode != "dense":
             with _clock(timings, "bm25"):
-                stages["bm25"] = self._lexical().search(query, depth, within)
+                stages["bm25"] = self._lexical(generation).search(query, depth, within)
         if mode != "bm25":
-            stages["dense"] = self._dense(query, depth, within, timings)
+            stages["dense"] = self._dense(generation, query, depth, within, timings)
         if mode == "hybrid":
             with _clock(timings, "fuse"):
                 stages[self._settings.fusion] = self._fuse(stages["bm25"], stages["dense"])
@@ -122,26 +152,36 @@ class Retriever:
                 "Set retriever.reranker to the folder of a sentence-transformers cross-encoder.",
             )
 
-    def _dense(self, query: str, depth: int, within: KeyRanges | None, timings: dict[str, float]) -> Ranking:
-        encoder = self._encoder
-        if encoder is None:
-            raise ConfigError("Dense search needs an encoder, and none is loaded", "Use the mode bm25.")
-        self._collection.check_encoder(encoder.fingerprint)
+    def _dense(
+        self, generation: Generation, query: str, depth: int, within: KeyRanges | None, timings: dict[str, float]
+    ) -> Ranking:
+        encoder = self._encoder_of(generation)
         with _clock(timings, "encode"):
             vector = encoder.encode([query], encoder.query_instruction)[0]
         with _clock(timings, "dense"):
-            return self._collection.dense.search(vector, depth, within)
+            return generation.dense.search(vector, depth, within)
+
+    def _encoder_of(self, generation: Generation) -> Encoder:
+        if self._encoder is None:
+            raise ConfigError("Dense search needs an encoder, and none is loaded", "Use the mode bm25.")
+        manifest = generation.truth.manifest()
+        with self._lock:
+            if self._renew is not None and manifest is not None and manifest.fingerprint != self._encoder.fingerprint:
+                self._encoder = self._renew()
+            encoder = self._encoder
+        self._collection.check_encoder(encoder.fingerprint, generation)
+        return encoder
 
     def _fuse(self, lexical: Ranking, dense: Ranking) -> Ranking:
         if self._settings.fusion == "rrf":
             return rrf([lexical, dense], self._settings.rrf_k)
         return convex(lexical, dense, self._settings.dense_weight, self._settings.normalisation)
 
-    def _existing(self, keys: Sequence[int], wanted: int) -> dict[int, StoredChunk]:
+    def _existing(self, generation: Generation, keys: Sequence[int], wanted: int) -> dict[int, StoredChunk]:
         """Read the first `wanted` of the keys that still exist, in their order: one may have been deleted meanwhile."""
         found: dict[int, StoredChunk] = {}
         for at in range(0, len(keys), wanted):
-            chunks = self._collection.chunks(keys[at : at + wanted])
+            chunks = generation.truth.chunks(keys[at : at + wanted])
             found.update((key, chunks[key]) for key in keys[at : at + wanted] if key in chunks)
             if len(found) >= wanted:
                 break
@@ -154,15 +194,15 @@ class Retriever:
         texts = [embed_text(stored.title, stored.chunk.heading_path, stored.chunk.text) for stored in chunks]
         return best_first(zip(head, self._reranker.score(query, texts), strict=True))
 
-    def _lexical(self) -> "_Lexical":
+    def _lexical(self, generation: Generation) -> "_Lexical":
         if self._settings.lexical_engine == "tantivy":
-            return self._collection.lexical
+            return generation.lexical
         from retriever.bm25 import RankBM25
 
         with self._lock:
-            sequence = self._collection.sequence()
+            sequence = generation.truth.sequence()
             if self._rank_bm25 is None or self._rank_bm25[0] != sequence:
-                passages = ((key, embed_text(title, path, text)) for key, title, path, text in self._collection.texts())
+                passages = ((key, embed_text(title, path, text)) for key, title, path, text in generation.truth.texts())
                 self._rank_bm25 = sequence, RankBM25(passages)
             return self._rank_bm25[1]
 

@@ -25,7 +25,8 @@ async def embed(body: EmbeddingRequest, caller: Reader, service: Served) -> Embe
 
 
 def _embed(library: Library, body: EmbeddingRequest, texts: list[str]) -> EmbeddingList:
-    collection, encoder = library.collection(body.model), library.encoder()
+    collection = library.collection(body.model)
+    encoder = library.encoder(collection)
     collection.check_encoder(encoder.fingerprint)
     wanted = extras(body).get("dimensions", encoder.dim)
     if wanted != encoder.dim:

@@ -4,6 +4,7 @@ import threading
 from pathlib import Path
 
 from app.api.errors import ApiError
+from app.built import as_built, recipe_of
 from app.resolved import chunk_settings, parse_limits
 from app.settings import Settings
 from app.wiring import build_chat_model, build_encoder, build_pipeline, build_retriever, open_collection
@@ -71,9 +72,9 @@ class Library:
             self._model = self._model or build_chat_model(self.settings)
         _ = self._model.name  # a server is asked for it
 
-    def encoder(self) -> Encoder:
-        """The encoder of the settings."""
-        return build_encoder(self.settings)
+    def encoder(self, collection: Collection | None = None) -> Encoder:
+        """The encoder of a collection, or that of the settings."""
+        return build_encoder(as_built(self.settings, collection) if collection else self.settings)
 
     def folder(self, name: str) -> Path:
         """Where the uploads of a collection are kept."""
@@ -81,12 +82,15 @@ class Library:
 
     def ingest(self, name: str, paths: list[Path], on_progress: OnProgress) -> IngestReport:
         """Index files into a collection, which is made if need be. Raises what `indexer.ingest.ingest` raises."""
+        collection = open_collection(self.settings, name, create=True)
+        own = as_built(self.settings, collection)
         return ingest(
             paths,
-            open_collection(self.settings, name, create=True),
-            self.encoder(),
-            chunk_settings(self.settings),
+            collection,
+            build_encoder(own),
+            chunk_settings(own),
             on_progress,
             timeout_s=self.settings.indexer.lock_wait_s,
             limits=parse_limits(self.settings),
+            recipe=recipe_of(own.encoder),
         )

@@ -1,17 +1,21 @@
 """`documents`, `status` and `delete`: looking at a collection and taking things out of it."""
 
+import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import typer
 
+from app.built import read_recipe
 from app.display import count, note, show, show_table
 from app.door import emit
 from app.settings import Settings
-from app.wiring import open_collection
+from app.wiring import encoder_name, open_collection
 from indexer.collection import Collection
+from indexer.reindex import Unfinished, unfinished
+from indexer.store.records import Manifest
 
 
 def list_documents(settings: Settings, name: str, as_json: bool) -> None:
@@ -33,9 +37,12 @@ def show_status(settings: Settings, name: str, as_json: bool) -> None:
     show(f"Collection '{name}' in {settings.home}", "bold")
     show(f"{count(state['documents'], 'document')}, {count(state['chunks'], 'chunk')}")
     built = state["built_with"]
-    show(
-        f"Built with encoder {built['fingerprint'][:12]} since {built['created_at']}" if built else "Nothing in it yet"
-    )
+    show(f"Built with {_described(built)} since {built['created_at']}" if built else "Nothing in it yet")
+    if begun := state["reindex"]:
+        show(
+            f"Reindex to generation {begun['generation']} with {_described(begun)}: "
+            f"{begun['documents_done']:,} of {count(begun['documents'], 'document')}; {_at_work(begun['holder'])}"
+        )
     show("Files: " + (", ".join(f"{number} {kind}" for kind, number in state["files"].items()) or "none"))
     for file in state["problems"]:
         show(f"  {file['state']}: {file['path']}: {file['reason']}", "yellow", wrap=False)
@@ -56,7 +63,7 @@ def show_failed(settings: Settings, name: str, as_json: bool) -> None:
 
 
 def _state(settings: Settings, collection: Collection) -> dict[str, Any]:
-    files, manifest = collection.files(), collection.manifest
+    files, manifest, begun = collection.files(), collection.manifest, unfinished(collection)
     problems = [file for file in files if file.state == "failed"]
     return {
         "collection": collection.name,
@@ -64,7 +71,8 @@ def _state(settings: Settings, collection: Collection) -> dict[str, Any]:
         "documents": len(collection.documents()),
         "chunks": collection.count(),
         "sequence": collection.sequence(),
-        "built_with": asdict(manifest) if manifest else None,
+        "built_with": _manifest_json(settings, manifest) if manifest else None,
+        "reindex": _reindex_json(settings, begun) if begun else None,
         "generation": collection.generation.number,
         "generations": collection.generations(),
         "files": dict(Counter(file.state for file in files)),
@@ -73,6 +81,29 @@ def _state(settings: Settings, collection: Collection) -> dict[str, Any]:
         ],
         "collections": Collection.list(settings.home),
     }
+
+
+def _manifest_json(settings: Settings, manifest: Manifest) -> dict[str, Any]:
+    """What a generation was built with; the encoder's name is null where it was not kept yet."""
+    recipe = json.loads(manifest.recipe) if manifest.recipe else None
+    name = encoder_name(read_recipe(manifest.recipe, settings.encoder)) if manifest.recipe else None
+    return asdict(manifest) | {"recipe": recipe, "encoder": name}
+
+
+def _reindex_json(settings: Settings, begun: Unfinished) -> dict[str, Any]:
+    told = {"generation": begun.generation, "documents_done": begun.documents_done, "documents": begun.documents}
+    return told | {"holder": begun.holder or None} | _manifest_json(settings, begun.manifest)
+
+
+def _described(built: Mapping[str, Any]) -> str:
+    name = f"{built['encoder']} ({built['fingerprint'][:12]})" if built["encoder"] else built["fingerprint"][:12]
+    return f"encoder {name}, chunking {built['chunker']}"
+
+
+def _at_work(holder: str | None) -> str:
+    if not holder:
+        return "it was cut off, and the same command goes on"
+    return f"at work: {holder}" if holder.startswith("reindex") else f"it was cut off; at work: {holder}"
 
 
 def delete_documents(settings: Settings, name: str, names: Sequence[str], as_json: bool) -> None:

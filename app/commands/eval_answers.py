@@ -6,6 +6,7 @@ from typing import Any
 
 import typer
 
+from app.built import as_built
 from app.commands.eval_gate import Gate
 from app.commands.judges import Judging, build_grader, judge_model, steps_of
 from app.display import Meter, count, note, progress, show, show_table
@@ -121,6 +122,8 @@ class Prepared:
 def prepare(settings: Settings, path: Path, served: Collection | None, meter: Meter) -> Prepared:
     """Build what serves, over a collection or over the data set's own corpus, which is indexed where it is new."""
     dataset = load_any(path, None if served is None else sources_of(served))
+    if served is not None:
+        settings = as_built(settings, served)
     encoder = build_encoder(settings) if settings.retriever.mode != "bm25" else None
     chunking = chunking_for(dataset, encoder, chunk_settings(settings))
     collection = index_corpus(dataset, settings.home, encoder, chunking, meter) if served is None else served

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from app.built import as_built
 from app.commands.eval_answers import Asking, evaluate_with, prepare
 from app.display import count, progress, show, show_table
 from app.door import emit, unwritable
@@ -35,9 +36,10 @@ def run_calibrate(
 ) -> None:
     """Learn on a data set's own corpus, or on a served collection; print what to change, or that nothing helps."""
     _check_new(out)
-    encoder, present = build_encoder(settings), retriever_settings(settings)
+    served = open_collection(settings, name) if name is not None else None
+    encoder = build_encoder(as_built(settings, served) if served is not None else settings)
+    present = retriever_settings(settings)
     with progress() as meter:
-        served = open_collection(settings, name) if name is not None else None
         dataset = load_any(path, None if served is None else sources_of(served))
         collection = index_corpus(dataset, settings.home, encoder, on_progress=meter) if served is None else served
         found = calibrate(collection, encoder, dataset.judged, present, seed=seed, on_progress=meter)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import typer
 
+from app.built import as_built
 from app.commands.eval_gate import Gate
 from app.display import progress, show, show_table
 from app.door import emit
@@ -36,6 +37,8 @@ def run_retrieval(
     """
     encoder, shown = None, None
     served = open_collection(settings, name) if name is not None else None
+    if served is not None:
+        settings = as_built(settings, served)
     if any(mode != "bm25" for mode in modes):
         encoder, shown = _encoder(settings, other)
     with progress() as meter:

@@ -7,13 +7,14 @@ from typing import Any
 
 import typer
 
+from app.built import recipe_of
 from app.commands.options import EngineName, ProgressForm
 from app.display import count, show, show_table
 from app.door import emit
 from app.progress import progress_as
 from app.resolved import chunk_settings, parse_limits
 from app.settings import Settings
-from app.wiring import build_encoder, build_engine, on_processor, open_collection
+from app.wiring import build_encoder, build_engine, on_processor, open_collection, settings_of
 from indexer.collection import Collection
 from indexer.ingest import ingest, read_here
 from indexer.ledger import CHANGES, STATES, FileOutcome, IngestReport
@@ -82,6 +83,7 @@ def ingest_paths(
     may_be_nothing = may_be_nothing or (prune and name in Collection.list(settings.home))
     if not candidates and not may_be_nothing:
         raise nothing_found(paths, left_out)
+    settings = settings_of(settings, name)
     is_ray = engine is EngineName.ray
     encoder = build_encoder(on_processor(settings) if is_ray else settings)
     reading = build_engine(settings, encoder.fingerprint, address) if is_ray else read_here
@@ -100,6 +102,7 @@ def ingest_paths(
             timeout_s=settings.indexer.lock_wait_s,
             limits=parse_limits(settings),
             engine=reading,
+            recipe=recipe_of(settings.encoder),
         )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
+from app.built import as_built
 from app.commands.train_run import teacher_folder
 from app.display import Meter, progress, show
 from app.door import emit
@@ -64,18 +65,20 @@ def _material(
     settings: Settings, options: MineOptions, pairs: Sequence[Pair], meter: Meter
 ) -> tuple[list[str], Search, Rows]:
     """The corpus, its lexical search, and unit rows of everything."""
+    collection = open_collection(settings, options.collection) if options.collection is not None else None
+    if collection is not None:
+        settings = as_built(settings, collection)
     encode = _encode(settings, options.teacher, meter)
     anchors = encode([pair.anchor for pair in pairs], True)
-    if options.collection is None:
+    if collection is None:
         corpus = list(distinct(text for pair in pairs for text in (pair.positive, *pair.negatives)))
         rows, places = encode(corpus, False), {text: place for place, text in enumerate(corpus)}
         positives = rows[[places[pair.positive] for pair in pairs]]
         return corpus, Postings(corpus).search, Rows(anchors, positives, rows)
     positives = encode([pair.positive for pair in pairs], False)
-    collection = open_collection(settings, options.collection)
     texts = {key: embed_text(title, headings, text) for key, title, headings, text in collection.texts()}
     if not texts:
-        raise DatasetError(f"Collection '{options.collection}' is empty.", "Ingest documents into it first.")
+        raise DatasetError(f"Collection '{collection.name}' is empty.", "Ingest documents into it first.")
     if options.teacher:
         stored = encode(list(texts.values()), False)
         keys = list(texts)

@@ -1,16 +1,21 @@
 """`verify`, `purge`, `reindex` and `rollback`: checking a collection, compacting it, rebuilding it, going back."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 import typer
 
+from app.built import as_built, recipe_of, said_by
 from app.commands.options import ProgressForm
 from app.display import count, note, show
 from app.door import emit
+from app.encoders import name_encoder
 from app.progress import progress_as
 from app.resolved import chunk_settings
 from app.settings import Settings
-from app.wiring import build_encoder, open_collection
+from app.wiring import build_encoder, encoder_name, open_collection
+from indexer.chunk import ChunkSettings
+from indexer.encoder import Encoder
+from indexer.errors import ConfigError
 from indexer.purge import purge
 from indexer.reindex import reindex, rollback
 from indexer.verify import verify
@@ -36,14 +41,62 @@ def run_verify(settings: Settings, name: str, repair: bool, as_json: bool) -> No
         raise typer.Exit(1)
 
 
-def run_reindex(settings: Settings, name: str, form: ProgressForm, as_json: bool) -> None:
-    """Rebuild from the stored text with the encoder and the chunk size that are set now."""
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a reindex was asked for; None keeps what the collection has, or takes what the settings say anew."""
+
+    encoder: str | None = None  # a name, as name_encoder() knows it
+    chunk_tokens: int | None = None
+    chunk_overlap_tokens: int | None = None
+
+
+def run_reindex(settings: Settings, name: str, wanted: Wanted, form: ProgressForm, as_json: bool) -> None:
+    """Rebuild from the stored text with another encoder or chunking.
+
+    Raises:
+        ConfigError: there is no such encoder, or the chunks do not fit it; nothing is done then.
+    """
     collection = open_collection(settings, name)
-    encoder = build_encoder(settings)
+    own = _as_wanted(as_built(settings, collection), settings, wanted)
+    chunk_settings(own)  # what is wrong there should not be said after loading a model
+    encoder = build_encoder(own)
+    chunking = _fitting(chunk_settings(own), encoder, encoder_name(own.encoder), wanted)
     with progress_as(form) as tell:
-        wait_s = settings.indexer.lock_wait_s
-        number = reindex(collection, encoder, chunk_settings(settings), tell, on_wait=tell.wait, timeout_s=wait_s)
-    _print_generation(name, number, f"{count(collection.count(), 'chunk')}; `footnote rollback` goes back", as_json)
+        number = reindex(
+            collection,
+            encoder,
+            chunking,
+            tell,
+            recipe=recipe_of(own.encoder),
+            under=said_by(settings),
+            on_wait=tell.wait,
+            timeout_s=settings.indexer.lock_wait_s,
+        )
+    more = f"{count(collection.count(), 'chunk')} of at most {chunking.max_tokens} tokens"
+    _print_generation(
+        name, number, f"{more}, encoder {encoder_name(own.encoder)}; `footnote rollback` goes back", as_json
+    )
+
+
+def _as_wanted(own: Settings, settings: Settings, wanted: Wanted) -> Settings:
+    encoder = name_encoder(settings.encoder, wanted.encoder) if wanted.encoder is not None else own.encoder
+    chunking = {"chunk_tokens": wanted.chunk_tokens, "chunk_overlap_tokens": wanted.chunk_overlap_tokens}
+    changes = {key: value for key, value in chunking.items() if value is not None}
+    return own.model_copy(update={"encoder": encoder, "indexer": own.indexer.model_copy(update=changes)})
+
+
+def _fitting(chunking: ChunkSettings, encoder: Encoder, name: str, wanted: Wanted) -> ChunkSettings:
+    """Lower a size that nobody asked for now to what the encoder reads; refuse one that was asked for."""
+    limit = encoder.max_tokens
+    if chunking.max_tokens <= limit:
+        return chunking
+    if wanted.chunk_tokens is not None:
+        raise ConfigError(
+            f"Chunks of {wanted.chunk_tokens} tokens are too long for {name}, which reads {limit}",
+            f"Give --chunk-tokens {limit} or less, or leave it out.",
+        )
+    note(f"{name} reads {limit} tokens: chunks have at most that many, not {chunking.max_tokens}.")
+    return ChunkSettings(limit, chunking.overlap_tokens)
 
 
 def run_purge(settings: Settings, name: str, generations: bool, as_json: bool) -> None:
@@ -63,8 +116,10 @@ def run_purge(settings: Settings, name: str, generations: bool, as_json: bool) -
 def run_rollback(settings: Settings, name: str, as_json: bool) -> None:
     """Return to the generation before the last reindex."""
     collection = open_collection(settings, name)
-    number = rollback(collection, on_wait=note, timeout_s=settings.indexer.lock_wait_s)
-    _print_generation(name, number, count(collection.count(), "chunk"), as_json)
+    under = said_by(settings)
+    number = rollback(collection, under=under, on_wait=note, timeout_s=settings.indexer.lock_wait_s)
+    encoder = encoder_name(as_built(settings, collection).encoder)
+    _print_generation(name, number, f"{count(collection.count(), 'chunk')}, encoder {encoder}", as_json)
 
 
 def _print_generation(name: str, number: int, more: str, as_json: bool) -> None:

@@ -4,13 +4,13 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 
+from app.built import as_built, recipe_of
 from app.display import count, note, show
 from app.resolved import chunk_settings, parse_limits
 from app.settings import Settings
-from app.wiring import build_encoder, open_collection
+from app.wiring import build_encoder, open_collection, settings_of
 from indexer.errors import ConfigError, FootnoteError
 from indexer.ingest import Task, ingest, perform
 from indexer.ledger import FileOutcome, IngestReport
@@ -30,34 +30,40 @@ def run_watch(settings: Settings, name: str, folders: Sequence[Path], every_s: f
     for folder in folders:
         if not folder.is_dir():
             raise ConfigError(f"{folder} is no folder", "Name folders; `footnote ingest` takes files.")
-    encoder, collection = build_encoder(settings), open_collection(settings, name, create=True)
-    chunking, tell = chunk_settings(settings), _tell_json if as_json else _tell
+    own, tell = settings_of(settings, name), _tell_json if as_json else _tell
+    encoder, collection = build_encoder(own), open_collection(settings, name, create=True)
     limits = parse_limits(settings)
     watcher = Watcher(folders)  # before the first sync: what changes during it is seen afterwards
     report = ingest(
         folders,
         collection,
         encoder,
-        chunking,
+        chunk_settings(own),
         prune=True,
         may_be_nothing=True,
         on_wait=note,
         timeout_s=settings.indexer.lock_wait_s,
         limits=limits,
+        recipe=recipe_of(own.encoder),
     )
     for file in report.files:
         if file.state not in ("unchanged", "skipped"):
             tell(file)
     note(f"Watching {count(len(folders), 'folder')} for collection '{name}', {count(collection.count(), 'chunk')}.")
-    sync = partial(
-        perform,
-        collection=collection,
-        encoder=encoder,
-        chunk_settings=chunking,
-        on_wait=note,
-        timeout_s=settings.indexer.lock_wait_s,
-        limits=limits,
-    )
+
+    def sync(task: Task) -> IngestReport:
+        now = as_built(settings, collection)  # a reindex may have changed it meanwhile
+        return perform(
+            task,
+            collection,
+            build_encoder(now),
+            chunk_settings(now),
+            on_wait=note,
+            timeout_s=settings.indexer.lock_wait_s,
+            limits=limits,
+            recipe=recipe_of(now.encoder),
+        )
+
     try:
         _follow(watcher, sync, tell, every_s)
     except KeyboardInterrupt:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from app.built import as_built, recipe_of
 from app.conversations import Conversations, TurnRecord
 from app.database import Database
 from app.feedback import Thumb, index_state, last_thumbs, served, store_thumb
@@ -177,20 +178,23 @@ def thumbs(turn_ids: Sequence[str]) -> dict[str, Thumb]:
 def index(name: str, paths: Sequence[Path], report: Report) -> list[Outcome]:
     """Index files into a collection, which is made if need be."""
     report(0, len(paths), "Loading the encoder")
-    encoder = build_encoder(settings())
+    collection = open_collection(settings(), name, create=True)
+    own = as_built(settings(), collection)
+    encoder = build_encoder(own)
 
     def tell(now: Progress) -> None:
         report(now.files_done, now.files_total, f"Indexing {Path(now.current).name}")
 
     report_of = ingest(
         paths,
-        open_collection(settings(), name, create=True),
+        collection,
         encoder,
-        chunk_settings(settings()),
+        chunk_settings(own),
         tell,
         on_wait=lambda message: report(0, len(paths), message.rstrip(".…")),
         timeout_s=settings().indexer.lock_wait_s,
-        limits=parse_limits(settings()),
+        limits=parse_limits(own),
+        recipe=recipe_of(own.encoder),
     )
     return [
         Outcome(Path(file.path).name, file.state, " ".join(filter(None, (file.reason, file.remedy))))

@@ -20,6 +20,7 @@ from indexer.loaders.pdf_tables import mark_tables
 
 _PDFIUM = threading.Lock()  # PDFium is not thread-safe, not even across documents
 _MAX_BOOKMARKS = 10_000
+_FEW_LINES = 2  # of more lines running_lines() leaves some
 _HYPHEN = 0x02  # what PDFium reports for a hyphen at the end of a line that goes on in the next
 _LEADERS = re.compile(r"(?: ?\.){5,} ?")  # the dots that lead to a page number in a table of contents
 _UNNAMED = re.compile(r"untitled|microsoft \w+ - |.*\.(docx?|indd|pptx?|xlsx?|qxp|pdf|tex|dvi|rtf|odt)$", re.IGNORECASE)
@@ -32,7 +33,7 @@ def read_pdf(data: bytes) -> Extract:
         DocumentError: the file is encrypted, cut off or damaged.
     """
     with _PDFIUM:
-        metadata, pages, outline = _read_lines(data)
+        metadata, pages, outline, pictured = _read_lines(data)
     words = vocabulary(pages)
     orders = [sorted(range(len(lines)), key=lambda i, lines=lines: -lines[i].y) for lines in pages]  # type: ignore[misc]
     running = running_lines([[lines[i].text for i in order] for lines, order in zip(pages, orders, strict=True)])
@@ -40,6 +41,8 @@ def read_pdf(data: bytes) -> Extract:
     for lines, order, marked in zip(pages, orders, running, strict=True):
         dropped = {order[place] for place in marked}
         kept.append([line for i, line in enumerate(lines) if i not in dropped])
+    if not any(kept) and not pictured:
+        kept = pages  # "Page 1" on a page without words or picture is all there is to read, and no scan's footer
     texts = [page_text(mark_tables(lines), words) for lines in mark_headings(kept, outline)]
     title = metadata.pop("Title", "").strip()
     if not title or _UNNAMED.match(title):
@@ -50,7 +53,8 @@ def read_pdf(data: bytes) -> Extract:
     return Extract(tuple(texts), title, (*named, ("pages", str(len(pages)))), paged=True)
 
 
-def _read_lines(data: bytes) -> tuple[dict[str, str], list[list[Line]], Outline]:
+def _read_lines(data: bytes) -> tuple[dict[str, str], list[list[Line]], Outline, bool]:
+    """Read metadata, the lines of each page, the outline, and whether pages with hardly a line show a picture."""
     import pypdfium2
     from pypdfium2 import raw
 
@@ -68,9 +72,19 @@ def _read_lines(data: bytes) -> tuple[dict[str, str], list[list[Line]], Outline]
         metadata = pdf.get_metadata_dict()
         pages = [list(_page_lines(pdf, index, raw)) for index in range(len(pdf))]
         outline = _outline(pdf)
+        few = all(len(lines) <= _FEW_LINES for lines in pages)
+        pictured = few and any(_has_picture(pdf, index, raw) for index in range(len(pdf)))
     finally:
         pdf.close()
-    return metadata, pages, outline
+    return metadata, pages, outline, pictured
+
+
+def _has_picture(pdf: Any, index: int, raw: Any) -> bool:
+    page = pdf[index]
+    try:
+        return next(page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE]), None) is not None
+    finally:
+        page.close()
 
 
 def _outline(pdf: Any) -> Outline:

@@ -38,7 +38,7 @@ class WriteLock:
         began, told = time.monotonic(), ""
         while not (release := self._acquire()):
             name = self._holder()
-            holder = f"{name or 'another process'} is writing to collection '{self._name}'"
+            holder = f"another {name or 'process'} is writing to collection '{self._name}'"
             waited_s = time.monotonic() - began
             if waited_s >= timeout_s:
                 raise IndexError_(f"{holder}; gave up after {timeout_s:g} s", "Wait until it ends, then run it again.")
@@ -68,6 +68,11 @@ class WriteLock:
             if release:
                 release()
 
+    def holder(self) -> str:
+        """Say who holds the lock now; empty when nobody does."""
+        with self.free() as is_free:
+            return "" if is_free else self._holder()
+
     def _acquire(self) -> Callable[[], None] | None:
         from filelock import FileLock, Timeout
 
@@ -86,6 +91,6 @@ class WriteLock:
         note = read_json(self._note) or {}
         try:
             since = datetime.fromtimestamp(note["since"]).strftime("%H:%M")
-            return f"another {note['command']} (pid {note['pid']}, since {since})"
+            return f"{note['command']} (pid {note['pid']}, since {since})"
         except (KeyError, TypeError, ValueError):
             return ""

@@ -14,6 +14,11 @@ class Manifest:
     chunker: str  # version and settings of the chunker, as one string
     cleaner: str  # version of the cleaner that was current when the generation began
     created_at: str  # ISO 8601, UTC
+    # By what name the encoder was asked for, and the chunker's settings: whoever opens the generation can have the same
+    # again. Empty and 0 in generations of before they were kept.
+    recipe: str = ""
+    chunk_tokens: int = 0
+    chunk_overlap_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,11 +51,15 @@ class Writer:
             with self._truth.writing() as db:
                 write_manifest(db, manifest)
         elif (stored.fingerprint, stored.chunker) != (manifest.fingerprint, manifest.chunker):
-            what = "encoder" if stored.fingerprint != manifest.fingerprint else "chunking"
+            if stored.fingerprint != manifest.fingerprint:
+                what, theirs, ours = "encoder", stored.fingerprint[:12], manifest.fingerprint[:12]
+            else:
+                what, theirs, ours = "chunking", stored.chunker, manifest.chunker
             name = self._truth.path.parents[2].name
             raise IndexError_(
-                f"Collection '{name}' was built with another {what}",
-                f"Run `footnote reindex --collection {name}`, or go back to the setting it was built with.",
+                f"Collection '{name}' was built with another {what} ({theirs}, not {ours})",
+                f"Run `footnote reindex --collection {name}` to build it with that one, or take the {what} out of the "
+                "settings: the collection remembers its own.",
             )
 
     def add(

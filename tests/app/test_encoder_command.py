@@ -96,7 +96,11 @@ def test_an_encoder_is_named_by_adapters_and_pooling(
         (tmp_path / name).mkdir()
         (tmp_path / name / "adapter_config.json").write_text("{}")
     _, told = build_named_encoder(settings, "a+b:mean")
-    assert (built[0].adapter, built[0].pooling, told) == (("a", "b"), "mean", "smollm2+a+b, mean")
+    assert (built[0].adapter, built[0].pooling, told) == (
+        (str(tmp_path / "a"), str(tmp_path / "b")),
+        "mean",
+        "smollm2+a+b, mean",
+    )
     _, told = build_named_encoder(settings, "none")
     assert (built[1].adapter, built[1].pooling, told) == ("none", "auto", "smollm2, no adapter")
 

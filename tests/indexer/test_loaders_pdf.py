@@ -1,4 +1,7 @@
+import struct
+import zlib
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -50,6 +53,35 @@ def test_paragraphs_are_joined_and_running_lines_removed() -> None:
 def test_headers_of_two_pages_stay() -> None:
     assert "Harbour Board Report" in read_pdf(report(2)).parts[1]
     assert "Page 2 of 2" not in read_pdf(report(2)).parts[1]
+
+
+def counting(picture: bytes = b"") -> bytes:
+    """Pages with nothing but a line that counts, and perhaps a picture: a scan with numbers stamped on it."""
+    pdf = FPDF()
+    for number in range(1, 5):
+        pdf.add_page()
+        pdf.set_font("Helvetica", size=12)
+        if picture:
+            pdf.image(BytesIO(picture), 20, 40, 100, 100)
+        pdf.cell(0, 10, f"Page {number}")
+    return bytes(pdf.output())
+
+
+def test_pages_of_one_line_that_counts_are_no_scan(tmp_path: Path) -> None:
+    assert read_pdf(counting()).parts == ("Page 1", "Page 2", "Page 3", "Page 4")
+    path = tmp_path / "dividers.pdf"
+    path.write_bytes(counting())
+    assert load(path).text == "Page 1\n\nPage 2\n\nPage 3\n\nPage 4"
+
+
+def test_a_scan_with_numbered_pages_still_holds_no_text() -> None:
+    pixels = zlib.compress(b"".join(b"\0" + bytes(8) for _ in range(8)))
+    header = struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", pixels), (b"IEND", b""))
+    png = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+    assert read_pdf(counting(png)).parts == ("", "", "", "")
 
 
 def test_pages_stay_true_after_cleaning(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from indexer.collection import Collection
 from indexer.errors import IndexError_
 from indexer.ingest import ingest
 from indexer.ledger import Progress
-from indexer.reindex import reindex, rollback
+from indexer.reindex import reindex, rollback, unfinished
 from indexer.verify import verify
 
 SMALL, LARGE = ChunkSettings(max_tokens=20), ChunkSettings(max_tokens=60)
@@ -108,3 +108,70 @@ def test_only_the_last_two_generations_are_kept(collection: Collection, encoder:
         reindex(collection, encoder, settings)
     assert collection.generations() == [3, 4]
     assert not list((collection.folder / "generations").glob("0001"))
+
+
+def test_the_recipe_and_the_settings_of_the_moment_are_remembered(collection: Collection, hash_encoder: Any) -> None:
+    reader = Collection.open(collection.home, "default")
+    assert collection.manifest and collection.manifest.chunk_tokens == 20
+    reindex(collection, hash_encoder("hash-2", dim=16), LARGE, recipe="the other", under={"encoder.model": "m"})
+    assert reader.manifest and reader.manifest.recipe == "the other"
+    assert (reader.manifest.chunk_tokens, reader.manifest.chunk_overlap_tokens) == (60, 0)
+    assert reader.generation.chosen_under == {"encoder.model": "m"}
+    rollback(collection, under={"encoder.model": "n"})
+    assert reader.manifest and (reader.manifest.recipe, reader.manifest.chunk_tokens) == ("", 20)
+    assert reader.generation.chosen_under == {"encoder.model": "n"}
+
+
+def test_a_reindex_can_be_looked_at(collection: Collection, hash_encoder: Any) -> None:
+    seen: list[Any] = []
+
+    def look(progress: Progress) -> None:
+        seen.append(unfinished(Collection.open(collection.home, "default")))
+        if progress.files_done == 5:
+            raise KeyboardInterrupt
+
+    assert unfinished(collection) is None
+    with pytest.raises(KeyboardInterrupt):
+        reindex(collection, hash_encoder("hash-2", dim=16), LARGE, look)
+    assert seen[0].holder.startswith("reindex (pid ")
+    left = unfinished(collection)
+    assert left and (left.generation, left.documents_done, left.documents, left.holder) == (2, 5, 8, "")
+    assert (left.manifest.fingerprint, left.manifest.chunk_tokens) == ("hash-2", 60)
+    reindex(collection, hash_encoder("hash-2", dim=16), LARGE)
+    assert unfinished(collection) is None
+    rollback(collection)
+    assert unfinished(collection) is None, "what was rolled back from is whole"
+
+
+def test_the_time_left_is_of_this_run(collection: Collection, hash_encoder: Any) -> None:
+    def stop(progress: Progress) -> None:
+        if progress.files_done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        reindex(collection, hash_encoder("hash-2", dim=16), LARGE, stop)
+    seen: list[Progress] = []
+    reindex(collection, hash_encoder("hash-2", dim=16), LARGE, seen.append)
+    assert (seen[0].files_done, seen[0].eta_s) == (5, None), "the five documents of before took no time"
+    assert seen[-1].eta_s == 0
+
+
+def test_a_reader_notices_a_generation_that_was_built_again(collection: Collection, hash_encoder: Any) -> None:
+    """Back, and forth to other content under the same number, while the reader looked away."""
+    reader = Collection.open(collection.home, "default")
+    assert reindex(collection, hash_encoder("hash-2", dim=16), LARGE) == 2
+    assert reader.count() == 8 * 3
+    rollback(collection)
+    assert reindex(collection, hash_encoder("hash-3", dim=16), ChunkSettings(max_tokens=1000)) == 2
+    assert reader.count() == 8
+    reader.check_encoder("hash-3")
+
+
+def test_chunks_that_the_encoder_cuts_are_told(
+    collection: Collection, hash_encoder: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    short = hash_encoder("hash-2", dim=16)
+    short.max_tokens = 50
+    reindex(collection, short, LARGE)
+    assert f"{collection.count()} chunks" not in caplog.text  # the last of each document is shorter
+    assert "16 chunks with title and headings exceed the encoder's 50 tokens" in caplog.text

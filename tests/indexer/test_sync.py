@@ -232,6 +232,38 @@ def test_a_disk_that_is_not_mounted_empties_nothing(desk: Any, how: str) -> None
     assert desk.search("lighthouse") == []
 
 
+def fill(desk: Any, **files: int) -> None:
+    for folder, count in files.items():
+        for number in range(count):
+            desk.write(f"{folder}/{number}.txt", f"{TEXT} {folder} {'again ' * number}")
+
+
+@pytest.mark.parametrize(("kept", "lost"), [(30, 10), (6, 2), (2, 3)])
+def test_a_disk_below_the_folder_that_is_not_mounted_empties_nothing(desk: Any, kept: int, lost: int) -> None:
+    fill(desk, here=kept, disk=lost)
+    desk.ingest()
+    shutil.rmtree(desk.folder / "disk")
+    (desk.folder / "disk").mkdir()
+    (desk.folder / "disk" / ".hidden").write_text("no document")
+    with pytest.raises(ConfigError, match=rf"disk holds nothing to read any more.*remove {lost} documents") as caught:
+        desk.ingest(prune=True)
+    assert "--force" in caught.value.remedy
+    assert len(desk.collection.documents()) == kept + lost
+    assert desk.ingest(prune=True, force=True).count("pruned") == lost
+
+
+def test_a_folder_that_was_removed_or_moved_or_held_little_is_pruned_unasked(desk: Any) -> None:
+    fill(desk, here=12, one=1, away=12, moved=11)
+    desk.ingest()
+    (desk.folder / "one" / "0.txt").unlink()  # one document of 36, though its folder stands
+    shutil.rmtree(desk.folder / "away")
+    (desk.folder / "there").mkdir()
+    for path in list((desk.folder / "moved").iterdir()):
+        path.rename(desk.folder / "there" / path.name)
+    report = desk.ingest(prune=True)
+    assert (report.count("pruned"), report.indexed_as("moved"), report.count("unchanged")) == (13, 11, 12)
+
+
 def test_a_name_that_is_no_text_is_not_taken_for_gone(desk: Any) -> None:
     import os
 

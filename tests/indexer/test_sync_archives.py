@@ -99,3 +99,37 @@ def test_a_folder_with_the_mark_in_its_name_is_a_folder(tmp_path: Path) -> None:
     packed.write_bytes(archive(a="a"))
     assert file_of(f"{packed}!/deep.zip!/a.txt") == packed
     assert not is_gone(f"{packed}!/deep.zip!/a.txt")
+
+
+def test_a_file_beside_a_folder_of_its_name_with_the_mark(desk: Any) -> None:
+    """What lies in the folder birds! is not held by the file birds, in whatever way that changes or goes."""
+    plain = desk.write("birds", "Words about a cod.")
+    owl = desk.write("birds!/owl.txt", "The owl hoots.")
+    desk.write("birds!/hen.txt", "The hen clucks.")
+    desk.ingest()
+    assert desk.states() == dict.fromkeys(["birds", "owl.txt", "hen.txt"], "unchanged")
+    ids = {info.id for info in desk.collection.documents()}
+    plain.write_text("Words about an eel.")
+    assert desk.states() == {"birds": "indexed", "owl.txt": "unchanged", "hen.txt": "unchanged"}
+    assert {info.id for info in desk.collection.documents()} == ids
+    assert [Path(source).name for _, source in desk.collection.find_sources(str(plain))] == ["birds"]
+    owl.unlink()
+    assert desk.states() == {"birds": "unchanged", "hen.txt": "unchanged"}
+    plain.write_text("Words about an ant.")
+    desk.ingest()
+    assert len(sources(desk)) == 3, "without --prune nothing goes"
+    assert desk.states(prune=True) == {"birds": "unchanged", "hen.txt": "unchanged", "owl.txt": "pruned"}
+    assert sources(desk) == ["birds", "birds!/hen.txt"]
+
+
+def test_an_archive_beside_a_folder_of_its_name_with_the_mark(desk: Any) -> None:
+    desk.write("birds.zip", archive(owl="The owl hoots.", hen="The hen clucks."))
+    desk.write("birds.zip!/fox.txt", "The fox barks.")
+    desk.ingest()
+    everything = ["birds.zip!/fox.txt", "birds.zip!/hen.txt", "birds.zip!/owl.txt"]
+    assert sources(desk) == everything
+    assert set(desk.states(prune=True).values()) == {"unchanged"}
+    desk.write("birds.zip", archive(owl="The owl hoots."))
+    desk.ingest()
+    assert sources(desk) == ["birds.zip!/fox.txt", "birds.zip!/owl.txt"]
+    assert verify(desk.collection) == []
