@@ -41,7 +41,7 @@ ROOT = Path(__file__).parents[1]
 BENCH = Path(os.environ.get("FOOTNOTE_BENCH", ROOT.parent / "shared" / "bench"))
 METRICS = (
     "em", "f1", "contains", "answered", "abstention_precision", "abstention_recall", "citation_precision",
-    "citation_recall",
+    "citation_recall", "quote_support",
 )  # fmt: skip
 Mode = Literal["bm25", "dense", "hybrid"]
 

@@ -120,11 +120,11 @@ def quote_support(case: Case, answer: Answer) -> float | None:
     told = [
         (sentence, [quotes[number] for number in sorted(numbers) if number in quotes])
         for sentence, numbers in footnoted_sentences(answer.text)
-        if numbers and has_content(sentence)
+        if numbers & quotes.keys() and has_content(sentence)
     ]
     if answer.abstained or not told:
         return None
-    return sum(Evidence(said).coverage(sentence, " ".join(said)) >= SUPPORTED for sentence, said in told) / len(told)
+    return sum(_borne_out(sentence, said) for sentence, said in told) / len(told)
 
 
 def support(case: Case, answer: Answer) -> float | None:
@@ -213,6 +213,12 @@ def _noise(case: Case, answer: Answer) -> tuple[float | None, float | None]:
     correct = [any(_says(claim, known) for known in case.answers) for claim in claims]
     supports = [[align(claim, hit.chunk.text).score >= SUPPORTED for claim in claims] for hit in answer.hits]
     return noise_sensitivity(correct, supports, [hit.source in _relevant(case) for hit in answer.hits])
+
+
+def _borne_out(sentence: str, quotes: Sequence[str]) -> bool:
+    """Whether one quote supports a sentence, or all of them together have its words."""
+    together = Evidence(quotes).coverage(sentence, " ".join(quotes))
+    return max([together, *(align(sentence, quote).score for quote in quotes)]) >= SUPPORTED
 
 
 def _says(claim: str, known: str) -> bool:

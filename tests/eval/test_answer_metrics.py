@@ -106,6 +106,8 @@ def test_quoted_words_must_say_what_their_sentence_says() -> None:
     text = "The lamp was lit in 1842. [1] It burned whale oil. [2][3] It has a keeper. [4] Nobody knows why."
     assert score_answer(case(), answer(text, cited))["quote_support"] == pytest.approx(2 / 3)
     assert score_answer(case(), answer("It was lit in 1843. [1]", cited))["quote_support"] == 0.0
+    denied = replace(citation(1, "lamp"), quote="It was not John but Anna who lit it.")
+    assert score_answer(case(), answer("Anna [1]", [denied]))["quote_support"] == 1.0  # word for word
     assert "quote_support" not in score_answer(case(), answer("It was lit in 1842.", cited))
 
 
