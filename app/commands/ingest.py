@@ -10,7 +10,7 @@ import typer
 from app.commands.options import ProgressForm
 from app.display import count, show, show_table
 from app.door import emit
-from app.progress import progress_as
+from app.progress import Teller, progress_as
 from app.resolved import chunk_settings, parse_limits
 from app.settings import Settings
 from app.wiring import build_encoder, open_collection
@@ -38,9 +38,14 @@ def run_ingest(
 
 def run_retry(settings: Settings, name: str, form: ProgressForm, as_json: bool) -> None:
     """Ingest the files that failed, and those alone."""
-    failed = [file_of(row.path) for row in open_collection(settings, name).files("failed")]
+    failed = failed_files(settings, name)
     report = ingest_paths(settings, name, failed, form, may_be_nothing=True) if failed else IngestReport((), 0.0, 0)
     _tell(settings, name, report, as_json)
+
+
+def failed_files(settings: Settings, name: str) -> list[Path]:
+    """The files that failed, or what they lie in."""
+    return [file_of(row.path) for row in open_collection(settings, name).files("failed")]
 
 
 def _tell(settings: Settings, name: str, report: IngestReport, as_json: bool) -> None:
@@ -68,26 +73,43 @@ def ingest_paths(
         ConfigError: the paths hold nothing that can be read, and nothing is to be pruned; the collection is then not
             even created. Pruning was refused.
     """
+    with progress_as(form) as tell:
+        return ingest_into(settings, name, paths, tell, prune=prune, force=force, may_be_nothing=may_be_nothing)
+
+
+def ingest_into(
+    settings: Settings,
+    name: str,
+    paths: Sequence[Path],
+    tell: Teller,
+    *,
+    prune: bool = False,
+    force: bool = False,
+    may_be_nothing: bool = False,
+) -> IngestReport:
+    """Ingest, and tell somebody how far it is.
+
+    Raises:
+        ConfigError: as of ingest_paths().
+    """
     candidates, left_out = find_sources(paths)
     may_be_nothing = may_be_nothing or (prune and name in Collection.list(settings.home))
     if not candidates and not may_be_nothing:
         raise nothing_found(paths, left_out)
     encoder = build_encoder(settings)
-    collection = open_collection(settings, name, create=True)
-    with progress_as(form) as tell:
-        return ingest(
-            paths,
-            collection,
-            encoder,
-            chunk_settings(settings),
-            tell,
-            prune=prune,
-            force=force,
-            may_be_nothing=may_be_nothing,
-            on_wait=tell.wait,
-            timeout_s=settings.indexer.lock_wait_s,
-            limits=parse_limits(settings),
-        )
+    return ingest(
+        paths,
+        open_collection(settings, name, create=True),
+        encoder,
+        chunk_settings(settings),
+        tell,
+        prune=prune,
+        force=force,
+        may_be_nothing=may_be_nothing,
+        on_wait=tell.wait,
+        timeout_s=settings.indexer.lock_wait_s,
+        limits=parse_limits(settings),
+    )
 
 
 def _report_json(settings: Settings, name: str, report: IngestReport) -> dict[str, Any]:

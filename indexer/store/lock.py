@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -16,6 +17,15 @@ _log = logging.getLogger(__name__)
 _POLL_S = 0.05
 _NAMELESS_S = 3.0  # between two holders there is a moment without a name
 _SILENT_S = 0.5  # a reader that catches up holds the lock for a moment: not worth a word
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who writes to a collection."""
+
+    command: str
+    pid: int
+    since: float  # seconds since 1970
 
 
 class WriteLock:
@@ -68,6 +78,13 @@ class WriteLock:
             if release:
                 release()
 
+    def holder(self) -> Holder | None:
+        """Who holds the lock now; None where nobody does, or somebody who has not said so yet."""
+        if (found := self._noted()) is None:
+            return None
+        with self.free() as is_free:  # a holder that was killed leaves its note behind
+            return None if is_free else found
+
     def _acquire(self) -> Callable[[], None] | None:
         from filelock import FileLock, Timeout
 
@@ -83,9 +100,14 @@ class WriteLock:
         return lock.release
 
     def _holder(self) -> str:
+        if (found := self._noted()) is None:
+            return ""
+        since = datetime.fromtimestamp(found.since).strftime("%H:%M")
+        return f"another {found.command} (pid {found.pid}, since {since})"
+
+    def _noted(self) -> Holder | None:
         note = read_json(self._note) or {}
         try:
-            since = datetime.fromtimestamp(note["since"]).strftime("%H:%M")
-            return f"another {note['command']} (pid {note['pid']}, since {since})"
+            return Holder(str(note["command"]), int(note["pid"]), float(note["since"]))
         except (KeyError, TypeError, ValueError):
-            return ""
+            return None
