@@ -7,7 +7,7 @@ import pytest
 from app.ui import jobs as module
 from app.ui.jobs import Job, Jobs, Report
 from app.ui.library import Elsewhere, Ingesting
-from app.ui.working import elsewhere_html, files_html, progress_told
+from app.ui.working import elsewhere_html, files_html, is_loopback, progress_told
 from indexer.errors import IndexError_
 from indexer.ledger import Progress
 from indexer.store.lock import Holder
@@ -97,3 +97,13 @@ def test_the_work_of_others_is_told() -> None:
     assert "reindex" in html and "process 7" in html and "30 of 40 documents" in html and "left" in html
     assert "4 files so far" in elsewhere_html(Elsewhere(Holder("ingest", 7, 0.0), 4))
     assert "<b>" not in elsewhere_html(Elsewhere(Holder("<b>", 7, 0.0)))
+
+
+@pytest.mark.parametrize(
+    ("address", "own"), [("127.0.0.1", True), ("localhost", True), ("0.0.0.0", False), (None, False)]
+)
+def test_folders_of_the_server_are_named_only_on_loopback(
+    monkeypatch: pytest.MonkeyPatch, address: str, own: bool
+) -> None:
+    monkeypatch.setattr("streamlit.get_option", {"server.address": address}.get)
+    assert is_loopback() is own
