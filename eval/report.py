@@ -57,12 +57,12 @@ class Part:
 
 def render_html(run: Run) -> str:
     """One self-contained page."""
-    return _environment().get_template("report.html").render(**_told(run, plotted=True))
+    return _environment().get_template("report.html").render(**report_of(run, plotted=True))
 
 
 def render_markdown(run: Run) -> str:
     """The same without plots."""
-    return _environment().get_template("report.md").render(**_told(run, plotted=False))
+    return _environment().get_template("report.md").render(**report_of(run, plotted=False))
 
 
 def recall_curve(run: Run, variant: str, depth: int = 100) -> list[tuple[float, float]]:
@@ -90,7 +90,13 @@ def calibration(pairs: Sequence[tuple[float, float]]) -> list[tuple[float, float
     return [(fmean(sure for sure, _ in bin_), fmean(score for _, score in bin_)) for bin_ in bins]
 
 
-def _told(run: Run, *, plotted: bool) -> dict[str, Any]:
+def report_of(run: Run, *, plotted: bool) -> dict[str, Any]:
+    """What a report says.
+
+    Returns:
+        {"run", "summary": as of summarise(), "parts": one Part a variant, "failed": records, "shared": plots of all
+        variants together, "warning": as of judge_warning()}.
+    """
     summary = summarise(run)
     parts = [_part(run, summary, variant, plotted) for variant in summary["variants"]]
     failed = [record for record in run.records if record.error]
@@ -153,7 +159,17 @@ def _plots(run: Run, summary: Mapping[str, Any], variant: str, main: str, record
     elif run.facts["kind"] == "answers":
         plots += _answer_plots(run, variant, main, records)
     times = {stage: (t["p50"], t["p95"]) for stage, t in summary["latency_ms"].get(variant, {}).items()}
-    return [*plots, Plot("Time a stage", "", stage_times(times))] if times else plots
+    if not times:
+        return plots
+    # A search has one stage; an answer is waited for as a whole.
+    stage = "total" if "total" in times else next(iter(times))
+    spent = [record.timings_ms[stage] for record in records if stage in record.timings_ms]
+    about = f"How long each question took ({stage})."
+    return [
+        *plots,
+        Plot("Time a stage", "", stage_times(times)),
+        Plot("Latency", about, histograms({stage: spent}, "milliseconds")),
+    ]
 
 
 def _recall_plot(run: Run, variants: Sequence[str]) -> Plot:

@@ -43,14 +43,14 @@ def purge(
     """
     with collection.lock.held("purge", timeout_s, on_wait):
         current = collection.generation
-        before = _size(collection.folder)
+        before = size_on_disk(collection.folder)
         removed = _remove_others(collection, current.number) if generations else ()
         with LexicalWriter(current.folder / "lexical", current.truth, rebuild=True) as lexical:
             lexical.catch_up()
         current.dense.merge(force=True)
         current.truth.compact()
         kept = tuple(number for number in collection.generations() if number != current.number)
-        return Purged(before, _size(collection.folder), removed, kept)
+        return Purged(before, size_on_disk(collection.folder), removed, kept)
 
 
 def _remove_others(collection: Collection, current: int) -> tuple[int, ...]:
@@ -65,5 +65,6 @@ def _remove_others(collection: Collection, current: int) -> tuple[int, ...]:
     return tuple(removed)
 
 
-def _size(folder: Path) -> int:
+def size_on_disk(folder: Path) -> int:
+    """Bytes of all files below a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -117,7 +117,7 @@ def unfinished(collection: Collection) -> Unfinished | None:
         finally:
             truth.close()
         if manifest is not None:
-            return Unfinished(number, manifest, done, len(collection.documents()), collection.lock.holder())
+            return Unfinished(number, manifest, done, len(collection.documents()), str(collection.lock.holder() or ""))
     return None
 
 

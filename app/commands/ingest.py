@@ -11,7 +11,7 @@ from app.built import recipe_of
 from app.commands.options import EngineName, ProgressForm
 from app.display import count, show, show_table
 from app.door import emit
-from app.progress import progress_as
+from app.progress import Teller, progress_as
 from app.resolved import chunk_settings, parse_limits
 from app.settings import Settings
 from app.wiring import build_encoder, build_engine, on_processor, open_collection, settings_of
@@ -44,11 +44,16 @@ def run_retry(
     settings: Settings, name: str, form: ProgressForm, as_json: bool, engine: EngineName, address: str
 ) -> None:
     """Ingest the files that failed, and those alone."""
-    failed = [file_of(row.path) for row in open_collection(settings, name).files("failed")]
+    failed = failed_files(settings, name)
     report = IngestReport((), 0.0, 0)
     if failed:
         report = ingest_paths(settings, name, failed, form, engine, address, may_be_nothing=True)
     _tell(settings, name, report, as_json)
+
+
+def failed_files(settings: Settings, name: str) -> list[Path]:
+    """The files that failed, or what they lie in."""
+    return [file_of(row.path) for row in open_collection(settings, name).files("failed")]
 
 
 def _tell(settings: Settings, name: str, report: IngestReport, as_json: bool) -> None:
@@ -79,6 +84,29 @@ def ingest_paths(
         ConfigError: the paths hold nothing that can be read, and nothing is to be pruned; the collection is then not
             even created. Pruning was refused. Ray is wanted and not installed.
     """
+    with progress_as(form) as tell:
+        return ingest_into(
+            settings, name, paths, tell, engine, address, prune=prune, force=force, may_be_nothing=may_be_nothing
+        )
+
+
+def ingest_into(
+    settings: Settings,
+    name: str,
+    paths: Sequence[Path],
+    tell: Teller,
+    engine: EngineName = EngineName.local,
+    address: str = "",
+    *,
+    prune: bool = False,
+    force: bool = False,
+    may_be_nothing: bool = False,
+) -> IngestReport:
+    """Ingest, and tell somebody how far it is.
+
+    Raises:
+        ConfigError: as of ingest_paths().
+    """
     candidates, left_out = find_sources(paths)
     may_be_nothing = may_be_nothing or (prune and name in Collection.list(settings.home))
     if not candidates and not may_be_nothing:
@@ -87,23 +115,21 @@ def ingest_paths(
     is_ray = engine is EngineName.ray
     encoder = build_encoder(on_processor(settings) if is_ray else settings)
     reading = build_engine(settings, encoder.fingerprint, address) if is_ray else read_here
-    collection = open_collection(settings, name, create=True)
-    with progress_as(form) as tell:
-        return ingest(
-            paths,
-            collection,
-            encoder,
-            chunk_settings(settings),
-            tell,
-            prune=prune,
-            force=force,
-            may_be_nothing=may_be_nothing,
-            on_wait=tell.wait,
-            timeout_s=settings.indexer.lock_wait_s,
-            limits=parse_limits(settings),
-            engine=reading,
-            recipe=recipe_of(settings.encoder),
-        )
+    return ingest(
+        paths,
+        open_collection(settings, name, create=True),
+        encoder,
+        chunk_settings(settings),
+        tell,
+        prune=prune,
+        force=force,
+        may_be_nothing=may_be_nothing,
+        on_wait=tell.wait,
+        timeout_s=settings.indexer.lock_wait_s,
+        limits=parse_limits(settings),
+        engine=reading,
+        recipe=recipe_of(settings.encoder),
+    )
 
 
 def _report_json(settings: Settings, name: str, report: IngestReport) -> dict[str, Any]:

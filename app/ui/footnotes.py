@@ -3,16 +3,24 @@
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import streamlit as st
-
-from app.ui.session import Chat
 
 if TYPE_CHECKING:
     from streamlit.components.v2.types import ComponentRenderer
 
 _KEY = "footnotes"
+
+
+class Opens(Protocol):
+    """Has one source open beside the page, or none; `opened` is its reference."""
+
+    opened: str
+
+    def open(self, reference: str) -> None: ...
+
+    def close(self) -> None: ...
 
 
 @cache
@@ -25,22 +33,22 @@ def _component() -> "ComponentRenderer":
     )
 
 
-def listen(chat: Chat, status: str) -> None:
+def listen(page: Opens, status: str) -> None:
     """Mount the listener. `status` is read out by screen readers when it changes."""
     _component()(
         key=_KEY,
-        data={"opened": chat.opened, "status": status},
+        data={"opened": page.opened, "status": status},
         height="content",
-        on_wish_change=_granting(chat),
+        on_wish_change=_granting(page),
     )
 
 
-def _granting(chat: Chat) -> Callable[[], None]:
+def _granting(page: Opens) -> Callable[[], None]:
     def grant() -> None:
         match st.session_state[_KEY].get("wish"):
             case {"source": str(reference)} if reference:
-                chat.open(reference)
+                page.open(reference)
             case _:
-                chat.close()
+                page.close()
 
     return grant

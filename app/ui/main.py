@@ -9,6 +9,8 @@ import streamlit as st
 
 from app.ui import rooms
 from app.ui.chat import show_chat
+from app.ui.documents import show_library
+from app.ui.evaluation import show_evaluation
 from app.ui.review import show_review
 from app.ui.search import show_search
 from app.ui.sidebar import show_brand
@@ -35,6 +37,8 @@ def _pages() -> tuple[st.Page, ...]:
     return (
         st.Page(show_chat, title="Chat", icon=":material/chat:", url_path="chat", default=not reviews),
         st.Page(show_search, title="Search", icon=":material/manage_search:", url_path="search"),
+        st.Page(show_library, title="Documents", icon=":material/folder_open:", url_path="documents"),
+        st.Page(show_evaluation, title="Evaluation", icon=":material/insights:", url_path="evaluation"),
         st.Page(
             show_review, title="Review questions", icon=":material/fact_check:", url_path="review", default=reviews
         ),

@@ -18,7 +18,8 @@ from app.database import Database
 from app.feedback import Thumb, index_state, last_thumbs, served, store_thumb
 from app.resolved import chunk_settings, parse_limits
 from app.settings import Settings, load_settings
-from app.ui.uploads import Outcome, Report
+from app.ui.jobs import Report
+from app.ui.uploads import Outcome
 from app.wiring import build_encoder, build_pipeline, build_retriever, open_collection
 from eval.synthesis.synthesize import written_folders
 from generator.pipeline import Event, Pipeline, Stage
@@ -97,6 +98,15 @@ def documents(name: str) -> tuple[DocumentInfo, ...]:
     collection = _collection(name)
     manifest = collection.manifest
     return _documents(name, collection.sequence(), manifest.created_at if manifest else "")
+
+
+def collection(name: str) -> Collection:
+    """A collection, shared by all readers.
+
+    Raises:
+        IndexError_: there is none of that name, or it is damaged.
+    """
+    return _collection(name)
 
 
 def create(name: str) -> None:

@@ -1,18 +1,14 @@
-"""Files dropped on the page: where they are kept, under which names, and the thread that indexes them."""
+"""Files dropped on the page: where they are kept, under which names, and what became of them."""
 
-import logging
 import os
 import re
 import tempfile
-import threading
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from indexer.errors import FootnoteError
-
-logger = logging.getLogger(__name__)
+from app.ui.jobs import Job
 
 MAX_NAME_BYTES, MAX_SUFFIX_BYTES = 200, 16  # file systems stop at 255; some is left for the temporary name
 _UNSAFE = re.compile(r'[<>:"|?*]')
@@ -25,10 +21,6 @@ class Outcome:
     name: str
     state: str
     reason: str = ""
-
-
-Report = Callable[[int, int, str], None]  # files done, files in all, what is being done
-Work = Callable[[Report], Sequence[Outcome]]
 
 
 def safe_name(name: str) -> str:
@@ -80,40 +72,18 @@ def _write_whole(path: Path, content: bytes) -> None:
         raise
 
 
-class Upload:
-    """Indexing of uploaded files in a thread of its own, so that a touch of the page does not cut it off."""
+class Upload(Job[Sequence[Outcome]]):
+    """Indexing of files that were dropped on the page."""
+
+    unsaved = "The files could not be saved"
 
     def __init__(self, collection: str, names: Sequence[str]) -> None:
+        super().__init__("An upload", len(names))
         self.collection = collection
         self.names = tuple(names)
-        self.outcomes: tuple[Outcome, ...] = ()
-        self.failure: FootnoteError | None = None
-        self.finished = 0
-        self.total = len(names)
         self.doing = "Saving"
-        self.done = False
-        self._thread: threading.Thread | None = None
 
-    def start(self, work: Work) -> None:
-        self._thread = threading.Thread(target=self._work, args=(work,), name="footnote-upload", daemon=True)
-        self._thread.start()
-
-    def join(self, timeout_s: float) -> None:
-        if self._thread:
-            self._thread.join(timeout_s)
-
-    def _report(self, finished: int, total: int, doing: str) -> None:
-        self.finished, self.total, self.doing = finished, total, doing
-
-    def _work(self, work: Work) -> None:
-        try:
-            self.outcomes = tuple(work(self._report))
-        except FootnoteError as error:
-            self.failure = error
-        except OSError as error:
-            self.failure = FootnoteError(f"The files could not be saved: {error.strerror}.", "Is the disk full?")
-        except Exception:
-            logger.exception("an upload failed")
-            self.failure = FootnoteError("Something went wrong inside Footnote.", "The server's log has the details.")
-        finally:
-            self.done = True
+    @property
+    def outcomes(self) -> Sequence[Outcome]:
+        """What became of each file; empty until the end."""
+        return self.result or ()

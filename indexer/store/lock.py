@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -16,6 +17,18 @@ _log = logging.getLogger(__name__)
 _POLL_S = 0.05
 _NAMELESS_S = 3.0  # between two holders there is a moment without a name
 _SILENT_S = 0.5  # a reader that catches up holds the lock for a moment: not worth a word
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who writes to a collection."""
+
+    command: str
+    pid: int
+    since: float  # seconds since 1970
+
+    def __str__(self) -> str:
+        return f"{self.command} (pid {self.pid}, since {datetime.fromtimestamp(self.since).strftime('%H:%M')})"
 
 
 class WriteLock:
@@ -37,7 +50,7 @@ class WriteLock:
         """
         began, told = time.monotonic(), ""
         while not (release := self._acquire()):
-            name = self._holder()
+            name = str(self._noted() or "")
             holder = f"another {name or 'process'} is writing to collection '{self._name}'"
             waited_s = time.monotonic() - began
             if waited_s >= timeout_s:
@@ -68,10 +81,12 @@ class WriteLock:
             if release:
                 release()
 
-    def holder(self) -> str:
-        """Say who holds the lock now; empty when nobody does."""
-        with self.free() as is_free:
-            return "" if is_free else self._holder()
+    def holder(self) -> Holder | None:
+        """Who holds the lock now; None where nobody does, or somebody who has not said so yet."""
+        if (found := self._noted()) is None:
+            return None
+        with self.free() as is_free:  # a holder that was killed leaves its note behind
+            return None if is_free else found
 
     def _acquire(self) -> Callable[[], None] | None:
         from filelock import FileLock, Timeout
@@ -87,10 +102,9 @@ class WriteLock:
             ) from error
         return lock.release
 
-    def _holder(self) -> str:
+    def _noted(self) -> Holder | None:
         note = read_json(self._note) or {}
         try:
-            since = datetime.fromtimestamp(note["since"]).strftime("%H:%M")
-            return f"{note['command']} (pid {note['pid']}, since {since})"
+            return Holder(str(note["command"]), int(note["pid"]), float(note["since"]))
         except (KeyError, TypeError, ValueError):
-            return ""
+            return None

@@ -98,6 +98,12 @@ class Truth:
         with self.reading() as db:
             return sequence(db)
 
+    def changed_at(self) -> str:
+        """Return when the newest operation was, as ISO 8601 in UTC; empty before the first."""
+        with self.reading() as db:
+            row = db.execute("SELECT at FROM operations ORDER BY seq DESC LIMIT 1").fetchone()
+        return str(row[0]) if row else ""
+
     def changes(self, since: int) -> Changes:
         """Return the operations after `since`."""
         with self.reading() as db:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.ui.uploads import MAX_NAME_BYTES, Outcome, Report, Upload, safe_name, save
+from app.ui.jobs import Report
+from app.ui.uploads import MAX_NAME_BYTES, Outcome, Upload, safe_name, save
 from indexer.errors import IndexError_
 
 

@@ -91,3 +91,15 @@ def test_a_holder_without_a_name_is_another_process(tmp_path: Path) -> None:
         with pytest.raises(IndexError_, match="another process is writing"), second.held("delete", 0.1):
             pytest.fail("two writers")
     assert not (tmp_path / "writer.json").exists()
+
+
+def test_the_holder_is_known_while_it_holds(tmp_path: Path) -> None:
+    lock = WriteLock(tmp_path, "papers")
+    assert lock.holder() is None
+    with lock.held("reindex"):
+        found = lock.holder()
+        assert found is not None and (found.command, found.pid) == ("reindex", os.getpid())
+    assert lock.holder() is None
+    note = {"pid": 1, "command": "ingest", "since": 0.0}
+    (tmp_path / "writer.json").write_text(json.dumps(note))  # of a writer that was killed
+    assert lock.holder() is None

@@ -30,7 +30,7 @@ def test_a_report_opens_offline(chromium: "playwright.Browser", tmp_path: Path, 
     page.on("console", lambda message: complaints.append(message.text))
     page.on("request", lambda request: fetched.append(request.url))
     page.goto(file.as_uri())
-    assert page.locator("figure svg").count() == 4
+    assert page.locator("figure svg").count() == 5
     assert all(box["height"] > 40 for svg in page.locator("figure svg").all() if (box := svg.bounding_box()))
     page.get_by_text("where is 0?").click()
     assert page.locator("details[open]", has_text="First found: a (2.000)").is_visible()

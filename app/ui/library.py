@@ -1,0 +1,244 @@
+"""What the Documents page asks of a collection, and the long work on one, which every reader of the server sees."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+
+import streamlit as st
+
+from app.commands.ingest import failed_files, ingest_into
+from app.display import count
+from app.ui import rooms
+from app.ui.jobs import Job, Jobs, Report
+from app.ui.uploads import save
+from app.wiring import build_encoder, encoder_name, open_collection
+from indexer.collection import Collection
+from indexer.document import Chunk
+from indexer.errors import FootnoteError
+from indexer.ledger import IngestReport, Progress
+from indexer.load import source_of
+from indexer.purge import size_on_disk
+from indexer.store.lock import Holder
+from indexer.store.records import FileRow
+from indexer.verify import Finding, verify
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a collection is."""
+
+    documents: int
+    chunks: int
+    bytes: int  # on disk, with every generation
+    generation: int
+    fingerprint: str  # of the encoder; empty before the first document
+    dim: int
+    changed_at: str  # ISO 8601, UTC; empty before the first document
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Somebody else's work on a collection, as far as the disk tells: a command in a terminal, say."""
+
+    holder: Holder
+    done: int = 0
+    total: int = 0  # 0 where it is not known
+
+
+@cache
+def jobs() -> Jobs:
+    """The work on collections, by their names."""
+    return Jobs()
+
+
+def facts(name: str) -> Facts:
+    """Look at a collection."""
+    collection = rooms.collection(name)
+    manifest = collection.manifest
+    return Facts(
+        documents=len(rooms.documents(name)),
+        chunks=collection.count(),
+        bytes=size_on_disk(collection.folder),
+        generation=collection.generation.number,
+        fingerprint=manifest.fingerprint if manifest else "",
+        dim=manifest.dim if manifest else 0,
+        changed_at=collection.generation.truth.changed_at(),
+    )
+
+
+def encoder_told(fingerprint: str) -> str:
+    """The encoder in words: its name where it is the one that is set, once that is loaded."""
+    job = _configured()
+    if not job.result:
+        return fingerprint[:12]
+    if job.result == fingerprint:
+        return encoder_name(rooms.settings().encoder)
+    return f"{fingerprint[:12]}, which is not the one that is set"
+
+
+@cache
+def _configured() -> Job[str]:
+    """The fingerprint of the encoder that is set, which is known when its weights are loaded."""
+    job = Job[str]("Loading the encoder")
+    job.start(lambda report: build_encoder(rooms.settings()).fingerprint)
+    return job
+
+
+def ledger(name: str) -> tuple[FileRow, ...]:
+    """Every file that was ever given to ingest, by path."""
+    if name not in Collection.list(rooms.settings().home):
+        return ()
+    truth = rooms.collection(name).generation.truth.path
+    stats = [path.stat() for path in (truth, truth.with_name(f"{truth.name}-wal")) if path.exists()]
+    return _ledger(name, str(truth), tuple((stat.st_mtime_ns, stat.st_size, stat.st_ino) for stat in stats))
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _ledger(name: str, truth: str, stamps: tuple[tuple[int, int, int], ...]) -> tuple[FileRow, ...]:
+    """The ledger as of one state of its file; a refused file changes no sequence number."""
+    return tuple(rooms.collection(name).files())
+
+
+def chunks(name: str, document_id: str) -> list[Chunk]:
+    """The chunks of a document in reading order."""
+    return [chunk for _, chunk in rooms.collection(name).document_chunks(document_id)]
+
+
+def elsewhere(name: str) -> Elsewhere | None:
+    """Who writes to a collection, when it is not this page's own work."""
+    if (job := jobs().last(name)) and not job.done:
+        return None
+    if name not in Collection.list(rooms.settings().home):
+        return None
+    collection = rooms.collection(name)
+    if (holder := collection.lock.holder()) is None:
+        return None
+    if holder.command == "reindex" and (built := _built(collection)) is not None:
+        return Elsewhere(holder, built, len(rooms.documents(name)))
+    begun = datetime.fromtimestamp(holder.since, UTC).isoformat(timespec="seconds")
+    return Elsewhere(holder, sum(row.updated_at >= begun for row in ledger(name)))
+
+
+def _built(collection: Collection) -> int | None:
+    """How many documents the generation holds that a reindex is building."""
+    number = collection.generations()[-1]
+    if number <= collection.generation.number:
+        return None
+    try:
+        building = collection.open_generation(number)
+        try:
+            return len(building.truth.documents())
+        finally:
+            building.truth.close()
+    except FootnoteError:  # it is being made, or being removed
+        return None
+
+
+# --- work. Each begins nothing while other work of this server is going on in the collection.
+
+
+class Ingesting(Job[IngestReport]):
+    """An ingest, and what it has said of each file so far: waiting, reading, done or failed."""
+
+    def __init__(self, title: str, total: int = 0) -> None:
+        super().__init__(title, total)
+        self.files: dict[str, str] = {}
+        self._failed = 0
+
+    def __call__(self, now: Progress) -> None:
+        ended = now.files_done > self.finished and now.files_total == self.total
+        self.files[now.current] = ("failed" if now.failed > self._failed else "done") if ended else "reading"
+        self._failed = now.failed
+        doing = "Finishing the index" if now.files_done == now.files_total else Path(now.current).name
+        self.report(now.files_done, now.files_total, doing, now.eta_s)
+
+    def wait(self, message: str) -> None:
+        self.report(self.finished, self.total, message)
+
+
+def upload(name: str, files: Sequence[tuple[str, bytes]]) -> None:
+    """Index files that were dropped on the page; a collection of that name is made if need be."""
+    job = Ingesting(f"Adding {count(len(files), 'file')}", len(files))
+
+    def work(report: Report) -> IngestReport:
+        report(0, len(files), "Saving")
+        paths = save(rooms.uploads_dir(name), files)
+        job.files = {source_of(path): "waiting" for path in paths}
+        return _ingest(job, name, paths)
+
+    jobs().start(name, job, work)
+
+
+def sync(name: str, folder: Path, *, prune: bool) -> None:
+    """Bring a collection up to date with a folder on the server, as `ingest` does, with or without --prune."""
+    job = Ingesting(f"Syncing {folder}")
+    jobs().start(name, job, lambda report: _ingest(job, name, [folder], prune=prune))
+
+
+def retry(name: str) -> None:
+    """Ingest the files that failed, and those alone, as `ingest --retry-failed` does."""
+    job = Ingesting("Retrying what failed")
+
+    def work(report: Report) -> IngestReport:
+        failed = failed_files(rooms.settings(), name)
+        return _ingest(job, name, failed, may_be_nothing=True) if failed else IngestReport((), 0.0, 0)
+
+    jobs().start(name, job, work)
+
+
+def _ingest(
+    job: Ingesting, name: str, paths: Sequence[Path], *, prune: bool = False, may_be_nothing: bool = False
+) -> IngestReport:
+    job.report(0, job.total, "Loading the encoder")
+    return ingest_into(rooms.settings(), name, paths, job, prune=prune, may_be_nothing=may_be_nothing)
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """What a deletion removed."""
+
+    documents: int
+    files: int  # lines of the ledger
+
+
+def delete(name: str, sources: Sequence[str]) -> None:
+    """Remove files from a collection; a document goes with the last file of its content."""
+    job = Job[Deleted](f"Deleting {count(len(sources), 'file')}")
+
+    def work(report: Report) -> Deleted:
+        collection = open_collection(rooms.settings(), name)
+        before = len(collection.documents())
+        wait_s = rooms.settings().indexer.lock_wait_s
+        with collection.writer(_waiting(report), command="delete", timeout_s=wait_s) as writer:
+            writer.forget(*sources)
+        return Deleted(before - len(collection.documents()), len(sources))
+
+    jobs().start(name, job, work)
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What `verify` found."""
+
+    documents: int
+    chunks: int
+    findings: tuple[Finding, ...]
+
+
+def check(name: str) -> None:
+    """Check everything that is stored, as `verify` does."""
+    job = Job[Health]("Checking the collection")
+
+    def work(report: Report) -> Health:
+        collection = open_collection(rooms.settings(), name)
+        wait_s = rooms.settings().indexer.lock_wait_s
+        findings = verify(collection, on_wait=_waiting(report), timeout_s=wait_s)
+        return Health(len(collection.documents()), collection.count(), tuple(findings))
+
+    jobs().start(name, job, work)
+
+
+def _waiting(report: Report) -> Callable[[str], None]:
+    return lambda message: report(0, 0, message)

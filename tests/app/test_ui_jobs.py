@@ -1,0 +1,109 @@
+"""Work in threads of the server: what it tells, how long it will take, and that there is one at a time in a place."""
+
+import threading
+
+import pytest
+
+from app.ui import jobs as module
+from app.ui.jobs import Job, Jobs, Report
+from app.ui.library import Elsewhere, Ingesting
+from app.ui.working import elsewhere_html, files_html, is_loopback, progress_told
+from indexer.errors import IndexError_
+from indexer.ledger import Progress
+from indexer.store.lock import Holder
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+def test_the_time_left_follows_the_pace_of_the_stage_in_hand(clock: Clock) -> None:
+    job = Job[None]("Measuring")
+    assert job.left_s() is None
+    job.report(0, 10, "index")
+    clock.now += 4
+    job.report(2, 10, "index")
+    assert job.left_s() == 16  # 2 s each, 8 to go
+    job.report(0, 100, "questions")  # another stage begins anew
+    assert job.left_s() is None
+    clock.now += 5
+    job.report(50, 100, "questions")
+    assert job.left_s() == 5
+    job.report(60, 100, "questions", eta_s=77.0)
+    assert job.left_s() == 77.0
+    assert progress_told(job) == "Measuring: 60 of 100, 0:01:17 left, questions"
+    job.report(100, 100, "questions")
+    assert job.left_s() is None
+
+
+def test_one_job_at_a_time_in_a_place() -> None:
+    jobs, go = Jobs(), threading.Event()
+
+    def work(report: Report) -> str:
+        go.wait(5)
+        return "done"
+
+    first, second, other = Job[str]("a"), Job[str]("b"), Job[str]("c")
+    assert jobs.start("x", first, work)
+    assert not jobs.start("x", second, work)
+    assert jobs.start("y", other, work)
+    jobs.dismiss("x")
+    assert jobs.last("x") is first  # what runs is not sent away
+    go.set()
+    first.join(5)
+    assert first.done and first.result == "done"
+    jobs.dismiss("x")
+    assert jobs.last("x") is None
+    assert jobs.start("x", second, work)
+
+
+def test_what_goes_wrong_is_kept() -> None:
+    def work(report: Report) -> None:
+        raise IndexError_("It is locked.", "Wait.")
+
+    job = Job[None]("Checking")
+    job.start(work)
+    job.join(5)
+    assert job.done and job.failure is not None and job.failure.remedy == "Wait."
+
+
+def test_each_file_of_an_ingest_is_followed() -> None:
+    job = Ingesting("Adding 3 files", 3)
+    job.files = {"/u/a.md": "waiting", "/u/b.md": "waiting", "/u/c.md": "waiting"}
+    for done, failed, current in ((0, 0, "/u/a.md"), (1, 0, "/u/a.md"), (2, 1, "/u/b.md"), (2, 1, "/u/c.md")):
+        job(Progress(done, 3, 0, 0, failed, 1.0, None, current))
+    assert job.files == {"/u/a.md": "done", "/u/b.md": "failed", "/u/c.md": "reading"}
+    shown = files_html({**job.files, "/u/<d>.md": "waiting"})
+    assert [shown.index(name) for name in ("c.md", "b.md", "a.md", "&lt;d&gt;.md")] == sorted(
+        shown.index(name) for name in ("c.md", "b.md", "a.md", "&lt;d&gt;.md")
+    )
+    job(Progress(3, 3, 5, 9, 1, 2.0, None, "/u/c.md"))
+    assert progress_told(job) == "Adding 3 files: 3 of 3, Finishing the index"
+
+
+def test_the_work_of_others_is_told() -> None:
+    html = elsewhere_html(Elsewhere(Holder("reindex", 7, 0.0), 30, 40))
+    assert "reindex" in html and "process 7" in html and "30 of 40 documents" in html and "left" in html
+    assert "4 files so far" in elsewhere_html(Elsewhere(Holder("ingest", 7, 0.0), 4))
+    assert "<b>" not in elsewhere_html(Elsewhere(Holder("<b>", 7, 0.0)))
+
+
+@pytest.mark.parametrize(
+    ("address", "own"), [("127.0.0.1", True), ("localhost", True), ("0.0.0.0", False), (None, False)]
+)
+def test_folders_of_the_server_are_named_only_on_loopback(
+    monkeypatch: pytest.MonkeyPatch, address: str, own: bool
+) -> None:
+    monkeypatch.setattr("streamlit.get_option", {"server.address": address}.get)
+    assert is_loopback() is own
