@@ -72,13 +72,13 @@ class Nodes:
     def __init__(self) -> None:
         self._alive = self._look()
 
-    def report_losses(self) -> None:
-        """Log which nodes were lost since the last time.
+    def watched(self, rows: Iterable[Any]) -> Iterator[Any]:
+        """Yield the rows, and log which nodes are lost meanwhile."""
+        for row in rows:
+            self._report_losses()
+            yield row
 
-        Raises:
-            ClusterError: the head is.
-        """
-        look_after_head()
+    def _report_losses(self) -> None:
         before, self._alive = self._alive, self._look()
         for name in before.keys() - self._alive.keys():
             _log.warning("the node %s was lost; the others do its work", before[name])

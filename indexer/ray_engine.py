@@ -75,13 +75,12 @@ class RayEngine:
         nodes = Nodes()
         while done < len(parcels):
             try:
-                for row in fetched(self._dataset(job, parcels[done:]).iter_rows()):
+                for row in fetched(nodes.watched(self._dataset(job, parcels[done:]).iter_rows())):
                     delivery: Delivery = unpacked(row)
                     if delivery.refusal:
                         raise delivery.refusal
                     yield from zip([path for path, _ in parcels[done].files], delivery.files, strict=True)
                     done, tries = done + 1, 0
-                    nodes.report_losses()
             except (RayError, ExecutionTimeoutError) as error:
                 tries += 1
                 _log.warning("the Ray cluster broke off (%s of %s tries): %s", tries, _TRIES, last_line(error))

@@ -89,7 +89,7 @@ def here(monkeypatch: pytest.MonkeyPatch, hash_encoder: Any) -> Here:
     stand = Here(hash_encoder())
     monkeypatch.setattr(module, "connected", lambda address: contextlib.nullcontext())
     monkeypatch.setattr(module, "plan_pools", lambda parcels: Pools(1, 1, 1.0, 1.0, 0, 1))
-    monkeypatch.setattr(module, "Nodes", type("NoNodes", (), {"report_losses": lambda self: None}))
+    monkeypatch.setattr(module, "Nodes", type("NoNodes", (), {"watched": lambda self, rows: rows}))
     monkeypatch.setattr(module, "_PARCEL_FILES", 2)
     monkeypatch.setattr(RayEngine, "_dataset", lambda *arguments: stand.dataset(*arguments))
     return stand
