@@ -34,7 +34,7 @@ HOMES = {
     "opentelemetry": ("generator/telemetry.py",),
     "mteb": ("eval/mteb_tasks.py",),
     "datasets": ("eval/mteb_tasks.py",),
-    "ray": ("indexer/ray_engine.py",),
+    "ray": ("indexer/ray_engine.py", "indexer/ray_cluster.py"),
     "fastapi": ("app/api/",),
     "starlette": ("app/api/",),
     "uvicorn": ("app/api/",),

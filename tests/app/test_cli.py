@@ -129,9 +129,25 @@ def test_prune_is_refused_for_what_may_be_an_unmounted_disk(footnote: Footnote, 
     assert footnote("documents", "--json").json["documents"] == []
 
 
-@pytest.mark.parametrize("arguments", [(), (".", "--retry-failed"), ("--prune", "--retry-failed"), (".", "--force")])
+@pytest.mark.parametrize(
+    "arguments",
+    [(), (".", "--retry-failed"), ("--prune", "--retry-failed"), (".", "--force"), (".", "--address", "head:6379")],
+)
 def test_ingest_options_that_do_not_go_together(footnote: Footnote, arguments: tuple[str, ...]) -> None:
     assert footnote("ingest", *arguments).code == 2
+
+
+def test_without_ray_its_engine_says_what_to_install(
+    footnote: Footnote, papers: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("indexer.ray_engine", "indexer.ray_cluster"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setitem(sys.modules, "ray", None)  # importing it then fails
+    result = footnote("ingest", papers, "--engine", "ray", "--json")
+    assert result.code == 1
+    assert "Ray is not installed" in result.json["error"]["message"]
+    assert "requirements-ray.txt" in result.json["error"]["remedy"]
+    assert Collection.list(home) == []
 
 
 def test_nothing_to_ingest_makes_no_collection(footnote: Footnote, tmp_path: Path, home: Path) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import time
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,7 @@ from ray.cluster_utils import Cluster
 from ray.exceptions import RayError
 
 import indexer.ray_engine as module
+from indexer.ray_cluster import Pools, fetched
 from indexer.ray_engine import RayEngine
 
 SETTINGS = ChunkSettings(max_tokens=20)
@@ -85,9 +87,9 @@ class Here:
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch, hash_encoder: Any) -> Here:
     stand = Here(hash_encoder())
-    monkeypatch.setattr(module, "_connected", lambda address: contextlib.nullcontext())
-    monkeypatch.setattr(module, "_pools", lambda parcels: module._Pools(1, 1, 1.0, 1.0, 0, 1))
-    monkeypatch.setattr(module, "_Nodes", type("NoNodes", (), {"report_losses": lambda self: None}))
+    monkeypatch.setattr(module, "connected", lambda address: contextlib.nullcontext())
+    monkeypatch.setattr(module, "plan_pools", lambda parcels: Pools(1, 1, 1.0, 1.0, 0, 1))
+    monkeypatch.setattr(module, "Nodes", type("NoNodes", (), {"watched": lambda self, rows: rows}))
     monkeypatch.setattr(module, "_PARCEL_FILES", 2)
     monkeypatch.setattr(RayEngine, "_dataset", lambda *arguments: stand.dataset(*arguments))
     return stand
@@ -147,7 +149,7 @@ def test_an_unchanged_folder_does_not_even_meet_the_cluster(
 ) -> None:
     desk.write("a.txt", "Words.")
     desk.ingest()
-    monkeypatch.setattr(module, "_connected", lambda address: pytest.fail("it was met"))
+    monkeypatch.setattr(module, "connected", lambda address: pytest.fail("it was met"))
     assert desk.states(engine=engine) == {"a.txt": "unchanged"} and here.begun == 0
 
 
@@ -200,6 +202,33 @@ def test_what_a_node_could_not_encode_fails_as_it_does_here(
     assert desk.states(engine=engine) == {"a.txt": "indexed", "b.txt": "failed", "c.txt": "indexed"}
     ingest([desk.folder], other, desk.encoder, SETTINGS)
     assert snapshot(desk.collection) == snapshot(other)
+
+
+def test_while_nothing_comes_the_head_is_looked_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("indexer.ray_cluster._CONNECT_S", 0.05)
+    looks: list[int] = []
+
+    def look() -> None:
+        looks.append(1)
+        if len(looks) == 3:
+            raise ClusterError("The head is gone", "Run it again.")
+
+    def stalling() -> Iterator[int]:
+        yield 1
+        time.sleep(3600)
+
+    rows = fetched(stalling(), look)
+    assert next(rows) == 1
+    with pytest.raises(ClusterError, match="The head is gone"):
+        next(rows)
+    assert list(fetched([1, 2, 3], look)) == [1, 2, 3]
+
+    def breaking() -> Iterator[int]:
+        raise RayError("a worker died")
+        yield
+
+    with pytest.raises(RayError, match="a worker died"):
+        list(fetched(breaking(), look))
 
 
 @pytest.mark.parametrize(
