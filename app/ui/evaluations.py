@@ -144,7 +144,7 @@ def begin(order: Order) -> None:
 
 def _measure_search(order: Order, report: Report) -> str:
     settings = rooms.settings()
-    report(0, 0, "Loading the encoder")
+    report(0, 0, "Loading the encoder; a new data set is then indexed, 64 documents a step")
     encoder = build_encoder(settings) if any(mode != "bm25" for mode in order.modes) else None
     measured = evaluate_retrieval(
         order.dataset,
@@ -161,7 +161,7 @@ def _measure_search(order: Order, report: Report) -> str:
 
 def _measure_answers(order: Order, report: Report) -> str:
     settings = rooms.settings()
-    report(0, 0, "Loading the models")
+    report(0, 0, "Loading the models; a new data set is then indexed, 64 documents a step")
     served = open_collection(settings, order.collection) if order.collection else None
     made, _ = evaluate_with(settings, order.dataset, served, Asking(limit=order.limit), _Told(report))
     return made.id
@@ -174,7 +174,8 @@ class _Told:
     report: Report
 
     def __call__(self, doing: str, done: int, total: int, left_s: float | None = None, figures: str = "") -> None:
-        self.report(done, total, ", ".join(filter(None, (doing, figures))), left_s)
+        told = "indexing the documents" if doing == "index" else doing
+        self.report(done, total, ", ".join(filter(None, (told, figures))), left_s)
 
 
 def unreadable(name: str) -> FootnoteError | None:
