@@ -6,7 +6,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.built import as_built
+from app.built import as_built, read_recipe
 from app.resolved import marginal_settings, pipeline_settings, retriever_settings, server_settings, uses_server
 from app.sections import ChoiceSection, EncoderSection
 from app.settings import Settings
@@ -19,6 +19,7 @@ from indexer.collection import Collection
 from indexer.encoder import Encoder
 from indexer.errors import ConfigError, ModelError
 from indexer.ingest import Engine
+from indexer.store.records import Manifest
 from retriever.rerank import Reranker
 from retriever.search import Retriever
 
@@ -103,6 +104,13 @@ def encoder_name(section: EncoderSection) -> str:
     base = Path(section.model).name
     folders = adapter_dirs(section)
     return "+".join([base, *(Path(folder).name for folder in folders)]) if folders else f"{base}, no adapter"
+
+
+def encoder_of(manifest: Manifest, settings: Settings) -> str:
+    """The name of the encoder of a generation; the beginning of its fingerprint where no name was kept yet."""
+    if not manifest.recipe:
+        return manifest.fingerprint[:12]
+    return encoder_name(read_recipe(manifest.recipe, settings.encoder))
 
 
 def build_retriever(

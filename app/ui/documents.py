@@ -76,7 +76,7 @@ def _head_html(name: str) -> str:
     ]
     if facts.changed_at:
         held.append(f"last changed {moment(facts.changed_at)} UTC")
-    encoder = f"Encoder {library.encoder_told(facts.fingerprint)}, {facts.dim} dimensions" if facts.fingerprint else ""
+    encoder = f"Encoder {facts.encoder}, {facts.dim} dimensions" if facts.encoder else ""
     return f"{head}{escaped(' · '.join(held))}</p><p>{escaped(encoder)}</p></div>"
 
 

@@ -13,7 +13,7 @@ from app.display import count
 from app.ui import rooms
 from app.ui.jobs import Job, Jobs, Report
 from app.ui.uploads import save
-from app.wiring import build_encoder, encoder_name, open_collection
+from app.wiring import encoder_of, open_collection
 from indexer.collection import Collection
 from indexer.document import Chunk
 from indexer.errors import FootnoteError
@@ -33,7 +33,7 @@ class Facts:
     chunks: int
     bytes: int  # on disk, with every generation
     generation: int
-    fingerprint: str  # of the encoder; empty before the first document
+    encoder: str  # its name, or its fingerprint where no name was kept; empty before the first document
     dim: int
     changed_at: str  # ISO 8601, UTC; empty before the first document
 
@@ -62,28 +62,10 @@ def facts(name: str) -> Facts:
         chunks=collection.count(),
         bytes=size_on_disk(collection.folder),
         generation=collection.generation.number,
-        fingerprint=manifest.fingerprint if manifest else "",
+        encoder=encoder_of(manifest, rooms.settings()) if manifest else "",
         dim=manifest.dim if manifest else 0,
         changed_at=collection.generation.truth.changed_at(),
     )
-
-
-def encoder_told(fingerprint: str) -> str:
-    """The encoder in words: its name where it is the one that is set, once that is loaded."""
-    job = _configured()
-    if not job.result:
-        return fingerprint[:12]
-    if job.result == fingerprint:
-        return encoder_name(rooms.settings().encoder)
-    return f"{fingerprint[:12]}, which is not the one that is set"
-
-
-@cache
-def _configured() -> Job[str]:
-    """The fingerprint of the encoder that is set, which is known when its weights are loaded."""
-    job = Job[str]("Loading the encoder")
-    job.start(lambda report: build_encoder(rooms.settings()).fingerprint)
-    return job
 
 
 def ledger(name: str) -> tuple[FileRow, ...]:
