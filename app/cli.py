@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
+from app.commands.collection import collection_commands
 from app.commands.evaluation import evaluation
 from app.commands.evaluation_questions import question_commands
 from app.commands.evaluation_runs import run_commands
 from app.commands.keys import keys
-from app.commands.options import EngineName, Filters, Hidden, Json, Mode, Name, ProgressForm, ShowProgress
+from app.commands.options import Filters, Hidden, Json, Mode, Name
 from app.commands.train import training
 from app.door import Invocation, opened
 
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 evaluation.add_typer(run_commands)
 evaluation.add_typer(question_commands)
+app.add_typer(collection_commands)
 app.add_typer(evaluation, name="eval")
 app.add_typer(training, name="train")
 app.add_typer(keys, name="keys")
@@ -68,174 +70,6 @@ def demo(
         from app.demo import run_demo
 
         run_demo(settings, collection, context.obj.config, with_ui=not (no_ui or as_json), as_json=as_json)
-
-
-@app.command()
-def ingest(
-    context: Context,
-    paths: Annotated[
-        list[Path] | None, typer.Argument(metavar="PATH...", help="Files and folders.", show_default=False)
-    ] = None,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Take just the files that failed before, in place of PATH.")
-    ] = False,
-    prune: Annotated[
-        bool, typer.Option("--prune", help="Also remove documents below PATH whose file is gone.")
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Prune even if PATH is missing or empty.")] = False,
-    engine: Annotated[
-        EngineName, typer.Option("--engine", help="Read and encode in this process, or on a Ray cluster.")
-    ] = EngineName.local,
-    address: Annotated[
-        str, typer.Option("--address", metavar="HOST:PORT", help="The Ray cluster.", show_default="this machine alone")
-    ] = "",
-    progress: ShowProgress = ProgressForm.auto,
-    collection: Name = "default",
-    as_json: Json = False,
-) -> None:
-    """Read and index documents; only what is new or changed."""
-    if bool(paths) == retry_failed or (prune and retry_failed):
-        raise typer.BadParameter("Name files or folders, or give --retry-failed: one of the two.")
-    if force and not prune:
-        raise typer.BadParameter("--force goes with --prune.")
-    if address and engine is not EngineName.ray:
-        raise typer.BadParameter("--address goes with --engine ray.")
-    with opened(context, as_json) as settings:
-        from app.commands.ingest import run_ingest, run_retry
-
-        if retry_failed:
-            run_retry(settings, collection, progress, as_json, engine, address)
-        else:
-            run_ingest(settings, collection, paths or [], progress, as_json, engine, address, prune=prune, force=force)
-
-
-@app.command()
-def watch(
-    context: Context,
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders.", show_default=False)],
-    every: Annotated[float, typer.Option("--every", min=0.1, metavar="SECONDS", help="How often to look.")] = 1.0,
-    collection: Name = "default",
-    as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each change.")] = False,
-) -> None:
-    """Keep a collection in step with folders, until Ctrl-C."""
-    with opened(context) as settings:
-        from app.commands.watch import run_watch
-
-        run_watch(settings, collection, folders, every, as_json)
-
-
-@app.command()
-def status(
-    context: Context,
-    failed: Annotated[bool, typer.Option("--failed", help="List the files that failed and nothing else.")] = False,
-    collection: Name = "default",
-    as_json: Json = False,
-) -> None:
-    """Show what a collection holds and how every file fared."""
-    with opened(context, as_json) as settings:
-        from app.commands.documents import show_failed, show_status
-
-        (show_failed if failed else show_status)(settings, collection, as_json)
-
-
-@app.command()
-def documents(context: Context, collection: Name = "default", as_json: Json = False) -> None:
-    """List the documents."""
-    with opened(context, as_json) as settings:
-        from app.commands.documents import list_documents
-
-        list_documents(settings, collection, as_json)
-
-
-@app.command()
-def delete(
-    context: Context,
-    names: Annotated[list[str], typer.Argument(metavar="ID|PATH...", help="Document ids, paths, folders, globs.")],
-    collection: Name = "default",
-    as_json: Json = False,
-) -> None:
-    """Remove documents from the index; the files stay."""
-    with opened(context, as_json) as settings:
-        from app.commands.documents import delete_documents
-
-        delete_documents(settings, collection, names, as_json)
-
-
-@app.command()
-def verify(
-    context: Context,
-    collection: Name = "default",
-    repair: Annotated[bool, typer.Option("--repair", help="Rebuild what can be rebuilt.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Check text, offsets and both indexes against each other."""
-    with opened(context, as_json) as settings:
-        from app.commands.upkeep import run_verify
-
-        run_verify(settings, collection, repair, as_json)
-
-
-@app.command()
-def purge(
-    context: Context,
-    generations: Annotated[
-        bool, typer.Option("--generations", help="Remove what `rollback` would return to as well.")
-    ] = False,
-    collection: Name = "default",
-    as_json: Json = False,
-) -> None:
-    """Leave no byte of what was deleted on disk."""
-    with opened(context, as_json) as settings:
-        from app.commands.upkeep import run_purge
-
-        run_purge(settings, collection, generations, as_json)
-
-
-@app.command()
-def reindex(
-    context: Context,
-    encoder: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="A sentence-transformers folder or package, or LLM2Vec adapters: `default`, `none`, folders with +.",
-            show_default="the collection's own",
-        ),
-    ] = None,
-    chunk_tokens: Annotated[
-        int | None,
-        typer.Option(
-            "--chunk-tokens", min=16, max=8192, help="Most tokens of a chunk.", show_default="the collection's own"
-        ),
-    ] = None,
-    chunk_overlap: Annotated[
-        int | None,
-        typer.Option(
-            "--chunk-overlap",
-            "--chunk-overlap-tokens",
-            min=0,
-            help="Tokens that a chunk repeats from the one before it.",
-            show_default="the collection's own",
-        ),
-    ] = None,
-    progress: ShowProgress = ProgressForm.auto,
-    collection: Name = "default",
-    as_json: Json = False,
-) -> None:
-    """Rebuild with another encoder or chunk size."""
-    with opened(context, as_json) as settings:
-        from app.commands.upkeep import Wanted, run_reindex
-
-        run_reindex(settings, collection, Wanted(encoder, chunk_tokens, chunk_overlap), progress, as_json)
-
-
-@app.command()
-def rollback(context: Context, collection: Name = "default", as_json: Json = False) -> None:
-    """Go back to what was there before the last reindex."""
-    with opened(context, as_json) as settings:
-        from app.commands.upkeep import run_rollback
-
-        run_rollback(settings, collection, as_json)
 
 
 @app.command()

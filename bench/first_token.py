@@ -34,6 +34,7 @@ from generator.prompt import Prompt, answer_prompt
 from generator.server import ServerModel, ServerSettings
 from indexer.chunk import ChunkSettings
 from indexer.collection import Collection
+from indexer.filter import EVERYTHING, Filter
 from indexer.ingest import ingest
 from indexer.llm2vec.encoder import load_encoder
 from indexer.llm2vec.weights import DEFAULT_ADAPTER, base_model_dir
@@ -54,7 +55,13 @@ class Given:
         self._hits = hits
 
     def search(
-        self, query: str, k: int = 10, mode: Literal["bm25", "dense", "hybrid"] = "hybrid", rerank: bool = False
+        self,
+        query: str,
+        k: int = 10,
+        mode: Literal["bm25", "dense", "hybrid"] = "hybrid",
+        rerank: bool = False,
+        *,
+        asked: Filter = EVERYTHING,
     ) -> tuple[Hit, ...]:
         return self._hits[query]
 

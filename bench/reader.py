@@ -32,6 +32,7 @@ from generator.reader_files import DEFAULT_READER
 from generator.sentences import split_sentences
 from indexer.collection import Collection
 from indexer.encoder import Encoder
+from indexer.filter import EVERYTHING, Filter
 from indexer.llm2vec.encoder import load_encoder
 from indexer.llm2vec.weights import DEFAULT_ADAPTER, base_model_dir
 from retriever.hit import Hit
@@ -82,7 +83,9 @@ class GoldPassages:
         self._ids = {info.source: info.id for info in collection.documents()}
         self._collection = collection
 
-    def search(self, query: str, k: int = 10, mode: Mode = "hybrid", rerank: bool = False) -> tuple[Hit, ...]:
+    def search(
+        self, query: str, k: int = 10, mode: Mode = "hybrid", rerank: bool = False, *, asked: Filter = EVERYTHING
+    ) -> tuple[Hit, ...]:
         sources = [source for source in self._relevant[query] if source in self._ids]
         hits = []
         for rank, source in enumerate(sources[:k], start=1):

@@ -263,7 +263,7 @@ class Intake:
 def is_settled(truth: Truth, source: str, digest: str) -> bool:
     """Whether the ledger has a file of these bytes, or one that it moved from or is a duplicate of: it is not read."""
     row = truth.file(source)
-    if row and _is_current(row, digest) and _is_whole(row, truth.files_inside(source)):
+    if row and _is_current(row, digest) and _is_whole(row, members(truth, source)):
         return True
     return bool(digest) and find_twin(truth, source, digest) is not None
 

@@ -215,7 +215,7 @@ def test_a_query_that_does_not_fit_is_refused(shelf: Any, rng: np.random.Generat
 
 @pytest.mark.parametrize("share", [1.0, 0.5, 0.1, 0.01])
 def test_recall_does_not_fall_with_what_a_filter_leaves(shelf: Any, share: float, monkeypatch: Any) -> None:
-    monkeypatch.setattr("indexer.store.dense._EXACT_SHARE", 50)  # so that 3,000 rows are searched both ways
+    monkeypatch.setattr("indexer.store.view._EXACT_SHARE", 50)  # so that 3,000 rows are searched both ways
     rng = np.random.default_rng(5)
     put(shelf, clustered(rng, 3000), together=10)
     keys, vectors = shelf.collection.vectors()
