@@ -41,12 +41,13 @@ def show_actions(session: Session, turn: Turn, index: int) -> None:
 
 def _offer_thumbs(session: Session, turn: Turn) -> None:
     key = f"thumb-{turn.id}"
+    if turn.thumb and key not in st.session_state:  # a default that comes later would make it another widget
+        st.session_state[key] = turn.thumb.verdict
     st.pills(
         "Was this helpful?",
         list(_VERDICTS),
         format_func=_VERDICTS.__getitem__,
-        default=turn.thumb.verdict if turn.thumb else None,
-        required=turn.thumb is not None,
+        required=True,
         key=key,
         label_visibility="collapsed",
         on_change=_judge,
@@ -55,7 +56,8 @@ def _offer_thumbs(session: Session, turn: Turn) -> None:
 
 
 def _judge(session: Session, turn: Turn, key: str) -> None:
-    if (verdict := st.session_state[key]) in _VERDICTS:
+    verdict = st.session_state[key]
+    if verdict in _VERDICTS and (turn.thumb is None or turn.thumb.verdict != verdict):
         _store(session, turn, Thumb(verdict))
         session.chat.judged = turn.id
 

@@ -12,6 +12,7 @@ from generator.pipeline import Pipeline
 from generator.prompt import Prompt
 from indexer.document import Chunk, Document
 from indexer.errors import IndexError_
+from indexer.filter import EVERYTHING, Filter
 from retriever.hit import Hit
 
 LOG = (
@@ -64,7 +65,13 @@ class Shelf:
     name = "shelf"
 
     def search(
-        self, query: str, k: int = 10, mode: Literal["bm25", "dense", "hybrid"] = "hybrid", rerank: bool = False
+        self,
+        query: str,
+        k: int = 10,
+        mode: Literal["bm25", "dense", "hybrid"] = "hybrid",
+        rerank: bool = False,
+        *,
+        asked: Filter = EVERYTHING,
     ) -> tuple[Hit, ...]:
         return HITS
 

@@ -43,9 +43,9 @@ def searched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     queries: list[str] = []
     search = Retriever.search
 
-    def counting(self: Retriever, query: str, *options: Any) -> Any:
+    def counting(self: Retriever, query: str, *options: Any, **named: Any) -> Any:
         queries.append(query)
-        return search(self, query, *options)
+        return search(self, query, *options, **named)
 
     monkeypatch.setattr(Retriever, "search", counting)
     return queries

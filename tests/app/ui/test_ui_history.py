@@ -44,9 +44,11 @@ def test_a_reload_takes_up_an_answer_that_is_being_written(
     playwright.expect(turn.locator(".fn-answer")).to_have_text("The lantern stands")
     chat_server.go.set()
     wait_until(turn, "answered")
+    await_clicks(page)  # then the buttons are marked as what they are
     before = turn.inner_html()
     page.reload()
     wait_until(turn, "answered")
+    await_clicks(page)
     assert turn.inner_html() == before
 
     # And so does another server of the same home.
@@ -54,8 +56,8 @@ def test_a_reload_takes_up_an_answer_that_is_being_written(
     with serve(FOOTNOTE_GENERATOR__BASE_URL=chat_server.base_url, FOOTNOTE_UI__MAX_UPLOAD_MB="8") as again:
         page.goto(f"{again.url}/?{address}")
         wait_until(turn, "answered")
-        assert turn.inner_html() == before
         await_clicks(page)
+        assert turn.inner_html() == before
         turn.locator("button.fn-chip").click()
         playwright.expect(page.locator(".fn-sheet mark")).to_have_text(QUOTE)
     assert len(chat_server.asked) == 1, "what is stored is shown, not made again"
