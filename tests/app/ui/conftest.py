@@ -176,8 +176,8 @@ def chromium() -> Iterator["playwright.Browser"]:
 
 
 @pytest.fixture(scope="session")
-def home(chromium: "playwright.Browser", tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with two collections, which shares the converted model with this checkout: converting takes a while."""
+def ingested(chromium: "playwright.Browser", tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with some collections, which shares the converted model with this checkout: converting takes a while."""
     folder = tmp_path_factory.mktemp("site")
     home = folder / "home"
     home.mkdir()
@@ -191,6 +191,12 @@ def home(chromium: "playwright.Browser", tmp_path_factory: pytest.TempPathFactor
             (source / name).write_text(text)
         ingest(home, source, collection)
     return home
+
+
+@pytest.fixture(scope="module")
+def home(ingested: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of it for the tests of one file, which may add documents and thumbs to it."""
+    return Path(shutil.copytree(ingested, tmp_path_factory.mktemp("site") / "home", symlinks=True))
 
 
 def ingest(home: Path, source: Path, collection: str) -> None:
