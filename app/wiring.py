@@ -106,11 +106,9 @@ def encoder_name(section: EncoderSection) -> str:
     return "+".join([base, *(Path(folder).name for folder in folders)]) if folders else f"{base}, no adapter"
 
 
-def encoder_of(manifest: Manifest, settings: Settings) -> str:
-    """The name of the encoder of a generation; the beginning of its fingerprint where no name was kept yet."""
-    if not manifest.recipe:
-        return manifest.fingerprint[:12]
-    return encoder_name(read_recipe(manifest.recipe, settings.encoder))
+def encoder_of(manifest: Manifest, settings: Settings) -> str | None:
+    """The name of the encoder of a generation; None where no name was kept yet."""
+    return encoder_name(read_recipe(manifest.recipe, settings.encoder)) if manifest.recipe else None
 
 
 def build_retriever(

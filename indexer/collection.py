@@ -133,11 +133,12 @@ class Collection:
             return None
         generation = generation or self.generation
         now = generation.number, generation.truth.sequence(), asked
-        if now not in self._matching:
-            # A new dictionary each time: other threads read the old one
-            known = dict(list(self._matching.items())[-_KEPT_FILTERS:])
-            self._matching = {**known, now: generation.truth.matching(asked)}
-        return self._matching[now]
+        known = self._matching
+        if (ranges := known.get(now)) is None:
+            ranges = generation.truth.matching(asked)
+            # A new dictionary each time: other threads read the old one, and may put theirs in the place of this
+            self._matching = {**dict(list(known.items())[-_KEPT_FILTERS:]), now: ranges}
+        return ranges
 
     def texts(self) -> Iterator[tuple[int, str, tuple[str, ...], str]]:
         """Yield (key, title, heading_path, text) of every chunk in order of key."""

@@ -8,11 +8,10 @@ from typing import Any
 
 import typer
 
-from app.built import read_recipe
 from app.display import count, note, show, show_table
 from app.door import emit
 from app.settings import Settings
-from app.wiring import encoder_name, open_collection
+from app.wiring import encoder_of, open_collection
 from indexer.collection import Collection
 from indexer.reindex import Unfinished, unfinished
 from indexer.store.records import Manifest
@@ -86,8 +85,7 @@ def _state(settings: Settings, collection: Collection) -> dict[str, Any]:
 def _manifest_json(settings: Settings, manifest: Manifest) -> dict[str, Any]:
     """What a generation was built with; the encoder's name is null where it was not kept yet."""
     recipe = json.loads(manifest.recipe) if manifest.recipe else None
-    name = encoder_name(read_recipe(manifest.recipe, settings.encoder)) if manifest.recipe else None
-    return asdict(manifest) | {"recipe": recipe, "encoder": name}
+    return asdict(manifest) | {"recipe": recipe, "encoder": encoder_of(manifest, settings)}
 
 
 def _reindex_json(settings: Settings, begun: Unfinished) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def facts(name: str) -> Facts:
         chunks=collection.count(),
         bytes=size_on_disk(collection.folder),
         generation=collection.generation.number,
-        encoder=encoder_of(manifest, rooms.settings()) if manifest else "",
+        encoder=(encoder_of(manifest, rooms.settings()) or manifest.fingerprint[:12]) if manifest else "",
         dim=manifest.dim if manifest else 0,
         changed_at=collection.generation.truth.changed_at(),
     )
