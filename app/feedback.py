@@ -1,5 +1,6 @@
 """Thumbs on answers, of the chat page and of the API, each with all that led to the answer."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -87,6 +88,11 @@ def last_thumbs(database: Database, answer_ids: Sequence[str]) -> dict[str, Thum
     return {answer_id: Thumb(*told) for answer_id, *told in rows}
 
 
+def passage_hash(text: str) -> str:
+    """What tells later whether a document still has the words of a passage."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
 def _hits(answer: Answer) -> list[dict[str, Any]]:
     return [
         {
@@ -95,6 +101,7 @@ def _hits(answer: Answer) -> list[dict[str, Any]]:
             "document": hit.chunk.document_id,
             "start": hit.chunk.start,
             "end": hit.chunk.end,
+            "sha256": passage_hash(hit.chunk.text),
             "parts": {stage: [part.score, part.rank] for stage, part in hit.parts.items()},
         }
         for hit in answer.hits
