@@ -3,10 +3,11 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from app.database import Database
+from app.experiment import Arm
 from generator.answer import Answer
 from indexer.collection import Collection
 from indexer.store.changes import now
@@ -38,7 +39,7 @@ def index_state(collection: Collection) -> IndexState:
     return IndexState(collection.generation.number, collection.sequence(), manifest.fingerprint if manifest else "")
 
 
-def served(question: str, answer: Answer, index: IndexState) -> dict[str, Any]:
+def served(question: str, answer: Answer, index: IndexState, arm: Arm | None = None) -> dict[str, Any]:
     """What training and evaluation need of an answer, as JSON has it; passages are named by ids and offsets."""
     return {
         "question": question,
@@ -52,6 +53,7 @@ def served(question: str, answer: Answer, index: IndexState) -> dict[str, Any]:
         "sequence": index.sequence,
         "model": answer.model,
         "encoder": index.encoder,
+        "experiment": asdict(arm) if arm else None,
     }
 
 

@@ -115,6 +115,22 @@ def export(
         return export_feedback(settings, Wanted(feedback.value, out, collection, since, scrub), as_json)
 
 
+@run_commands.command()
+def ab(
+    context: typer.Context,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="An experiment.", show_default="the present one, or the last")
+    ] = None,
+    collection: Hidden = "default",
+    as_json: Json = False,
+) -> None:
+    """Compare the two arms of an experiment: thumbs, answers declined and times, by conversation."""
+    with opened(context, as_json) as settings:
+        from app.commands.eval_ab import run_ab
+
+        run_ab(settings, name, as_json)
+
+
 @run_commands.command("judge-agreement")
 def judge_agreement(
     context: typer.Context,
