@@ -74,7 +74,7 @@ def export(
     run: Annotated[
         str | None,
         typer.Argument(
-            metavar="[RUN]", help="A run's name, its beginning or end, its file, or last.", show_default=False
+            metavar="RUN", help="A run's name, its beginning or end, its file, or last.", show_default=False
         ),
     ] = None,
     feedback: Annotated[
@@ -119,7 +119,7 @@ def export(
 def ab(
     context: typer.Context,
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="An experiment.", show_default="the present one, or the last")
+        str | None, typer.Argument(metavar="NAME", help="An experiment.", show_default="the present one, or the last")
     ] = None,
     collection: Hidden = "default",
     as_json: Json = False,
