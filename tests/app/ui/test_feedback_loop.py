@@ -50,7 +50,7 @@ def run(home: Path, *arguments: str | Path) -> Any:
     """The document that a command prints."""
     environment = {**os.environ, "FOOTNOTE_HOME": str(home), "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-m", "app", *map(str, arguments), "--json"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
