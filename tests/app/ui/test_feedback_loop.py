@@ -94,7 +94,7 @@ def test_thumbs_become_an_adapter_that_learned_them(
     (corrected,) = [pair for pair in pairs if GRANITE in pair.positive]
     assert KEEPERS in corrected.negatives[0], "what a disliked answer cites is a hard negative"
 
-    options = ("--steps", "3", "--batch", "4", "--max-tokens", "48", "--learning-rate", "3e-4")
+    options = ("--steps", "4", "--batch", "4", "--max-tokens", "48", "--learning-rate", "3e-4")
     run(site.home, "train", "contrastive", "--pairs", pairs_file, "--out", adapter, *options)
     before = load_settings(None, {"FOOTNOTE_HOME": str(site.home)})
     after = load_settings(None, {"FOOTNOTE_HOME": str(site.home), "FOOTNOTE_ENCODER__ADAPTER": str(adapter)})
