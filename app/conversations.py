@@ -6,6 +6,7 @@ from secrets import token_urlsafe
 from pydantic import TypeAdapter
 
 from app.database import Database
+from app.experiment import Arm
 from app.feedback import IndexState
 from generator.answer import Answer
 from indexer.errors import IndexError_
@@ -30,6 +31,7 @@ class TurnRecord:
     failure: tuple[str, str] | None = None  # message and remedy
     elapsed_s: float = 0.0
     index: IndexState | None = None  # what was searched
+    arm: Arm | None = None  # of the experiment that ran, if one did
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +112,11 @@ class Conversations:
     def delete(self, conversation_id: str) -> None:
         """Remove a conversation, its answers and the thumbs on them; their words are gone from the file."""
         with self._database.connected() as db:
-            db.execute(
-                "DELETE FROM feedback WHERE answer_id IN (SELECT id FROM turn WHERE conversation = ?)",
-                (conversation_id,),
-            )
+            for table in ("feedback", "exposure"):
+                db.execute(
+                    f"DELETE FROM {table} WHERE answer_id IN (SELECT id FROM turn WHERE conversation = ?)",
+                    (conversation_id,),
+                )
             db.execute("DELETE FROM conversation WHERE id = ?", (conversation_id,))
         self._database.empty_log()
 

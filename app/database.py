@@ -1,4 +1,5 @@
-"""What the doors themselves keep, in one SQLite file under the home: keys, waiting uploads, conversations, feedback."""
+"""What the doors themselves keep, in one SQLite file under the home: keys, waiting uploads, conversations, feedback
+and the figures of experiments."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -45,6 +46,13 @@ _MIGRATIONS = (
     CREATE TRIGGER feedback_is_kept BEFORE DELETE ON feedback
     WHEN NOT EXISTS (SELECT 1 FROM turn WHERE turn.id = OLD.answer_id)
     BEGIN SELECT RAISE(ABORT, 'feedback is append only, and goes only with its conversation'); END;
+    """,
+    """
+    CREATE TABLE exposure (
+        answer_id TEXT PRIMARY KEY, at TEXT NOT NULL, experiment TEXT NOT NULL, arm TEXT NOT NULL, unit TEXT NOT NULL,
+        definition TEXT NOT NULL, abstained INTEGER NOT NULL, total_ms REAL NOT NULL
+    ) STRICT;
+    CREATE INDEX exposure_experiment ON exposure(experiment);
     """,
 )
 

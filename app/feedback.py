@@ -1,11 +1,13 @@
 """Thumbs on answers, of the chat page and of the API, each with all that led to the answer."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from app.database import Database
+from app.experiment import Arm
 from generator.answer import Answer
 from indexer.collection import Collection
 from indexer.store.changes import now
@@ -37,7 +39,7 @@ def index_state(collection: Collection) -> IndexState:
     return IndexState(collection.generation.number, collection.sequence(), manifest.fingerprint if manifest else "")
 
 
-def served(question: str, answer: Answer, index: IndexState) -> dict[str, Any]:
+def served(question: str, answer: Answer, index: IndexState, arm: Arm | None = None) -> dict[str, Any]:
     """What training and evaluation need of an answer, as JSON has it; passages are named by ids and offsets."""
     return {
         "question": question,
@@ -51,6 +53,7 @@ def served(question: str, answer: Answer, index: IndexState) -> dict[str, Any]:
         "sequence": index.sequence,
         "model": answer.model,
         "encoder": index.encoder,
+        "experiment": asdict(arm) if arm else None,
     }
 
 
@@ -87,6 +90,11 @@ def last_thumbs(database: Database, answer_ids: Sequence[str]) -> dict[str, Thum
     return {answer_id: Thumb(*told) for answer_id, *told in rows}
 
 
+def passage_hash(text: str) -> str:
+    """What tells later whether a document still has the words of a passage."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
 def _hits(answer: Answer) -> list[dict[str, Any]]:
     return [
         {
@@ -95,6 +103,7 @@ def _hits(answer: Answer) -> list[dict[str, Any]]:
             "document": hit.chunk.document_id,
             "start": hit.chunk.start,
             "end": hit.chunk.end,
+            "sha256": passage_hash(hit.chunk.text),
             "parts": {stage: [part.score, part.rank] for stage, part in hit.parts.items()},
         }
         for hit in answer.hits

@@ -1,7 +1,7 @@
 """The sections of the settings: every key, its default and what it means. The docstrings are the reference."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
@@ -323,3 +323,17 @@ class TelemetrySection(Section):
 
     content: bool = False
     """Whether spans also carry the text of questions, passages and answers."""
+
+
+class ExperimentSection(Section):
+    """Two settings served side by side, each to a share of the conversations; `footnote eval ab` compares them."""
+
+    name: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,64}$")
+    """What it is called; empty runs none. Another name draws the conversations anew."""
+
+    share: float = Field(default=0.5, ge=0, le=1)
+    """Share of the conversations that get the overrides (arm b); the others get the settings as they are (arm a)."""
+
+    overrides: dict[str, Any] = {}
+    """What arm b has otherwise: keys of retriever and generator (but api_key), as {retriever.dense_weight=0.4,
+    generator.passages=8}, or one a line under [experiment.overrides]."""

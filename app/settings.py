@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 from app.sections import (
     EncoderSection,
+    ExperimentSection,
     GeneratorSection,
     IndexerSection,
     RetrieverSection,
@@ -43,6 +44,7 @@ HUB = dict.fromkeys(
     ("encoder.model", "encoder.adapter", "generator.nli_model"), re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 )
 PACKAGES = ("encoder.model",)  # keys that may also name an installed package that carries a model
+OVERRIDES = "experiment.overrides."  # before the name of a key that arm b has otherwise
 REFERENCE = "docs/footnote.toml.example lists every key."
 
 
@@ -59,6 +61,7 @@ class Settings(Section):
     ui: UiSection = UiSection()
     server: ServerSection = ServerSection()
     telemetry: TelemetrySection = TelemetrySection()
+    experiment: ExperimentSection = ExperimentSection()
 
     @property
     def models_dir(self) -> Path:
@@ -92,16 +95,43 @@ def load_settings(config: Path | None = None, environ: Mapping[str, str] | None 
     given = {item.key: item for item in _from_file(file)} if file else {}
     given |= {item.key: item for item in _from_environment(environ)}
     tree: dict[str, Any] = {}
+    overrides: dict[str, Any] = {}
     for item in given.values():
-        *sections, key = item.key.split(".")
-        table = tree
-        for section in sections:
-            table = table.setdefault(section, {})
-        table[key] = _located(item)
+        if item.key.startswith(OVERRIDES):
+            overrides[item.key.removeprefix(OVERRIDES)] = _located(item)
+        else:
+            _put(tree, item.key, _located(item))
+    if overrides:
+        _put(tree, OVERRIDES.rstrip("."), overrides)
     try:
-        return Settings.model_validate(tree)
+        settings = Settings.model_validate(tree)
     except ValidationError as error:
         raise _wrong_value(error, given) from error
+    _check_overrides(settings, given)
+    return settings
+
+
+def overridden(settings: Settings, values: Mapping[str, Any]) -> Settings:
+    """The settings with other values for some keys, by full key.
+
+    Raises:
+        ValidationError: a key is unknown, or a value is of the wrong kind.
+    """
+    tree = settings.model_dump(exclude_unset=True)
+    for key, value in values.items():
+        _put(tree, key, value)
+    return Settings.model_validate(tree)
+
+
+def _check_overrides(settings: Settings, given: Mapping[str, Given]) -> None:
+    section = settings.experiment
+    if section.overrides and not section.name:
+        raise ConfigError("experiment.overrides are set, and experiment.name is not.", "Give the experiment a name.")
+    try:
+        overridden(settings, section.overrides)
+    except ValidationError as error:
+        own = {key.removeprefix(OVERRIDES): item for key, item in given.items() if key.startswith(OVERRIDES)}
+        raise _wrong_value(error, own) from error
 
 
 def find_file(config: Path | None, environ: Mapping[str, str]) -> Path | None:
@@ -123,6 +153,16 @@ def known_keys(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[
             yield prefix + name, field
 
 
+def _settable() -> list[str]:
+    """What a file or a variable may set: every key, and once more those that arm b of an experiment may have otherwise.
+
+    What documents are made of stays alike in both arms, and a secret belongs into no table that is compared and shown.
+    """
+    keys = [key for key, _ in known_keys()]
+    may_differ = [key for key in keys if key.startswith(("retriever.", "generator.")) and key != "generator.api_key"]
+    return [*keys, *(OVERRIDES + key for key in may_differ)]
+
+
 def variable(key: str) -> str:
     """Name of the environment variable of a key."""
     return PREFIX + key.replace(".", NESTED).upper()
@@ -136,7 +176,7 @@ def _from_file(file: Path) -> Iterator[Given]:
         raise ConfigError(f"{file} is not TOML: {error}", "Correct that line.") from error
     except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error.strerror}", "Check its permissions.") from error
-    keys = [key for key, _ in known_keys()]
+    keys = _settable()
     for key, value in _leaves(tree, keys):
         if key not in keys:
             raise ConfigError(f"{file}: there is no setting {key}.", _nearest(key, keys))
@@ -153,7 +193,7 @@ def _leaves(table: Mapping[str, Any], keys: list[str], prefix: str = "") -> Iter
 
 
 def _from_environment(environ: Mapping[str, str]) -> Iterator[Given]:
-    keys = {variable(key): key for key, _ in known_keys()}
+    keys = {variable(key): key for key in _settable()}
     for name, value in environ.items():
         if not name.startswith(PREFIX) or name.startswith(OTHER_VARIABLES):
             continue
@@ -162,7 +202,16 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[Given]:
         yield Given(keys[name], value, f"the variable {name}", Path.cwd())
 
 
+def _put(tree: dict[str, Any], key: str, value: Any) -> None:
+    *sections, name = key.split(".")
+    for section in sections:
+        tree = tree.setdefault(section, {})
+    tree[name] = value
+
+
 def _nearest(name: str, names: list[str]) -> str:
+    if name.startswith(OVERRIDES) and name.removeprefix(OVERRIDES) in names:
+        return f"An experiment may change what begins with retriever. or generator., but api_key. {REFERENCE}"
     near = get_close_matches(name, names, n=1, cutoff=0.6)
     # A misspelt section hides a right key: compare the last part alone before giving up.
     near = near or [known for known in names if known.rpartition(".")[2] == name.rpartition(".")[2]]
@@ -176,15 +225,16 @@ def _located(item: Given) -> Any:
             item = replace(item, value=_listed(item))
         if isinstance(item.value, list):
             return tuple(_located(replace(item, value=value)) for value in item.value)
-    if not isinstance(item.value, str) or item.key not in PATHS or item.value in PATHS[item.key]:
+    key = item.key.removeprefix(OVERRIDES)
+    if not isinstance(item.value, str) or key not in PATHS or item.value in PATHS[key]:
         return item.value
     if not item.value:
         raise ConfigError(f"{item.key} in {item.where} is empty.", "Name a folder, or leave the setting out.")
     path = item.folder / Path(item.value).expanduser()
-    if item.key in PACKAGES and not path.exists() and _is_package(item.value):
+    if key in PACKAGES and not path.exists() and _is_package(item.value):
         return item.value
     # owner/name is on the hub unless it is here
-    return item.value if item.key in HUB and HUB[item.key].fullmatch(item.value) and not path.exists() else str(path)
+    return item.value if key in HUB and HUB[key].fullmatch(item.value) and not path.exists() else str(path)
 
 
 def _is_package(name: str) -> bool:
@@ -207,7 +257,9 @@ def _wrong_value(error: ValidationError, given: Mapping[str, Given]) -> ConfigEr
     if key not in given:
         return ConfigError(f"The setting {key} is not valid: {first['msg']}.", REFERENCE)
     value = "(hidden)" if "api_key" in key else repr(given[key].value)
-    return ConfigError(f"{key} = {value} in {given[key].where} is not valid.", f"{first['msg']}. {REFERENCE}")
+    return ConfigError(
+        f"{given[key].key} = {value} in {given[key].where} is not valid.", f"{first['msg']}. {REFERENCE}"
+    )
 
 
 def _names(location: tuple[int | str, ...], key: str) -> bool:

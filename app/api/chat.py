@@ -19,12 +19,14 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from app.api.access import Caller, Reader
 from app.api.answering import start_answer
-from app.api.conversation import check_able, question_and_turns
+from app.api.conversation import check_able, question_and_turns, unit_of
 from app.api.errors import described, error_fields, refusal, storable
 from app.api.protocol import ChatRequest, Completion
 from app.api.service import Served, Service
 from app.commands.ask import answer_json
+from app.experiment import Arm, assign, record_exposure
 from app.markdown import with_footnotes
+from generator.answer import Answer
 from generator.pipeline import Done, Event, Token
 from indexer.filter import parse_filter
 
@@ -44,6 +46,7 @@ class _Exchange:
     caller: Caller
     question: str
     ignored: list[str]
+    arm: Arm | None
     id: str = field(default_factory=lambda: f"chatcmpl-{uuid4().hex}")
     created: int = field(default_factory=lambda: int(time.time()))
 
@@ -76,11 +79,14 @@ class _Exchange:
         return {**self._head("chat.completion"), "choices": [choice], "usage": usage}
 
     async def remember(self, done: Done) -> None:
-        """Keep what a thumb on this answer would be stored with, and count its times."""
-        collection = self.service.library.collection(self.request.model)
+        """Keep what a thumb on this answer would be stored with, and the figures of an experiment; count its times."""
         self.service.metrics.answer(done.answer.timings_ms)
-        remembering = self.service.recent.add
-        await asyncio.to_thread(remembering, self.id, self.caller.key_id, collection, self.question, done.answer)
+        await asyncio.to_thread(self._remember, done.answer)
+
+    def _remember(self, answer: Answer) -> None:
+        collection = self.service.library.collection(self.request.model)
+        self.service.recent.add(self.id, self.caller.key_id, collection, self.question, answer, self.arm)
+        record_exposure(self.service.database, self.arm, self.id, answer)
 
     def content(self, done: Done) -> str:
         """The checked answer, as the client wants it."""
@@ -110,13 +116,14 @@ async def chat(request: Request, body: ChatRequest, caller: Reader, service: Ser
     question, turns = question_and_turns(body.messages)
     library = service.library
     asked = parse_filter(body.footnote.filters)
+    arm = assign(library.settings.experiment, unit_of(body, caller.key_id))
     answering = await start_answer(
         request,
         service.gate,
-        lambda: library.pipeline(body.model).ask(question, turns, asked=asked),
+        lambda: library.pipeline(body.model, arm).ask(question, turns, asked=asked),
         service.section.timeout_s,
     )
-    exchange = _Exchange(body, service, caller, question, ignored)
+    exchange = _Exchange(body, service, caller, question, ignored, arm)
     events = answering.events()
     try:
         before = await _until_words(events)  # so that what fails before the first word has its own status

@@ -26,6 +26,15 @@ def check_able(request: ChatRequest) -> list[str]:
     return sorted({*asked, *(f"messages: {role}" for role in system)} - set(_UNABLE))
 
 
+def unit_of(request: ChatRequest, key_id: str) -> str:
+    """What an arm of an experiment is drawn for: the conversation, where the request names it; else its user; else the
+    first question, which comes along with all that follow it."""
+    first = next((message.text() for message in request.messages if message.role == "user"), "")
+    if request.footnote.conversation:
+        return f"{key_id} conversation {request.footnote.conversation}"
+    return f"{key_id} user {request.user}" if request.user else f"{key_id} question {first}"
+
+
 def question_and_turns(messages: Sequence[ChatMessage]) -> tuple[str, tuple[Turn, ...]]:
     """The last message, and the questions before it with their answers; a question without one is left out.
 

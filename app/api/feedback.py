@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.api.access import Reader
 from app.api.errors import ApiError, described
 from app.api.service import Served
+from app.experiment import Arm
 from app.feedback import Thumb, Verdict, index_state, served, store_thumb
 from generator.answer import Answer
 from indexer.collection import Collection
@@ -45,9 +46,11 @@ class Recent:
         self._answers: OrderedDict[str, tuple[str, str, dict[str, Any]]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def add(self, id_: str, key_id: str, collection: Collection, question: str, answer: Answer) -> None:
+    def add(
+        self, id_: str, key_id: str, collection: Collection, question: str, answer: Answer, arm: Arm | None = None
+    ) -> None:
         """Remember an answer and who got it."""
-        remembered = served(question, answer, index_state(collection))
+        remembered = served(question, answer, index_state(collection), arm)
         with self._lock:
             self._answers[id_] = (key_id, collection.name, remembered)
             while len(self._answers) > self._limit:

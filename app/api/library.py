@@ -5,6 +5,7 @@ from pathlib import Path
 
 from app.api.errors import ApiError
 from app.built import as_built, recipe_of
+from app.experiment import Arm, ArmName, arm_settings
 from app.resolved import chunk_settings, parse_limits
 from app.settings import Settings
 from app.wiring import build_chat_model, build_encoder, build_pipeline, build_retriever, open_collection
@@ -25,7 +26,7 @@ class Library:
         self._opening = threading.Lock()
         self._loading = threading.Lock()  # another one: models load for seconds, collections open at once
         self._collections: dict[str, Collection] = {}
-        self._pipelines: dict[str, Pipeline] = {}
+        self._pipelines: dict[tuple[str, ArmName], Pipeline] = {}
         self._model: ChatModel | None = None
 
     def names(self) -> list[str]:
@@ -46,13 +47,13 @@ class Library:
                 self._collections[name] = open_collection(self.settings, name)
             return self._collections[name]
 
-    def pipeline(self, name: str) -> Pipeline:
-        """What answers questions about a collection. Loads the models at its first use."""
-        collection = self.collection(name)
+    def pipeline(self, name: str, arm: Arm | None = None) -> Pipeline:
+        """What answers questions about a collection, in one arm of an experiment. Loads models at its first use."""
+        collection, key = self.collection(name), (name, arm.name if arm else "a")
         with self._loading:
-            if name not in self._pipelines:
-                self._pipelines[name] = build_pipeline(self.settings, collection)
-            return self._pipelines[name]
+            if key not in self._pipelines:
+                self._pipelines[key] = build_pipeline(arm_settings(self.settings, key[1]), collection)
+            return self._pipelines[key]
 
     def retriever(self, name: str, mode: str, rerank: bool) -> Retriever:
         """What searches a collection in one mode."""

@@ -45,6 +45,8 @@ class FootnoteOptions(BaseModel):
     """Answer from the documents that hold these, such as source=reports/*.pdf."""
     draft: bool = False
     """Stream the model's words as they come, before they are checked, instead of the checked answer."""
+    conversation: Annotated[str, Field(max_length=200)] = ""
+    """Any name of the conversation: its answers all come under the same settings while two are compared."""
 
 
 class ChatRequest(BaseModel):
@@ -57,6 +59,8 @@ class ChatRequest(BaseModel):
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+    user: str | None = None
+    """Whose question it is: stands for the conversation where `footnote.conversation` names none."""
     footnote: FootnoteOptions = FootnoteOptions()
 
 

@@ -14,7 +14,7 @@ from app.commands.eval_answers import Asking, evaluate_with
 from app.display import Meter, progress, show, show_table
 from app.door import emit
 from app.resolved import chunk_settings, retriever_settings
-from app.settings import Settings, known_keys
+from app.settings import Settings, known_keys, overridden
 from app.wiring import build_encoder, build_reranker
 from eval.formats import load_any
 from eval.index import index_corpus
@@ -78,12 +78,8 @@ def with_trial(settings: Settings, trial: Trial) -> Settings:
     """
     from pydantic import ValidationError
 
-    tree = settings.model_dump()
-    for key, value in trial.items():
-        section, _, name = key.partition(".")
-        tree[section][name] = value
     try:
-        return Settings.model_validate(tree)
+        return overridden(settings, trial)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])

@@ -1,11 +1,12 @@
 """`footnote eval`: what the commands about finished runs, and about who judges them, take."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from app.commands.options import Criteria, Hidden, Json, Panel, PriceIn, PriceOut
+from app.commands.options import Criteria, FeedbackForm, Hidden, Json, Panel, PriceIn, PriceOut
 from app.door import opened
 
 run_commands = typer.Typer(rich_markup_mode=None)
@@ -66,16 +67,68 @@ def report(
 @run_commands.command()
 def export(
     context: typer.Context,
-    run: RunName,
-    out: Annotated[Path, typer.Option(metavar="FILE.jsonl|FILE.csv", help="One line a case; without times.")],
+    out: Annotated[
+        Path,
+        typer.Option(metavar="FILE.jsonl|FILE.csv", help="Gets one line a case, without times; thumbs need .jsonl."),
+    ],
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RUN", help="A run's name, its beginning or end, its file, or last.", show_default=False
+        ),
+    ] = None,
+    feedback: Annotated[
+        FeedbackForm | None,
+        typer.Option(
+            help="Thumbs in place of a run. pairs: for `train contrastive --pairs`. preferences: chosen and rejected "
+            "answers, as TRL reads them. gold: cases for `eval answers --dataset FILE --served NAME`."
+        ),
+    ] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"], help="Thumbs from then on, UTC."
+        ),
+    ] = None,
+    scrub: Annotated[
+        bool, typer.Option("--scrub", help="Take mail addresses, phone, IBAN, card and IP numbers out of thumbs.")
+    ] = False,
+    collection: Annotated[
+        str | None,
+        typer.Option("--collection", "-c", metavar="NAME", help="Thumbs on its answers alone.", show_default="all"),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write every case of a run with its outcome and scores; or, with --feedback, what thumbs speak for."""
+    if (run is None) == (feedback is None):
+        raise typer.BadParameter("Name a RUN, or say --feedback pairs, preferences or gold.")
+    if run is not None and (since or scrub):
+        raise typer.BadParameter("--since and --scrub go with --feedback.")
+    with opened(context, as_json) as settings:
+        if run is not None:
+            from app.commands.eval_runs import export_run
+
+            return export_run(settings, run, out, as_json)
+        from app.commands.eval_feedback import Wanted, export_feedback
+
+        assert feedback is not None, "one of the two was given"
+        return export_feedback(settings, Wanted(feedback.value, out, collection, since, scrub), as_json)
+
+
+@run_commands.command()
+def ab(
+    context: typer.Context,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="An experiment.", show_default="the present one, or the last")
+    ] = None,
     collection: Hidden = "default",
     as_json: Json = False,
 ) -> None:
-    """Write every case of a run with its outcome and scores."""
+    """Compare the two arms of an experiment: thumbs, answers declined and times, by conversation."""
     with opened(context, as_json) as settings:
-        from app.commands.eval_runs import export_run
+        from app.commands.eval_ab import run_ab
 
-        export_run(settings, run, out, as_json)
+        run_ab(settings, name, as_json)
 
 
 @run_commands.command("judge-agreement")

@@ -37,6 +37,14 @@ class EngineName(StrEnum):
     ray = "ray"
 
 
+class FeedbackForm(StrEnum):
+    """What thumbs become."""
+
+    pairs = "pairs"
+    preferences = "preferences"
+    gold = "gold"
+
+
 class GraderName(StrEnum):
     """Who can grade a single answer."""
 

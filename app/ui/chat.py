@@ -1,6 +1,7 @@
 """The chat: the conversation, the box for the next question, and the source beside it."""
 
 import time
+from dataclasses import replace
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -134,8 +135,8 @@ def _follow(session: Session, live: DeltaGenerator | None, progress: DeltaGenera
 
 def _start(session: Session, turn: Turn) -> None:
     chat, collection = session.chat, session.collection
-    history, earlier = chat.history(turn), chat.evidence(turn)
+    history, earlier, arm = chat.history(turn), chat.evidence(turn), rooms.arm_of(chat.id)
     turn.start(
-        lambda: rooms.ask(collection, turn.question, history, turn.query, earlier),
-        lambda record: rooms.keep(collection, record),
+        lambda: rooms.ask(collection, turn.question, history, turn.query, earlier, arm),
+        lambda record: rooms.keep(collection, replace(record, arm=arm)),
     )

@@ -3,7 +3,8 @@
 import streamlit as st
 
 from app.display import shorten
-from app.gold import GoldCase, Judged, gold_file, judged_answers, promote, proposed
+from app.gold import GoldCase, gold_file, promote, proposed
+from app.judged import Judged, judged_answers
 from app.ui import rooms
 from app.ui.beside import Beside
 from app.ui.ledger import moment

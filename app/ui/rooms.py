@@ -15,6 +15,7 @@ import streamlit as st
 from app.built import as_built, recipe_of
 from app.conversations import Conversations, TurnRecord
 from app.database import Database
+from app.experiment import Arm, ArmName, arm_settings, assign, record_exposure
 from app.feedback import Thumb, index_state, last_thumbs, served, store_thumb
 from app.resolved import chunk_settings, parse_limits
 from app.settings import Settings, load_settings
@@ -148,18 +149,29 @@ def uploads_dir(name: str) -> Path:
     return settings().uploads_dir / name
 
 
+def arm_of(conversation_id: str) -> Arm | None:
+    """The arm that a conversation has in the experiment that runs, if one does."""
+    return assign(settings().experiment, f"conversation {conversation_id}")
+
+
 def ask(
-    name: str, question: str, history: Sequence[tuple[str, str]], query: str | None, earlier: Sequence[Hit]
+    name: str,
+    question: str,
+    history: Sequence[tuple[str, str]],
+    query: str | None,
+    earlier: Sequence[Hit],
+    arm: Arm | None = None,
 ) -> Iterator[Event]:
     """The events of an answer; the first is that the models are loaded. Arguments as of the pipeline."""
     yield Stage("load")
-    yield from _pipeline(name).ask(question, history, query, earlier)
+    yield from _pipeline(name, arm.name if arm else "a").ask(question, history, query, earlier)
 
 
 def keep(name: str, record: TurnRecord) -> TurnRecord:
     """Store what came of a question, with what was searched; returns it as it was stored."""
-    if record.answer:
+    if answer := record.answer:
         record = replace(record, index=index_state(_collection(name)))
+        record_exposure(database(), record.arm, record.id, answer)
     conversations().save(record)
     return record
 
@@ -177,7 +189,7 @@ def conversations() -> Conversations:
 def judge(name: str, record: TurnRecord, thumb: Thumb) -> None:
     """Store what the reader thinks of an answer."""
     assert record.answer and record.index, "only an answer is judged"
-    store_thumb(database(), record.id, thumb, name, served(record.question, record.answer, record.index))
+    store_thumb(database(), record.id, thumb, name, served(record.question, record.answer, record.index, record.arm))
 
 
 def thumbs(turn_ids: Sequence[str]) -> dict[str, Thumb]:
@@ -241,7 +253,9 @@ def warm(name: str) -> None:
 
 def _load(name: str) -> None:
     try:
-        _pipeline(name)
+        _pipeline(name, "a")
+        if settings().experiment.name:
+            _pipeline(name, "b")
     except FootnoteError as error:  # the first question says so to the reader
         logger.warning("the models are not ready: %s", error.message)
 
@@ -263,5 +277,5 @@ def _retriever(name: str) -> Retriever:
 
 
 @st.cache_resource(show_spinner=False)
-def _pipeline(name: str) -> Pipeline:
-    return build_pipeline(settings(), _collection(name))
+def _pipeline(name: str, arm: ArmName) -> Pipeline:
+    return build_pipeline(arm_settings(settings(), arm), _collection(name))

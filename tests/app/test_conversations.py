@@ -57,7 +57,10 @@ def on_disk(home: Path) -> bytes:
     return b"".join(path.read_bytes() for path in home.iterdir())
 
 
-def test_what_is_read_back_is_what_was_answered(kept: Conversations, tmp_path: Path) -> None:
+def test_what_is_read_back_is_what_was_answered(
+    kept: Conversations, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.conversations.now", lambda: "2026-01-31T12:00:00+00:00")  # else a second may pass
     made = kept.begin("default", "How high?")
     first = answered(kept, made.id, "How high?")
     failed = kept.ask(made.id, "And how old?", "How old is the lantern?")
@@ -147,7 +150,8 @@ def test_a_store_of_an_earlier_layout_is_brought_up_to_date(tmp_path: Path) -> N
     store_thumb(database, "a", Thumb("up"), "default", {})
     with sqlite3.connect(tmp_path / "server.db") as db:
         db.executescript(
-            "DROP TABLE turn; DROP TABLE conversation; DROP INDEX feedback_answer; DROP TRIGGER feedback_is_kept;"
+            "DROP TABLE exposure; DROP TABLE turn; DROP TABLE conversation;"
+            "DROP INDEX feedback_answer; DROP TRIGGER feedback_is_kept;"
             "CREATE TRIGGER feedback_is_kept BEFORE DELETE ON feedback BEGIN SELECT RAISE(ABORT, 'kept'); END;"
             "PRAGMA user_version = 1;"
         )

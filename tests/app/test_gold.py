@@ -8,7 +8,8 @@ import pytest
 
 from app.database import Database
 from app.feedback import IndexState, Thumb, served, store_thumb
-from app.gold import GoldCase, gold_file, judged_answers, promote, proposed
+from app.gold import GoldCase, gold_file, promote, proposed
+from app.judged import judged_answers
 from eval.formats import load_any
 from generator.answer import Answer, Citation
 from indexer.errors import ConfigError, DatasetError
