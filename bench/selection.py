@@ -47,7 +47,14 @@ VARIANTS = {
     "per-document 2": SelectionSettings(POOL, per_document=2),
     "join": SelectionSettings(join=True),
 }
-ANSWERED = ("as-it-comes", "near-duplicate .3", "mmr .3", "per-document 2", "join")  # those that a model reads
+ANSWERED = (
+    "as-it-comes",
+    "near-duplicate .5",
+    "mmr .1",
+    "mmr .3",
+    "per-document 2",
+    "join",
+)  # those that a model reads
 METRICS = ("token_f1", "contains", "answered", "citation_precision")
 
 
