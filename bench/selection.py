@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from app.commands.eval_answers import prepare
 from app.display import progress
+from app.resolved import retriever_settings
 from app.settings import load_settings
 from eval.answer_metrics import holds, score_answer
 from eval.dataset import Case, drawn
@@ -32,6 +33,7 @@ from generator.pipeline import Documents, Found, Pipeline, PipelineSettings
 from generator.prompt import Prompt
 from indexer.filter import EVERYTHING, Filter
 from retriever.hit import Hit
+from retriever.search import Retriever
 from retriever.select import SelectionSettings
 
 PASSAGES, POOL = 5, 20
@@ -127,11 +129,11 @@ def measured(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     for folder in arguments.sets:
         with progress() as meter:
             ready = prepare(settings, folder, None, meter)
+            retriever = Retriever(ready.collection, ready.encoder, retriever_settings(settings))
             cases = drawn(ready.dataset.cases, arguments.limit)
             asked = {case.id for case in drawn(cases, arguments.answers)} if arguments.answers else set()
             for n, case in enumerate(sorted(cases, key=lambda case: case.id not in asked), 1):
-                query = case.question
-                hits = ready.pipeline._retriever.search(query, POOL)
+                hits = retriever.search(case.question, POOL)
                 row = {
                     "set": ready.dataset.name,
                     "case": case.id,
