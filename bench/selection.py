@@ -57,7 +57,7 @@ ANSWERED = (
     "per-document 2",
     "join",
 )  # those that a model reads
-METRICS = ("token_f1", "contains", "answered", "citation_precision")
+METRICS = ("f1", "contains", "answered", "citation_precision")
 
 
 class Pool:
