@@ -49,14 +49,20 @@ def _comment(text: str) -> Iterator[str]:
 
 
 def _toml(field: FieldInfo) -> str:
+    default = default_of(field)
+    if default is None:
+        return ("0.0" if float in get_args(field.annotation) else '"FOLDER"') + "  # not set"
+    return default
+
+
+def default_of(field: FieldInfo) -> str | None:
+    """A key's default as TOML has it; None where it has none."""
     value = field.default
     if isinstance(value, SecretStr):
         value = value.get_secret_value()
     if isinstance(value, Path):
         value = value.name  # of the folder of the repository
-    if value is None:
-        return ("0.0" if float in get_args(field.annotation) else '"FOLDER"') + "  # not set"
-    return json.dumps(value, ensure_ascii=False)
+    return None if value is None else json.dumps(value, ensure_ascii=False)
 
 
 if __name__ == "__main__":

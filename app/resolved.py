@@ -9,6 +9,7 @@ from generator.pipeline import PipelineSettings
 from indexer.chunk import ChunkSettings
 from indexer.load import Limits
 from retriever.search import RetrieverSettings
+from retriever.select import SelectionSettings
 
 if TYPE_CHECKING:
     from generator.marginal import MarginalSettings
@@ -26,6 +27,7 @@ def pipeline_settings(settings: Settings) -> PipelineSettings:
         max_question_chars=section.max_question_chars,
         max_prompt_tokens=section.max_prompt_tokens,
         carry_evidence=section.carry_evidence,
+        selection=SelectionSettings(**settings.retriever.selection.model_dump()),
         doubt=doubt_settings(settings),
     )
 

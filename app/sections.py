@@ -75,6 +75,32 @@ class EncoderSection(Section):
     """Tokens of one batch: more fills a GPU better and takes more memory; 0 chooses by the device."""
 
 
+class SelectionSection(Section):
+    """Choosing an answer's passages from what was found. What it was not given is in its trace (left_out)."""
+
+    pool: int = Field(default=0, ge=0, le=1000)
+    """How many passages are found to choose from; 0: no more than generator.passages, and a repeat leaves a gap."""
+
+    near_duplicate: float = Field(default=1, gt=0, le=1)
+    """A passage is left out if so large a share of its runs of four words is that of a better one; 1 leaves out only
+    exact repeats."""
+
+    per_document: int = Field(default=0, ge=0)
+    """Most chunks of one document; 0 sets no limit."""
+
+    diversity: float = Field(default=0, ge=0, le=1)
+    """How much a passage has to be unlike those chosen before it (MMR, 1 - lambda); 0 chooses by rank alone. Needs a
+    pool."""
+
+    join: bool = False
+    """Whether chosen chunks of one document that touch are given as one passage. The embedded reader reads the first
+    384 tokens of a passage."""
+
+    order: Literal["best-first", "best-at-ends"] = "best-first"
+    """In which order a server's model gets the passages: best-at-ends has the weakest in the middle, which models
+    overlook. The embedded reader reads one by one."""
+
+
 class RetrieverSection(Section):
     """Finding passages."""
 
@@ -111,6 +137,9 @@ class RetrieverSection(Section):
 
     max_query_chars: int = Field(default=8_000, ge=1)
     """A longer question is refused."""
+
+    selection: SelectionSection = SelectionSection()
+    """Which of the found passages an answer is written from."""
 
 
 class ChoiceSection(Section):

@@ -7,6 +7,7 @@ from typing import Any
 
 from generator.usage import Usage
 from retriever.hit import Hit
+from retriever.select import LeftOut
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ class Answer:
     usage: Usage | None = None  # of every call for it, rewriting included; None where the model does not tell
     log_p_token: float | None = None  # how sure the model was: mean log-probability of its tokens, in nats
     doubt: float | None = None  # 0..1: probability that the documents do not say, where that is weighed
+    left_out: tuple[LeftOut, ...] = ()  # found, and not in the prompt
 
     def checks(self) -> dict[str, Any]:
         """How it was written and checked, as JSON has it; what `ask --json` shows is what an evaluation keeps."""
@@ -67,6 +69,10 @@ class Answer:
             "usage": self.usage.as_json() if self.usage else None,
             "log_p_token": self.log_p_token,
             "doubt": self.doubt,
+            "left_out": [
+                {"why": out.why, "chunk": out.hit.chunk.id, "source": out.hit.source, "rank": out.hit.rank}
+                for out in self.left_out
+            ],
         }
 
     @property

@@ -4,15 +4,15 @@ What is evaluated is what is served: the page, the command line and the evaluati
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal, Protocol
 
 from generator.abstain import DECLINE, declines
 from generator.answer import Answer, Citation
-from generator.carry import carry
 from generator.chat import ChatModel, Counted
 from generator.citations import cite
+from generator.context import choose_context, without_room
 from generator.doubt import DoubtSettings, doubt_of, signs_of
 from generator.entailment import Entailment
 from generator.followup import self_contained, switches_topic
@@ -23,7 +23,7 @@ from indexer.document import Document
 from indexer.errors import ConfigError, FootnoteError, IndexError_
 from indexer.filter import EVERYTHING, Filter
 from retriever.hit import Hit
-from retriever.select import drop_repeats
+from retriever.select import Order, SelectionSettings
 
 
 class Searcher(Protocol):
@@ -64,6 +64,7 @@ class PipelineSettings:
     max_question_chars: int = 4000
     max_prompt_tokens: int = 6000
     carry_evidence: bool = False  # whether what the last answer rested on competes again
+    selection: SelectionSettings = field(default_factory=SelectionSettings)
     doubt: DoubtSettings | None = None  # for a model that does not decline by itself; None weighs nothing
 
 
@@ -184,9 +185,12 @@ class Pipeline:
             found = self._search(query, asked)
         yield Stage("select")
         with watch.stage("select"):
-            hits = drop_repeats(found)
-            if self._settings.carry_evidence and not asked and not switches_topic(question, history):
-                hits = carry(hits, [hit for hit in earlier if self._still_says(hit)], query, self._settings.passages)
+            settings = self._settings
+            again = settings.carry_evidence and not asked and not switches_topic(question, history)
+            chosen = choose_context(
+                found, earlier if again else (), query, settings.passages, settings.selection, self._text_of
+            )
+            hits, watch.left_out = chosen.hits, chosen.left_out
         yield Found(query, hits)
         if not hits:
             yield self._done(watch, model, _abstained(query, hits), None)
@@ -194,6 +198,7 @@ class Pipeline:
         yield Stage("prompt")
         with watch.stage("prompt"):
             prompt = self._prompt(query, hits, history)
+            watch.left_out += without_room(hits, prompt)
         yield Stage("generate")
         pieces: list[str] = []
         with watch.stage("generate"):
@@ -222,7 +227,8 @@ class Pipeline:
 
     def _search(self, query: str, asked: Filter) -> tuple[Hit, ...]:
         settings = self._settings
-        hits = self._retriever.search(query, settings.passages, settings.mode, settings.rerank, asked=asked)
+        wanted = max(settings.passages, settings.selection.pool)
+        hits = self._retriever.search(query, wanted, settings.mode, settings.rerank, asked=asked)
         if not hits and self._collection.count() == 0:
             raise IndexError_(
                 f"Collection '{self._collection.name}' is empty",
@@ -233,7 +239,9 @@ class Pipeline:
     def _prompt(self, query: str, hits: tuple[Hit, ...], history: Sequence[Turn]) -> Prompt:
         room = self._model.context_tokens - self._settings.max_answer_tokens
         budget = min(room, self._settings.max_prompt_tokens)
-        return answer_prompt(query, hits, budget, self._model.count_tokens, history)
+        # A model that reads one passage after the other, like the embedded one, has no middle to overlook.
+        order: Order = self._settings.selection.order if self._model.follows_instructions else "best-first"
+        return answer_prompt(query, hits, budget, self._model.count_tokens, history, order)
 
     def _cited(self, text: str, query: str, prompt: Prompt) -> Answer:
         text = without_links(text, [hit.chunk.text for hit in prompt.hits])
@@ -277,13 +285,11 @@ class Pipeline:
             return None
         return replace(citation, page=document.page_at(citation.start))
 
-    def _still_says(self, hit: Hit) -> bool:
-        """Whether the document of an earlier hit is there and has its words: a deleted one must not answer again."""
-        chunk = hit.chunk
+    def _text_of(self, document_id: str) -> str | None:
         try:
-            return self._collection.document(chunk.document_id).text[chunk.start : chunk.end] == chunk.text
+            return self._collection.document(document_id).text
         except IndexError_:
-            return False
+            return None
 
     def _done(self, watch: Stopwatch, model: Counted, answer: Answer, prompt: Prompt | None) -> Done:
         watch.since_start("total")
@@ -294,6 +300,7 @@ class Pipeline:
             model=model.name,
             prompt_version=prompt.version if prompt else "",
             usage=model.usage,
+            left_out=watch.left_out,
         )
         log_answer(watch.id, answer, prompt)
         return Done(answer, prompt)

@@ -11,6 +11,7 @@ from generator.fence import fence_for, neutral, neutral_line
 from generator.sentences import split_sentences
 from indexer.errors import ConfigError
 from retriever.hit import Hit
+from retriever.select import Order, arrange
 
 ANSWER_PROMPT = "answer-1"
 REWRITE_PROMPT = "rewrite-1"
@@ -46,20 +47,26 @@ class Prompt:
 
 
 def answer_prompt(
-    question: str, hits: Sequence[Hit], budget_tokens: int, count_tokens: CountTokens, history: Sequence[Turn] = ()
+    question: str,
+    hits: Sequence[Hit],
+    budget_tokens: int,
+    count_tokens: CountTokens,
+    history: Sequence[Turn] = (),
+    order: Order = "best-first",
 ) -> Prompt:
-    """Build the prompt for one question.
+    """Build the prompt for one question from hits that are best first; `order` says in which order they are read.
 
-    What does not fit is left out in this order: earlier turns, then the last passages. The question is never cut.
+    What does not fit is left out in this order: earlier turns, then the weakest passages. The question is never cut.
 
     Raises:
         ConfigError: the question alone is over the budget.
     """
     turns = list(history[-_HISTORY_TURNS:])
-    messages = _messages(question, hits, turns)
+    arranged = arrange(hits, order)
+    messages = _messages(question, arranged, turns)
     # Mostly all of it fits, and a server that counts tokens is then asked once and not once a passage.
     if (count := _count(messages, count_tokens)) <= budget_tokens:
-        return Prompt(messages, tuple(hits), count, question, ANSWER_PROMPT)
+        return Prompt(messages, arranged, count, question, ANSWER_PROMPT)
     while _fixed(question, turns, count_tokens) > budget_tokens:
         if not turns:
             raise ConfigError(
@@ -68,11 +75,11 @@ def answer_prompt(
             )
         turns.pop(0)
     kept = _fit(hits, budget_tokens - _fixed(question, turns, count_tokens), count_tokens)
-    messages = _messages(question, kept, turns)
+    messages = _messages(question, arrange(kept, order), turns)
     while kept and _count(messages, count_tokens) > budget_tokens:  # tokens of parts need not add up exactly
         kept = kept[:-1]
-        messages = _messages(question, kept, turns)
-    return Prompt(messages, tuple(kept), _count(messages, count_tokens), question, ANSWER_PROMPT)
+        messages = _messages(question, arrange(kept, order), turns)
+    return Prompt(messages, arrange(kept, order), _count(messages, count_tokens), question, ANSWER_PROMPT)
 
 
 def rewrite_prompt(question: str, history: Sequence[Turn], count_tokens: CountTokens) -> Prompt:

@@ -5,6 +5,7 @@ OpenTelemetry is imported before `send_to` is called.
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -100,6 +101,7 @@ def _of_answer(trace: Trace, with_content: bool) -> Attributes:
         return told
     told |= _tokens(answer) | {"footnote.abstained": answer.abstained, "footnote.citations": len(answer.citations)}
     told |= {"footnote.dropped_markers": answer.dropped_markers}
+    told |= {f"footnote.left_out.{why}": n for why, n in Counter(out.why for out in answer.left_out).items()}
     if answer.doubt is not None:
         told["footnote.doubt"] = answer.doubt
     if with_content:

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from generator.answer import Answer
 from generator.prompt import Prompt
+from retriever.select import LeftOut
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class Stopwatch:
     stages: list[StageTime] = field(default_factory=list)
     answer: Answer | None = None
     prompt: Prompt | None = None
+    left_out: tuple[LeftOut, ...] = ()
     error: str = ""
     _began_s: float = field(default_factory=time.perf_counter)
 
@@ -95,13 +97,14 @@ class Stopwatch:
 def log_answer(id_: str, answer: Answer, prompt: Prompt | None) -> None:
     """One line without any text of the question; that is only in debug."""
     logger.info(
-        "answered id=%s model=%r prompt=%s prompt_tokens=%d hits=%d citations=%d dropped=%d moved=%d "
+        "answered id=%s model=%r prompt=%s prompt_tokens=%d hits=%d left_out=%d citations=%d dropped=%d moved=%d "
         "unsupported=%d abstained=%s %s",
         id_,
         answer.model,
         answer.prompt_version or "-",
         prompt.token_count if prompt else 0,
         len(answer.hits),
+        len(answer.left_out),
         len(answer.citations),
         answer.dropped_markers,
         answer.moved_markers,

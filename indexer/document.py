@@ -28,7 +28,7 @@ class Document:
 class Chunk:
     """A slice of a document: `document.text[start:end] == chunk.text`, always."""
 
-    id: str  # "<document id>:<ordinal>"
+    id: str  # "<document id>:<ordinal>"; "<document id>:<first>-<last>" of several that were joined
     document_id: str
     text: str
     start: int

@@ -1,5 +1,6 @@
 """How an answer came about, in small print: model, prompt, times, tokens, and what each stage of the search thought."""
 
+from collections import Counter
 from pathlib import PurePath
 
 from app.ui.markup import escaped
@@ -28,6 +29,7 @@ def _facts(answer: Answer) -> list[str]:
         facts.append(f"doubt {answer.doubt:.2f}")
     if answer.dropped_markers:
         facts.append(f"{answer.dropped_markers} markers dropped")
+    facts += [f"left out ({why}): {n}" for why, n in Counter(out.why for out in answer.left_out).items()]
     return facts
 
 

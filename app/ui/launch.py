@@ -7,11 +7,13 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from app.display import note
 from app.port import refuse_taken
 from app.settings import ROOT, Settings
 
 PAGE = Path("app") / "ui" / "main.py"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+WILDCARDS = ("0.0.0.0", "::")
 
 
 def run_ui(
@@ -33,6 +35,8 @@ def run_ui(
     port = port or settings.ui.port
     refuse_taken(settings.ui.host, port, "The chat page", f"footnote ui --port {port + 1}")
     command = ui_command(settings, collection, port, open_browser=open_browser, review=review)
+    if settings.ui.host in WILDCARDS:
+        note(f"The page is at port {port} of every address of this machine.")
     server = subprocess.Popen(command, cwd=ROOT, env=ui_environment(settings, config, os.environ))
     before = signal.signal(signal.SIGTERM, lambda *_: server.terminate())  # else the server would outlive us
     try:
@@ -66,6 +70,9 @@ def ui_command(
     if settings.ui.host in LOOPBACK:
         # A page of another site must not reach this one by giving its own name our address.
         flags += [f"--server.allowedHosts={name}" for name in LOOPBACK]
+    elif settings.ui.host in WILDCARDS:
+        # Its greeting would ask a service on the internet for this machine's address.
+        flags.append("--logger.hideWelcomeMessage=true")
     arguments = [collection] if collection else []
     if review is not None:
         arguments += ["--review", str(review.resolve())]

@@ -176,6 +176,21 @@ def test_the_example_file_is_complete_and_true(tmp_path: Path) -> None:
     assert settings == Settings(home=tmp_path / ".footnote")
 
 
+def test_the_reference_names_every_key_with_what_it_takes() -> None:
+    from app.reference import reference
+
+    text = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    assert text == reference(), "run: python -m app.reference > docs/settings.md"
+    rows = {cells[3].strip("`"): cells for line in text.splitlines() if len(cells := line.split(" | ")) == 5}
+    assert {variable(key) for key, _ in known_keys()} <= set(rows)
+    values = {name: cells[1] for name, cells in rows.items()}
+    assert values["FOOTNOTE_RETRIEVER__DENSE_WEIGHT"] == "number, at least 0, at most 1"
+    assert values["FOOTNOTE_RETRIEVER__FUSION"] == "`convex`, `rrf`"
+    assert values["FOOTNOTE_ENCODER__ADAPTER"] == "text or list of texts"
+    assert values["FOOTNOTE_GENERATOR__API_KEY"] == "secret"
+    assert rows["FOOTNOTE_RETRIEVER__RERANKER"][2] == "not set"
+
+
 def test_every_key_has_its_words() -> None:
     silent = [key for key, field in known_keys() if not field.description]
     assert not silent

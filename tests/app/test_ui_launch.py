@@ -34,6 +34,8 @@ def test_a_page_for_the_network_answers_to_any_name() -> None:
     settings = Settings.model_validate({"ui": {"host": "0.0.0.0"}})
     command = ui_command(settings, None, 8501)
     assert not any("allowedHosts" in part for part in command)
+    assert "--logger.hideWelcomeMessage=true" in command  # the greeting asks the internet for our address
+    assert "--logger.hideWelcomeMessage=true" not in ui_command(Settings(), None, 8501)
     assert command[-1] == "--"
 
 

@@ -15,6 +15,7 @@ from generator.usage import Usage
 from indexer.document import Chunk, Document
 from indexer.errors import ModelError
 from retriever.hit import Hit, Part
+from retriever.select import LeftOut
 
 TEXT = "# Light\n\nThe lantern stands 41 metres above high water. It was lit in 1874."
 QUOTE = "The lantern stands 41 metres above high water."
@@ -56,8 +57,12 @@ def test_an_answer_with_a_chip_and_its_footnote() -> None:
 
 def test_the_details_tell_prompt_tokens_and_retrieval() -> None:
     hit = replace(HIT, parts={"bm25": Part(7.25, 2), "dense": Part(0.5, 1)})
-    told = answered(hits=(hit,), prompt_version="answer-1", usage=Usage(1, 1204, 34), log_p_token=-0.456, doubt=0.2)
+    out = (LeftOut(hit, "near-duplicate"),)
+    told = answered(
+        hits=(hit,), left_out=out, prompt_version="answer-1", usage=Usage(1, 1204, 34), log_p_token=-0.456, doubt=0.2
+    )
     text = text_of(turn_html(told, 0))
+    assert "left out (near-duplicate): 1" in text
     for part in ("prompt answer-1", "1,204 tokens read, 34 written", "log-probability of a token -0.46", "doubt 0.20"):
         assert part in text
     assert "1. The <b>Light</b>7.250 (#2)0.500 (#1)0.900" in text

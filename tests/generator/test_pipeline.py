@@ -18,6 +18,7 @@ from indexer.document import Document
 from indexer.errors import ConfigError, IndexError_, ModelError
 from indexer.filter import EVERYTHING, Filter
 from retriever.hit import Hit
+from retriever.select import LeftOut, SelectionSettings
 
 TOWER = "# Towers\n\nThe tower opened in 1889. It is 330 metres tall.\n"
 
@@ -302,3 +303,42 @@ def test_one_line_is_logged_and_the_question_only_in_debug(
     with caplog.at_level(logging.DEBUG, "generator.trace"):
         pipeline.answer("Secret question?")
     assert "Secret question?" in caplog.text
+
+
+def test_joined_passages_are_cited_at_exact_offsets(hit: Callable[..., Hit], collection: Collection) -> None:
+    first, second = TOWER.index("The tower"), TOWER.index("It is")
+    found = Retriever(hit("It is 330 metres tall.", second), hit("The tower opened in 1889.", first))
+    model = Model("It is 330 metres tall [1].")
+    settings = PipelineSettings(selection=SelectionSettings(join=True))
+    answer = Pipeline(found, model, collection, settings).answer("How tall is the tower?")
+    (given,) = model.prompts[0].hits
+    assert given.chunk.text == TOWER.strip().partition("\n\n")[2]
+    assert answer.hits == (given,)
+    (citation,) = answer.citations
+    assert second <= citation.start < citation.end <= second + len("It is 330 metres tall.")
+    assert TOWER[citation.start : citation.end] == citation.quote
+    assert citation.chunk_id == given.chunk.id
+    assert answer.evidence == (given,)
+
+
+def test_what_was_found_and_not_given_is_in_the_answer(hit: Callable[..., Hit], collection: Collection) -> None:
+    tower, again = hit(TOWER[10:].strip(), 10), hit(TOWER[10:].strip(), 10)
+    tea, long = hit("Tea is green.", 0, "tea"), hit("word " * 4000, 0, "e")
+    settings = PipelineSettings(passages=2, selection=SelectionSettings(pool=4), max_prompt_tokens=600)
+    answer = Pipeline(Retriever(tower, again, tea, long), Model("330 metres [1]"), collection, settings).answer("Tall?")
+    assert answer.hits == (tower, tea)
+    assert answer.left_out == (LeftOut(again, "repeat"), LeftOut(long, "rank"))
+    assert [out["why"] for out in answer.checks()["left_out"]] == ["repeat", "rank"]
+
+    crowded = Pipeline(Retriever(long, tower), Model("330 metres [1]"), collection, settings).answer("Tall?")
+    assert LeftOut(tower, "tokens") in crowded.left_out
+
+
+def test_only_a_model_that_reads_passages_together_gets_them_arranged(hit: Callable[..., Hit]) -> None:
+    hits = [hit(text, 0, f"d{n}") for n, text in enumerate(("Tea is green.", "Salt is white.", "Coal is black."))]
+    settings = PipelineSettings(selection=SelectionSettings(order="best-at-ends"))
+    for together in (True, False):
+        model = Model(DECLINE)
+        model.follows_instructions = together
+        Pipeline(Retriever(*hits), model, Collection(), settings).answer("What is it?")
+        assert model.prompts[0].hits == ((hits[0], hits[2], hits[1]) if together else tuple(hits))

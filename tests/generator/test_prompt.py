@@ -90,3 +90,14 @@ def test_rewrite_prompt_shows_the_conversation() -> None:
     assert "Q: Who?" in user(prompt)
     assert user(prompt).endswith("Last question: And his age?")
     assert prompt.hits == ()
+
+
+def test_passages_are_read_best_at_both_ends_and_the_weakest_still_goes_first(hit: MakeHit) -> None:
+    hits = [hit(f"Number {n} {'word ' * 60}.", n * 1000) for n in range(4)]
+    prompt = answer_prompt("Q?", hits, 10_000, words, order="best-at-ends")
+    assert prompt.hits == (hits[0], hits[2], hits[3], hits[1])
+    text = user(prompt)
+    assert [text.index(f"Number {n}") for n in (0, 2, 3, 1)] == sorted(text.index(f"Number {n}") for n in range(4))
+    fixed = answer_prompt("Q?", [], 10_000, words).token_count
+    tight = answer_prompt("Q?", hits, fixed + 215, words, order="best-at-ends")  # room for three
+    assert tight.hits == (hits[0], hits[2], hits[1])

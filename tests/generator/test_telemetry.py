@@ -22,6 +22,7 @@ from generator.trace import StageTime, Trace
 from generator.usage import Usage
 from indexer.errors import ConfigError
 from retriever.hit import Hit, Part
+from retriever.select import LeftOut
 
 pytest.importorskip("opentelemetry.sdk", reason="the extra footnote[telemetry] is not installed")
 ROOT = Path(__file__).parents[2]
@@ -40,7 +41,8 @@ def trace(hit: Callable[..., Hit]) -> Trace:
     prompt = Prompt((Message("system", SECRETS[3]), Message("user", query)), (passage,), 50, query, "answer-1")
     timings = MappingProxyType({"search": 20.0, "first_token": 60.0, "generate": 70.0, "total": 100.0})
     answer = Answer(f"{SECRETS[2]} [1]", (citation,), (passage,), False, query, timings, "tiny", 2)
-    answer = replace(answer, prompt_version="answer-1", usage=Usage(1, 40, 7))
+    out = (LeftOut(passage, "repeat"), LeftOut(passage, "rank"), LeftOut(passage, "rank"))
+    answer = replace(answer, prompt_version="answer-1", usage=Usage(1, 40, 7), left_out=out)
     stages = (StageTime("search", 1_000 * MS, 1_020 * MS), StageTime("generate", 1_030 * MS, 1_100 * MS))
     return Trace("abc", 1_000 * MS, 1_100 * MS, stages, "things", 5, 512, answer, prompt, "")
 
@@ -68,6 +70,7 @@ def test_one_span_an_answer_with_a_child_a_stage(trace: Trace) -> None:
     assert (whole.start_time, whole.end_time) == (1_000 * MS, 1_100 * MS)
     assert whole.attributes["gen_ai.operation.name"] == "invoke_workflow"
     assert (whole.attributes["gen_ai.usage.input_tokens"], whole.attributes["gen_ai.usage.output_tokens"]) == (40, 7)
+    assert (whole.attributes["footnote.left_out.repeat"], whole.attributes["footnote.left_out.rank"]) == (1, 2)
     assert search.attributes["gen_ai.operation.name"] == "retrieval"
     assert (search.attributes["footnote.best.bm25"], search.attributes["footnote.best.dense"]) == (7.5, 0.5)
     assert generate.attributes["gen_ai.operation.name"] == "chat"
