@@ -8,6 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 from app.display import count
 from app.ui import rooms
 from app.ui.actions import show_actions, show_stop
+from app.ui.filters import show_filters
 from app.ui.footnotes import listen
 from app.ui.history import follow_address, show_history
 from app.ui.markup import label
@@ -44,6 +45,7 @@ def _page(session: Session) -> None:
     with st.sidebar:
         show_collections(session)
         show_history(session)
+        show_filters(session)
         show_documents(session)
         progress = show_upload(session)
     rooms.warm(session.collection)
@@ -136,6 +138,6 @@ def _start(session: Session, turn: Turn) -> None:
     chat, collection = session.chat, session.collection
     history, earlier = chat.history(turn), chat.evidence(turn)
     turn.start(
-        lambda: rooms.ask(collection, turn.question, history, turn.query, earlier),
+        lambda: rooms.ask(collection, turn.question, history, turn.query, earlier, turn.filters),
         lambda record: rooms.keep(collection, record),
     )
