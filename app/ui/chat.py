@@ -56,10 +56,12 @@ def _page(session: Session) -> None:
         with welcome.container():
             _welcome(session)
     live = _conversation(session)
+    show_source(chat, session.collection)
     if session.failure:
         st.html(error_html(session.failure))
         session.failure = None
-    show_source(chat, session.collection)
+    else:
+        st.empty()
     st.chat_input("Ask your documents", key="question", on_submit=_submit, args=(session,))
     _follow(session, live, progress)
 

@@ -19,7 +19,7 @@ from eval.run import Record, list_runs, runs_folder, writing
 from generator.answer import Answer, Citation
 from indexer.document import Chunk
 from retriever.hit import Hit
-from tests.app.ui.conftest import Site, playwright, running
+from tests.app.ui.conftest import Site, Tab, await_clicks, looks, playwright, running, violations
 
 pytestmark = pytest.mark.browser
 
@@ -72,16 +72,11 @@ def site(chromium: "playwright.Browser", tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture
-def page(chromium: "playwright.Browser", site: Site) -> Iterator["playwright.Page"]:
-    page = chromium.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light")
-    page.set_default_timeout(60_000)
-    page.on("request", lambda request: site.hosts.add(request.url.split("/")[2]) if "//" in request.url else None)
-    page.on("dialog", lambda dialog: pytest.fail(f"the page ran a script: {dialog.message}"))
-    page.goto(f"{site.url}/evaluation")
+def page(tab: Tab, site: Site) -> "playwright.Page":
+    page = tab(site, "evaluation")
     page.get_by_role("heading", name="Evaluation", exact=True).wait_for()
-    page.locator("[data-fn-listening]").wait_for(state="attached")
-    yield page
-    page.close()
+    await_clicks(page)
+    return page
 
 
 def picture(page: "playwright.Page", name: str) -> None:
@@ -174,12 +169,26 @@ def test_a_thumbed_answer_becomes_a_gold_case_once(site: Site, page: "playwright
     picture(page, "gold")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["Runs", "Compare"])
-def test_it_fits_a_phone(chromium: "playwright.Browser", site: Site, scheme: str, name: str) -> None:
-    page = chromium.new_page(viewport={"width": 390, "height": 844}, color_scheme=scheme)
-    page.goto(f"{site.url}/evaluation?view={name}")
+@looks
+def test_it_fits_and_axe_finds_nothing_serious(tab: Tab, site: Site, scheme: str, width: int, height: int) -> None:
+    page = tab(site, "evaluation?view=Runs", width=width, height=height, scheme=scheme)
     page.locator(".fn-table").first.wait_for()
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    picture(page, f"phone-{name}-{scheme}")
-    page.close()
+    await_clicks(page)
+    shown = {
+        "Runs": page.locator(".fn-table").first,
+        "Compare": page.get_by_role("region", name="Cases of both"),
+        "New run": page.get_by_role("button", name="Begin"),
+        "Gold cases": page.get_by_role("button", name="Keep as a gold case"),
+    }
+    for name, mark in shown.items():
+        view(page, name)
+        mark.wait_for()
+        assert violations(page) == [], name
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+        picture(page, f"{width}-{name}-{scheme}")
+    view(page, "Runs")
+    page.locator(".fn-table tbody tr").last.get_by_role("button").click()
+    page.locator("figure img").first.wait_for()
+    page.get_by_role("region", name="Cases").get_by_role("button").first.click()
+    page.locator(".fn-sheet").wait_for()
+    assert violations(page) == []
