@@ -44,10 +44,15 @@ def _session() -> Session:
 def _page(session: Session) -> None:
     with st.sidebar:
         show_collections(session)
-        show_history(session)
-        show_filters(session)
-        show_documents(session)
         progress = show_upload(session)
+        if rooms.documents(session.collection):
+            show_history(session)
+            show_filters(session)
+            show_documents(session)
+        else:  # what is to be done first comes first
+            show_documents(session)
+            show_history(session)
+            show_filters(session)
     rooms.warm(session.collection)
     chat = session.chat
     listen(chat, _status(chat))

@@ -134,7 +134,7 @@ def _offer_sync(looking: Looking, name: str) -> None:
     with st.form("sync", border=False):
         folder = st.text_input("Folder on this machine", placeholder="/home/me/papers", key="folder")
         prune = st.checkbox("Remove documents whose file is gone from it", key="prune")
-        if not st.form_submit_button("Sync", type="primary"):
+        if not st.form_submit_button("Sync"):
             return
     path = Path(folder.strip()).expanduser()
     if not folder.strip() or not path.is_dir():

@@ -62,7 +62,7 @@ def _choose_judges() -> tuple[str, tuple[str, ...]]:
         help="The model server grades each answer from 1 to 5, as `eval answers --grader` does.",
     )
     metrics = st.multiselect(
-        "Judged metrics", list(CLAIM_METRICS), key="judged", help="ragas' metrics, judged by the model server."
+        "Judged metrics", list(CLAIM_METRICS), key="judged-metrics", help="ragas' metrics, judged by the model server."
     )
     return "" if grader == _NOBODY else str(grader), tuple(metrics)
 

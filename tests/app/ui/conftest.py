@@ -362,10 +362,17 @@ def violations(page: "playwright.Page") -> list[str]:
 
 
 def choose(page: "playwright.Page", collection: str) -> None:
-    """Go over to a collection that holds one document."""
+    """Go over to a collection that holds one document; on a phone the sidebar is opened for that."""
+    settle(page)
+    unfold = page.get_by_test_id("stExpandSidebarButton")
+    if folded := unfold.is_visible():
+        unfold.click()
     page.get_by_role("combobox", name="Collection").click()
     page.get_by_role("option", name=collection).click()
     page.get_by_text("Documents (1)").wait_for()
+    if folded:
+        page.get_by_test_id("stSidebarCollapseButton").get_by_role("button").click()
+        unfold.wait_for()
 
 
 def wait_until(turn: "playwright.Locator", states: str) -> None:

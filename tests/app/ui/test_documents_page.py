@@ -5,6 +5,7 @@ FOOTNOTE_TEST_SCREENSHOT=PATH keeps pictures of the page.
 
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -104,6 +105,29 @@ def test_a_collection_from_its_first_folder_to_its_last_deletion(site: Site, pag
     page.get_by_role("button", name="Check health").click()
     ended(page, "Checking the collection", "everything agrees")
     dismiss(page)
+
+    shutil.rmtree(Collection.open(site.home, "default").generation.folder / "lexical")
+    page.get_by_role("button", name="Repair or rebuild").click()
+    page.get_by_role("button", name="Check and repair").click()
+    ended(page, "Checking and repairing", "repaired: .*lexical")
+    dismiss(page)
+
+    page.get_by_text("Collections (1)").click()
+    row = page.get_by_role("region", name="Collections").locator("tbody tr")
+    assert row.inner_text().split("\t")[:2] == ["default", "3"]
+    assert "chunks of at most" in row.inner_text()
+    page.get_by_role("button", name="Repair or rebuild").click()
+    page.get_by_role("textbox", name="Encoder").fill("no-such-encoder")
+    page.get_by_role("button", name="Reindex").click()
+    ended(page, "Reindexing", "There is no encoder no-such-encoder")
+    dismiss(page)
+    page.get_by_role("button", name="Repair or rebuild").click()
+    page.get_by_role("textbox", name="Encoder").fill("")
+    page.get_by_role("spinbutton", name="Tokens of a chunk, at most").fill("32")
+    page.get_by_role("button", name="Reindex").click()
+    ended(page, "Reindexing", "Generation 2 answers now: .* of at most 32 tokens")
+    dismiss(page)
+    playwright.expect(page.locator(".fn-top")).to_contain_text("generation 2")
 
     (papers / "harbour.md").unlink()
     sync(page, papers, prune=True)

@@ -147,13 +147,36 @@ def test_a_run_is_begun_and_opened_from_the_page(site: Site, page: "playwright.P
     page.get_by_role("button", name="Begin").click()
     page.get_by_text("There is no data set /no/such/folder.").wait_for()
     box.fill(str(site.home.parent / "tiny"))
+    page.get_by_text("What it must reach").click()
+    floors = page.get_by_role("textbox", name="Fails below")
+    floors.fill("ndcg@10")
     page.get_by_role("button", name="Begin").click()
+    page.get_by_text("'ndcg@10' is not METRIC=VALUE").wait_for()
+    floors.fill("ndcg@10=1.01; bm25.mrr@10=0.5")
+    page.get_by_role("button", name="Begin").click()
+    told = page.get_by_role("list", name="What fails").get_by_role("listitem")
+    playwright.expect(told).to_have_text(["bm25.ndcg@10 is 1.0000, below 1.01."], timeout=240_000)
+    page.get_by_role("button", name="Dismiss").click()
+    floors.fill("bm25.ndcg@10=0.9")
+    page.get_by_role("button", name="Begin").click()
+    page.get_by_text("It reaches what was asked of it.").wait_for(timeout=240_000)
     page.get_by_role("button", name="Open the run").click(timeout=240_000)
     scores = page.get_by_role("region", name="Scores")
     scores.wait_for()
     assert re.search(r"ndcg@10\s+1\.0000", scores.inner_text())
     assert list_runs(site.home)[-1] in page.url
     page.get_by_text("Recall", exact=True).wait_for()
+
+
+def test_a_judge_without_a_model_server_is_told(page: "playwright.Page") -> None:
+    view(page, "New run")
+    page.get_by_text("Answers", exact=True).click()
+    page.get_by_role("combobox", name="Graded by").click()
+    page.get_by_role("option", name="pointwise").click()
+    page.get_by_role("button", name="Begin").click()
+    ended = page.locator(".fn-ended, [role=alert]").filter(has_text="A language model as judge needs a model server.")
+    ended.wait_for(timeout=240_000)
+    page.get_by_role("button", name="Dismiss").click()
 
 
 def test_a_thumbed_answer_becomes_a_gold_case_once(site: Site, page: "playwright.Page") -> None:
