@@ -40,7 +40,7 @@ def show_gold(page: Beside) -> None:
             help="Leave it empty where the documents do not say.",
         )
         unsaid = st.checkbox("The documents do not say", value=judged.abstained and judged.verdict == "up")
-        kept = []
+        kept: list[str] = []
         if sources:
             kept = st.multiselect("Documents that hold the answer", sources, sources, format_func=shown_path)
         if st.form_submit_button("Keep as a gold case", type="primary"):

@@ -55,7 +55,9 @@ def test_it_fits_and_axe_finds_nothing_serious(tab: Tab, site: Site, scheme: str
 def test_filters_leave_only_their_documents_and_wrong_ones_are_told(page: "playwright.Page") -> None:
     look_for(page, "lighthouse harbour", "source=harbour.md")
     playwright.expect(page.get_by_role("status")).to_contain_text("1 passage")
-    assert set(page.locator(".fn-found .fn-place").all_inner_texts()) == {"harbour.md"}
+    found = page.locator(".fn-found .fn-place")
+    found.first.wait_for()
+    assert set(found.all_inner_texts()) == {"harbour.md"}
     look_for(page, "lighthouse harbour", "folder=x")
     page.get_by_text('There is no field "folder"').wait_for()
     look_for(page, "lighthouse harbour", "type=epub")

@@ -107,7 +107,7 @@ def test_nothing_old_stands_beside_an_answer_that_is_being_written(
     playwright.expect(page.get_by_role("region", name="Source")).to_have_count(0)
     playwright.expect(page.get_by_role("button", name="Regenerate")).to_have_count(0)
     stale = page.locator('[data-stale="true"]').filter(has=page.locator("button, .fn-turn, .fn-sheet"))
-    assert stale.count() == 0
+    playwright.expect(stale).to_have_count(0)
 
 
 def test_a_filter_leaves_only_its_documents_and_stays_with_the_conversation(
