@@ -34,7 +34,7 @@ def show_actions(session: Session, turn: Turn, index: int) -> None:
         if turn is session.chat.turns[-1]:
             st.button("Regenerate", key=f"again-{turn.id}", type="tertiary", on_click=ask_again, args=(session, index))
         else:
-            st.empty()  # takes the button away at once, not when the answer that is being written ends
+            st.empty()  # gives the button up at once, not when the answer that is being written ends; see page.css
         if is_rewritten(turn):
             _offer_edit(session, turn, index)
     if turn.thumb and session.chat.judged == turn.id:
