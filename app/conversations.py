@@ -1,5 +1,6 @@
 """Conversations of the chat page as they are kept: every question with all that came of it, shown again as it was."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from secrets import token_urlsafe
 
@@ -32,6 +33,7 @@ class TurnRecord:
     elapsed_s: float = 0.0
     index: IndexState | None = None  # what was searched
     arm: Arm | None = None  # of the experiment that ran, if one did
+    filters: tuple[str, ...] = ()  # which documents were asked, as `--filter` takes it
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +68,19 @@ class Conversations:
             )
         return made
 
-    def ask(self, conversation_id: str, question: str, query: str | None = None) -> TurnRecord:
+    def ask(
+        self, conversation_id: str, question: str, query: str | None = None, filters: Sequence[str] = ()
+    ) -> TurnRecord:
         """Put a question at the end of a conversation."""
-        return self._add(conversation_id, TurnRecord(token_urlsafe(16), question, query))
+        return self._add(conversation_id, TurnRecord(token_urlsafe(16), question, query, filters=tuple(filters)))
 
     def ask_again(self, conversation_id: str, turn_id: str) -> TurnRecord:
         """Put a question in its own place once more. What came of it before is kept for the thumbs on it."""
         before = next((turn for turn in self.turns(conversation_id) if turn.id == turn_id), None)
         if before is None:
             raise _gone()
-        return self._add(conversation_id, TurnRecord(token_urlsafe(16), before.question, before.query), turn_id)
+        again = TurnRecord(token_urlsafe(16), before.question, before.query, filters=before.filters)
+        return self._add(conversation_id, again, turn_id)
 
     def save(self, record: TurnRecord) -> None:
         """Keep what came of a question; nothing, where its conversation was deleted meanwhile."""

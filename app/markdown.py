@@ -28,6 +28,8 @@ def conversation_markdown(title: str, turns: Sequence[TurnRecord]) -> str:
     parts = [f"# {plain(title)}"]
     for number, turn in enumerate(turns, 1):
         parts.append(f"## {plain(turn.question)}")
+        if turn.filters:
+            parts.append(f"*Only documents with {plain('; '.join(turn.filters))}*")
         if turn.answer is None:
             parts.append("*No answer was written.*")
             continue

@@ -60,7 +60,7 @@ def allowed(field: FieldInfo) -> str:
 
 
 def _alternatives(annotation: Any) -> tuple[Any, ...]:
-    if get_origin(annotation) in (None, Literal, tuple):
+    if get_origin(annotation) in (None, Literal, tuple, dict):
         return (annotation,)
     return tuple(part for part in get_args(annotation) if part is not NoneType)
 
@@ -68,6 +68,8 @@ def _alternatives(annotation: Any) -> tuple[Any, ...]:
 def _kind(annotation: Any) -> str:
     if get_origin(annotation) is Literal:
         return ", ".join(f"`{value}`" for value in get_args(annotation))
+    if get_origin(annotation) is dict:
+        return "table"
     return "list of texts" if get_origin(annotation) is tuple else _WORDS[annotation]
 
 

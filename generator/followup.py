@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Sequence
 
+from generator.abstain import declines
 from generator.align import coverages
 from generator.chat import ChatModel
 from generator.citations import without_markers
@@ -30,17 +31,21 @@ _ASKING = re.compile(
 _NAME = re.compile(r"\b[A-Z][\w'\u2019-]*(?:\s+(?:(?:of|the|de|van|von|and)\s+)*[A-Z0-9][\w'\u2019-]*)*")
 _WORD = re.compile(r"[\w'\u2019-]+")
 _HOW = re.compile(r"\bhow \w+\b", re.IGNORECASE)
+_ASKED = re.compile(r"\b(?:who|what|when|where|why|how|which)\b", re.IGNORECASE)
+_RELATIVE = re.compile(r"\b(\w+) (that)(?= (?:is|was|one)\b)", re.IGNORECASE)
 _DUMMY_IT = re.compile(
     r"\bhow \w+ (?:is|was|does|did|would) it\b(?= (?:take |be )?(?:from|to|between|in)\b)"
+    r"|\b(?:how \w+|what) (?:does|did|would) it (?:take|cost)\b(?= to\b)"
     r"|\bwhat (?:time|day|date|year) (?:is|was) it\b(?= (?:in|at|on)\b)"
     r"|\b(?:is|was) it\b(?= (?:true|possible|legal|allowed|forbidden)\b)",
     re.IGNORECASE,
 )
-_CLAUSE = re.compile(r",|\b(?:and|when|after|before|because|while|if)\b", re.IGNORECASE)
+_CLAUSE = re.compile(r"[,.?!;]|\b(?:and|when|after|before|because|while|if|that|until|since)\b", re.IGNORECASE)
 _PREDICATE = re.compile(
     r"\w+ed|built|made|held|found|written|known|born|sold|kept|open|close|start|begin|end|cost|mean"
 )
 _POSSESSIVE = frozenset(("his", "hers", "its", "their", "theirs"))
+_OWNING = re.compile(r"\b(?:his|her|its|their)(?=\s+\w)", re.IGNORECASE)
 _PREPOSITIONS = frozenset(("in", "on", "at", "for", "from", "to", "by", "with", "without", "during", "after", "before"))
 _TOPIC_TURNS = 3
 _OWN_WORDS = 4
@@ -64,26 +69,50 @@ def needs_context(question: str) -> bool:
 def switches_topic(question: str, history: Sequence[Turn]) -> bool:
     """Whether a question after others is about something new, so that what was said has nothing to add to it.
 
-    It shares no content word with the last turns. Either nothing in it leans on them and it has a name or enough words
-    of its own ("What does the winner get?" has not), or it has a name, and each word that looks like leaning is
-    explained by the question itself: an "And" before a whole question, the "it" of "how far is it from Oslo", a pronoun
-    in a later clause than the name.
+    It shares no content word with the last turns and has a name or enough words of its own ("What does the winner get?"
+    has not), and each word that looks like leaning is explained by the question itself: an "And" before a whole
+    question, the "it" of "how far is it from Oslo", a pronoun after what it means. Where nothing was found about the
+    turn before, a question that only is short does not lean on it either.
     """
     said = " ".join(part for turn in history[-_TOPIC_TURNS:] for part in turn)
-    own = _HOW.sub(" ", question)
-    if not history or coverages(own, [said])[0] > 0:
+    if not history or coverages(_HOW.sub(" ", question), [said])[0] > 0:
         return False
     rest = _ELLIPSIS.sub("", question)
-    asking = _ASKING.match(rest)
-    name = _NAME.search(rest, asking.end() if asking else 0)
+    asking = _ASKING.match(rest) or _ASKED.search(rest)
+    own = _own_subject(rest, asking.end() if asking else 0)
     if not needs_context(question):
-        return bool(name) or sum(word not in STOPWORDS for word in _WORD.findall(own.lower())) >= _OWN_WORDS
-    if not asking or not name:
-        return False
-    rest = _DUMMY_IT.sub(lambda dummy: " " * len(dummy.group()), rest)  # names stay where they are
+        return own is not None
+    rest = _DUMMY_IT.sub(_blank, _RELATIVE.sub(_without_relative, rest))
     pointing = [found.start() for pattern in (_PERSON, _THING) for found in pattern.finditer(rest)]
-    clause = _CLAUSE.search(rest, name.end())
-    return all(clause is not None and at > clause.start() for at in pointing)
+    if not pointing and asking and rest == question and not _BARE.match(question):
+        return own is not None or declines(history[-1][1])
+    return bool(asking) and own is not None and all(_meant_by(rest, own, at) for at in pointing)
+
+
+def _own_subject(question: str, start: int) -> int | None:
+    """Where the name or the first content word ends that a question has of its own; None where it has too few."""
+    words = [word for word in _WORD.finditer(_HOW.sub(_blank, question)) if word[0].lower() not in STOPWORDS]
+    name = _NAME.search(question, start)
+    found = [name] if name else []
+    return min((one.end() for one in [*found, *words[: len(words) >= _OWN_WORDS]]), default=None)
+
+
+def _meant_by(question: str, own: int, at: int) -> bool:
+    """Whether the pronoun at `at` may mean what ends at `own`: it stands after it, and in a later clause if it owns
+    nothing ("the council changed its mind", but not "Ada thinks of it"; Chomsky 1981, principle B)."""
+    if _OWNING.match(question, at):
+        return at > own
+    clause = _CLAUSE.search(question, own)
+    return clause is not None and at > clause.start()
+
+
+def _without_relative(found: re.Match[str]) -> str:
+    """The "that" of "the stack that is 49 metres high" points at the noun before it."""
+    return found[0] if found[1].lower() in STOPWORDS else f"{found[1]} {' ' * len(found[2])}"
+
+
+def _blank(found: re.Match[str]) -> str:
+    return " " * len(found[0])  # so that what follows stays where it is
 
 
 def self_contained(question: str, history: Sequence[Turn], model: ChatModel | None = None) -> str:
@@ -108,6 +137,8 @@ def by_rule(question: str, history: Sequence[Turn]) -> str:
     neither works, the key terms of the question before are added in parentheses.
     """
     before, answer = history[-1][0].strip(), without_markers(history[-1][1])
+    if declines(answer):
+        answer = ""  # "The documents do not say." names nothing
     topic, person = _topic(before), _person(answer, before)
     if person and _PERSON.search(question):
         return _replace(_PERSON, question, person)

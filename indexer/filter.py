@@ -60,6 +60,11 @@ def parse_filter(conditions: Sequence[str]) -> Filter:
     return Filter(tuple(_condition(text) for text in conditions))
 
 
+def read_conditions(text: str) -> tuple[str, ...]:
+    """The conditions of a line in which they are parted by semicolons."""
+    return tuple(each.strip() for each in text.split(";") if each.strip())
+
+
 def _condition(text: str) -> Condition:
     found = _CONDITION.fullmatch(text)
     if not found:

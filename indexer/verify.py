@@ -22,6 +22,11 @@ _AGAIN = "Delete the document and ingest its file again."
 _SHOWN = 5  # examples in one message
 
 
+OnStep = Callable[
+    [str, int, int], None
+]  # what is looked at, how many of it are done, how many there are (0: one piece)
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that is wrong."""
@@ -37,6 +42,7 @@ def verify(
     collection: Collection,
     repair: bool = False,
     *,
+    on_step: OnStep = lambda *_: None,
     on_wait: Callable[[str], None] | None = None,
     timeout_s: float = LOCK_TIMEOUT_S,
 ) -> list[Finding]:
@@ -49,16 +55,18 @@ def verify(
     """
     with collection.lock.held("verify", timeout_s, on_wait):
         generation = collection.generation
-        found = _check(generation)
+        found = _check(generation, on_step)
         if not repair or not found:
             return found
+        on_step("rebuilding the indexes", 0, 0)
         _repair(generation, {finding.kind for finding in found})
-        left = {(finding.kind, finding.where) for finding in _check(generation)}
+        left = {(finding.kind, finding.where) for finding in _check(generation, on_step)}
         return [replace(finding, repaired=(finding.kind, finding.where) not in left) for finding in found]
 
 
-def _check(generation: Generation) -> list[Finding]:
+def _check(generation: Generation, on_step: OnStep) -> list[Finding]:
     truth = generation.truth
+    on_step("the file", 0, 0)
     damage = list(_damage(truth))
     if damage:
         return damage  # what else there is to say would rest on pages that cannot be trusted
@@ -67,8 +75,12 @@ def _check(generation: Generation) -> list[Finding]:
         orphaned = truth.count() > 0
         message = "Chunks are stored, but not what they were built with"
         return [Finding("truth", str(truth.path), message, _AGAIN)] if orphaned else []
-    found = [*_documents(truth), *_ledger(truth), *_lexical(generation)]
+    found = [*_documents(truth, on_step), *_ledger(truth)]
+    on_step("the index of words", 0, 0)
+    found += _lexical(generation)
+    on_step("vectors", 0, 0)
     vectors = [*_vectors(truth, manifest)]
+    on_step("the index of vectors", 0, 0)
     return [*found, *vectors] if vectors else [*found, *_dense(generation, manifest)]
 
 
@@ -97,8 +109,10 @@ def _damage(truth: Truth) -> Iterator[Finding]:
         yield Finding("truth", where, error.message, error.remedy)
 
 
-def _documents(truth: Truth) -> Iterator[Finding]:
-    for document in truth.all_documents():
+def _documents(truth: Truth, on_step: OnStep) -> Iterator[Finding]:
+    total = len(truth.documents())
+    for done, document in enumerate(truth.all_documents()):
+        on_step("documents", done, total)
         wrong = [
             chunk.id
             for ordinal, (_, chunk) in enumerate(truth.document_chunks(document.id))

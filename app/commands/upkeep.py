@@ -9,7 +9,7 @@ from app.commands.options import ProgressForm
 from app.display import count, note, show
 from app.door import emit
 from app.encoders import name_encoder
-from app.progress import progress_as
+from app.progress import Teller, progress_as
 from app.resolved import chunk_settings
 from app.settings import Settings
 from app.wiring import build_encoder, encoder_name, open_collection
@@ -50,8 +50,30 @@ class Wanted:
     chunk_overlap_tokens: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Reindexed:
+    """What a collection answers from after a reindex."""
+
+    generation: int
+    chunks: int
+    chunk_tokens: int
+    encoder: str
+
+
 def run_reindex(settings: Settings, name: str, wanted: Wanted, form: ProgressForm, as_json: bool) -> None:
-    """Rebuild from the stored text with another encoder or chunking.
+    """Rebuild from the stored text with another encoder or chunking, and say what was made.
+
+    Raises:
+        ConfigError: as of reindex_as().
+    """
+    with progress_as(form) as tell:
+        made = reindex_as(settings, name, wanted, tell)
+    more = f"{count(made.chunks, 'chunk')} of at most {made.chunk_tokens} tokens"
+    _print_generation(name, made.generation, f"{more}, encoder {made.encoder}; `footnote rollback` goes back", as_json)
+
+
+def reindex_as(settings: Settings, name: str, wanted: Wanted, tell: Teller) -> Reindexed:
+    """Rebuild a collection from the stored text with another encoder or chunking.
 
     Raises:
         ConfigError: there is no such encoder, or the chunks do not fit it; nothing is done then.
@@ -61,21 +83,17 @@ def run_reindex(settings: Settings, name: str, wanted: Wanted, form: ProgressFor
     chunk_settings(own)  # what is wrong there should not be said after loading a model
     encoder = build_encoder(own)
     chunking = _fitting(chunk_settings(own), encoder, encoder_name(own.encoder), wanted)
-    with progress_as(form) as tell:
-        number = reindex(
-            collection,
-            encoder,
-            chunking,
-            tell,
-            recipe=recipe_of(own.encoder),
-            under=said_by(settings),
-            on_wait=tell.wait,
-            timeout_s=settings.indexer.lock_wait_s,
-        )
-    more = f"{count(collection.count(), 'chunk')} of at most {chunking.max_tokens} tokens"
-    _print_generation(
-        name, number, f"{more}, encoder {encoder_name(own.encoder)}; `footnote rollback` goes back", as_json
+    number = reindex(
+        collection,
+        encoder,
+        chunking,
+        tell,
+        recipe=recipe_of(own.encoder),
+        under=said_by(settings),
+        on_wait=tell.wait,
+        timeout_s=settings.indexer.lock_wait_s,
     )
+    return Reindexed(number, collection.count(), chunking.max_tokens, encoder_name(own.encoder))
 
 
 def _as_wanted(own: Settings, settings: Settings, wanted: Wanted) -> Settings:

@@ -33,6 +33,8 @@ def show_actions(session: Session, turn: Turn, index: int) -> None:
             st.html(f'<button type="button" class="fn-action" data-fn-copy="{copied}">Copy</button>', width="content")
         if turn is session.chat.turns[-1]:
             st.button("Regenerate", key=f"again-{turn.id}", type="tertiary", on_click=ask_again, args=(session, index))
+        else:
+            st.empty()  # gives the button up at once, not when the answer that is being written ends; see page.css
         if is_rewritten(turn):
             _offer_edit(session, turn, index)
     if turn.thumb and session.chat.judged == turn.id:

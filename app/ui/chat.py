@@ -9,6 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 from app.display import count
 from app.ui import rooms
 from app.ui.actions import show_actions, show_stop
+from app.ui.filters import show_filters
 from app.ui.footnotes import listen
 from app.ui.history import follow_address, show_history
 from app.ui.markup import label
@@ -44,9 +45,15 @@ def _session() -> Session:
 def _page(session: Session) -> None:
     with st.sidebar:
         show_collections(session)
-        show_history(session)
-        show_documents(session)
         progress = show_upload(session)
+        if rooms.documents(session.collection):
+            show_history(session)
+            show_filters(session)
+            show_documents(session)
+        else:  # what is to be done first comes first
+            show_documents(session)
+            show_history(session)
+            show_filters(session)
     rooms.warm(session.collection)
     chat = session.chat
     listen(chat, _status(chat))
@@ -55,10 +62,12 @@ def _page(session: Session) -> None:
         with welcome.container():
             _welcome(session)
     live = _conversation(session)
+    show_source(chat, session.collection)
     if session.failure:
         st.html(error_html(session.failure))
         session.failure = None
-    show_source(chat, session.collection)
+    else:
+        st.empty()
     st.chat_input("Ask your documents", key="question", on_submit=_submit, args=(session,))
     _follow(session, live, progress)
 
@@ -137,6 +146,6 @@ def _start(session: Session, turn: Turn) -> None:
     chat, collection = session.chat, session.collection
     history, earlier, arm = chat.history(turn), chat.evidence(turn), rooms.arm_of(chat.id)
     turn.start(
-        lambda: rooms.ask(collection, turn.question, history, turn.query, earlier, arm),
+        lambda: rooms.ask(collection, turn.question, history, turn.query, earlier, turn.filters, arm),
         lambda record: rooms.keep(collection, replace(record, arm=arm)),
     )

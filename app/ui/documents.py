@@ -11,6 +11,7 @@ from app.ui.footnotes import listen
 from app.ui.ledger import PAGE_ROWS, Wanted, chosen, moment, size_told, table_html, type_of
 from app.ui.markup import escaped
 from app.ui.preview import Looking, show_preview
+from app.ui.upkeep import offer_upkeep, show_collections
 from app.ui.views import error_html
 from app.ui.working import follow, is_loopback, status_told, tell_end
 from indexer.collection import Collection
@@ -36,6 +37,7 @@ def show_library() -> None:
         _offer_additions(looking, name, disabled=running)
         listen(looking, _status(name))
         _show_ledger(name, disabled=running)
+        show_collections()
         show_preview(looking, name)
     except FootnoteError as error:
         st.html(error_html(error))
@@ -111,6 +113,8 @@ def _offer_additions(looking: Looking, name: str, *, disabled: bool) -> None:
             on_click=library.check,
             args=(name,),
         )
+        if library.ledger(name):
+            offer_upkeep(name, library.facts(name), disabled=disabled)
 
 
 def _offer_upload(looking: Looking, name: str) -> None:
@@ -130,7 +134,7 @@ def _offer_sync(looking: Looking, name: str) -> None:
     with st.form("sync", border=False):
         folder = st.text_input("Folder on this machine", placeholder="/home/me/papers", key="folder")
         prune = st.checkbox("Remove documents whose file is gone from it", key="prune")
-        if not st.form_submit_button("Sync", type="primary"):
+        if not st.form_submit_button("Sync"):
             return
     path = Path(folder.strip()).expanduser()
     if not folder.strip() or not path.is_dir():

@@ -2,19 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
-from app.ui import evaluations, rooms
+from app.ui import evaluations
 from app.ui.beside import Beside, sheet_html
 from app.ui.case import question_html, record_html
-from app.ui.evaluations import PLACE, SAMPLE, Order
+from app.ui.evaluations import PLACE
 from app.ui.footnotes import listen
 from app.ui.gold import show_gold
 from app.ui.ledger import PAGE_ROWS
 from app.ui.markup import escaped
+from app.ui.new_run import offer_run
 from app.ui.runs import (
     cases_html,
     comparison_html,
@@ -26,16 +26,13 @@ from app.ui.runs import (
     slices_html,
 )
 from app.ui.views import error_html
-from app.ui.working import follow, is_loopback, status_told, tell_end
+from app.ui.working import follow, status_told, tell_end
 from eval.report import Part
 from eval.run import Record, Run
-from indexer.collection import Collection
-from indexer.errors import ConfigError, FootnoteError
-from retriever.search import MODES
+from indexer.errors import FootnoteError
 
 _RUNS_A_PAGE = 25
 VIEWS = ("Runs", "Compare", "New run", "Gold cases")
-_OWN = "its own corpus"
 _ALL = "All runs"
 
 
@@ -77,7 +74,7 @@ def show_evaluation() -> None:
         if view == "Compare":
             _show_compare(examining)
         elif view == "New run":
-            _offer_run(examining, disabled=running)
+            offer_run(examining, disabled=running)
         elif view == "Gold cases":
             show_gold(examining)
         else:
@@ -199,32 +196,3 @@ def _show_compare(examining: Examining) -> None:
 def paired(a: Mapping[str, float], b: Mapping[str, float]) -> list[tuple[str, float, float]]:
     """(case, value in A, value in B) of the cases that both have, those that moved most first."""
     return sorted(((id_, a[id_], b[id_]) for id_ in a if id_ in b), key=lambda each: (-abs(each[2] - each[1]), each[0]))
-
-
-def _offer_run(examining: Examining, *, disabled: bool) -> None:
-    if not is_loopback():
-        st.html(
-            "<p>Runs are begun here only where the page listens on this machine alone. In a terminal: "
-            "<code>footnote eval retrieval</code> or <code>footnote eval answers</code>.</p>"
-        )
-        return
-    kind = st.radio("What to measure", ("Search", "Answers"), horizontal=True, key="measured")
-    with st.form("new-run"):
-        path = st.text_input("Data set: a folder or file on this machine", str(SAMPLE), key="dataset")
-        asked = st.selectbox("Asked of", (_OWN, *Collection.list(rooms.settings().home)), key="asked")
-        modes = st.multiselect("Modes", MODES, ["bm25"], key="modes") if kind == "Search" else []
-        limit = st.number_input("Questions at most", 1, value=None, placeholder="all", key="limit")
-        if not st.form_submit_button("Begin", type="primary", disabled=disabled):
-            return
-    dataset = Path(path.strip()).expanduser()
-    if not path.strip() or not dataset.exists():
-        examining.failure = ConfigError(
-            f"There is no data set {path.strip()}.", "Name a folder or file of this machine."
-        )
-    elif kind == "Search" and not modes:
-        examining.failure = ConfigError("No search mode was chosen.", f"Choose from: {', '.join(MODES)}.")
-    else:
-        served = "" if asked == _OWN else str(asked)
-        number = int(limit) if limit else None
-        evaluations.begin(Order("retrieval" if kind == "Search" else "answers", dataset, served, tuple(modes), number))
-    st.rerun()

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import streamlit as st
+import typer
 
 from app.commands.eval_answers import Asking, evaluate_with
+from app.commands.eval_gate import Gate
 from app.resolved import retriever_settings
 from app.settings import ROOT
 from app.ui import rooms
@@ -19,7 +21,7 @@ from eval.report import report_of
 from eval.retrieval import evaluate_retrieval
 from eval.run import Run, list_runs, load_run, runs_folder
 from eval.summary import summarise
-from indexer.errors import FootnoteError
+from indexer.errors import ConfigError, FootnoteError
 
 PLACE = "evaluation"  # one at a time on this server: each wants all of the machine
 SAMPLE = ROOT / "data" / "questions"
@@ -133,13 +135,40 @@ class Order:
     collection: str = ""  # empty: the data set's own corpus
     modes: tuple[str, ...] = ()
     limit: int | None = None
+    grader: str = ""  # who grades answers; empty: nobody
+    judged_metrics: tuple[str, ...] = ()
+    floors: tuple[str, ...] = ()  # METRIC=VALUE
+    baseline: str = ""  # a run that it must not fall behind
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A run that has ended, and what of its gate does not hold; None where it had none."""
+
+    run: str
+    broken: tuple[str, ...] | None
 
 
 def begin(order: Order) -> None:
-    """Begin a run in a thread of the server, unless one is going on; a cut-off run of the same goes on."""
-    job = Job[str](f"Measuring {'the search' if order.kind == 'retrieval' else 'answers'} on {order.dataset.name}")
+    """Begin a run in a thread of the server, unless one is going on; a cut-off run of the same goes on.
+
+    Raises:
+        ConfigError: a floor is not METRIC=VALUE, or no such metric is known.
+        DatasetError: there is no such run to compare with.
+    """
+    try:
+        gate = Gate.read(rooms.settings(), order.floors, order.baseline or None)
+    except typer.BadParameter as error:
+        raise ConfigError(f"{error.message}.", "Write METRIC=VALUE, such as f1=0.4 or bm25.ndcg@10=0.5.") from error
+    job = Job[Measured](f"Measuring {'the search' if order.kind == 'retrieval' else 'answers'} on {order.dataset.name}")
     measure = _measure_search if order.kind == "retrieval" else _measure_answers
-    jobs().start(PLACE, job, lambda report: measure(order, report))
+
+    def work(report: Report) -> Measured:
+        name = measure(order, report)
+        broken = tuple(gate.close(run(name)))
+        return Measured(name, broken if broken or gate.floors or gate.baseline else None)
+
+    jobs().start(PLACE, job, work)
 
 
 def _measure_search(order: Order, report: Report) -> str:
@@ -163,7 +192,8 @@ def _measure_answers(order: Order, report: Report) -> str:
     settings = rooms.settings()
     report(0, 0, "Loading the models; a new data set is then indexed, 64 documents a step")
     served = open_collection(settings, order.collection) if order.collection else None
-    made, _ = evaluate_with(settings, order.dataset, served, Asking(limit=order.limit), _Told(report))
+    asking = Asking(limit=order.limit, grader=order.grader, judged_metrics=order.judged_metrics)
+    made, _ = evaluate_with(settings, order.dataset, served, asking, _Told(report))
     return made.id
 
 

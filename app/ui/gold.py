@@ -41,7 +41,9 @@ def show_gold(page: Beside) -> None:
             help="Leave it empty where the documents do not say.",
         )
         unsaid = st.checkbox("The documents do not say", value=judged.abstained and judged.verdict == "up")
-        kept = st.multiselect("Documents that hold the answer", sources, sources, format_func=shown_path)
+        kept: list[str] = []
+        if sources:
+            kept = st.multiselect("Documents that hold the answer", sources, sources, format_func=shown_path)
         if st.form_submit_button("Keep as a gold case", type="primary"):
             _keep(page, judged, GoldCase(judged.answer_id, question, answer, tuple(kept)), unsaid=unsaid)
 

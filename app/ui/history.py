@@ -49,6 +49,7 @@ def _open(session: Session, conversation_id: str) -> None:
         return
     session.collection = conversation.collection
     session.chat = Chat(restore(lambda: kept.turns(conversation.id)), conversation.id, conversation.title)
+    session.chat.filters = "; ".join(session.chat.turns[-1].filters) if session.chat.turns else ""
     thumbs = rooms.thumbs([turn.id for turn in session.chat.turns])
     for turn in session.chat.turns:
         turn.thumb = thumbs.get(turn.id)

@@ -9,6 +9,7 @@ from pathlib import Path
 import streamlit as st
 
 from app.commands.ingest import failed_files, ingest_into
+from app.commands.upkeep import Reindexed, Wanted, reindex_as
 from app.display import count
 from app.ui import rooms
 from app.ui.jobs import Job, Jobs, Report
@@ -35,6 +36,8 @@ class Facts:
     generation: int
     encoder: str  # its name, or its fingerprint where no name was kept; empty before the first document
     dim: int
+    chunk_tokens: int  # the most of a chunk; 0 before the first document
+    chunk_overlap_tokens: int
     changed_at: str  # ISO 8601, UTC; empty before the first document
 
 
@@ -64,8 +67,15 @@ def facts(name: str) -> Facts:
         generation=collection.generation.number,
         encoder=(encoder_of(manifest, rooms.settings()) or manifest.fingerprint[:12]) if manifest else "",
         dim=manifest.dim if manifest else 0,
+        chunk_tokens=manifest.chunk_tokens if manifest else 0,
+        chunk_overlap_tokens=manifest.chunk_overlap_tokens if manifest else 0,
         changed_at=collection.generation.truth.changed_at(),
     )
+
+
+def names() -> list[str]:
+    """The collections of this home."""
+    return Collection.list(rooms.settings().home)
 
 
 def ledger(name: str) -> tuple[FileRow, ...]:
@@ -209,15 +219,40 @@ class Health:
     findings: tuple[Finding, ...]
 
 
-def check(name: str) -> None:
-    """Check everything that is stored, as `verify` does."""
-    job = Job[Health]("Checking the collection")
+def check(name: str, *, repair: bool = False) -> None:
+    """Check everything that is stored, as `verify` does, and with `repair` rebuild an index that is wrong."""
+    job = Job[Health]("Checking and repairing the collection" if repair else "Checking the collection")
 
     def work(report: Report) -> Health:
+        def step(what: str, done: int, total: int) -> None:
+            report(done, total, what)
+
         collection = open_collection(rooms.settings(), name)
         wait_s = rooms.settings().indexer.lock_wait_s
-        findings = verify(collection, on_wait=_waiting(report), timeout_s=wait_s)
+        findings = verify(collection, repair, on_step=step, on_wait=_waiting(report), timeout_s=wait_s)
         return Health(len(collection.documents()), collection.count(), tuple(findings))
+
+    jobs().start(name, job, work)
+
+
+class Rebuilding(Job[Reindexed]):
+    """A reindex."""
+
+    def __call__(self, now: Progress) -> None:
+        doing = "Switching" if now.files_done == now.files_total else Path(now.current).name
+        self.report(now.files_done, now.files_total, f"{doing}, {count(now.chunks, 'chunk')} so far", now.eta_s)
+
+    def wait(self, message: str) -> None:
+        self.report(self.finished, self.total, message)
+
+
+def rebuild(name: str, wanted: Wanted) -> None:
+    """Rebuild a collection with another encoder or chunk size, as `reindex` does; it answers meanwhile."""
+    job = Rebuilding("Reindexing")
+
+    def work(report: Report) -> Reindexed:
+        report(0, 0, "Loading the encoder")
+        return reindex_as(rooms.settings(), name, wanted, job)
 
     jobs().start(name, job, work)
 

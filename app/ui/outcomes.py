@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any
 
+from app.commands.upkeep import Reindexed
 from app.display import count
+from app.ui.evaluations import Measured
 from app.ui.jobs import Job
 from app.ui.library import Deleted, Health
 from app.ui.markup import escaped, line_html
@@ -24,13 +26,26 @@ def outcome_html(job: Job[Any], name: str) -> str:
             return _frame(job.title, _ingest_html(report))
         case Health() as health:
             return _frame(job.title, health_html(health, name))
+        case Reindexed(generation, chunks, chunk_tokens, encoder):
+            told = f"{count(chunks, 'chunk')} of at most {chunk_tokens} tokens, encoder {encoder}"
+            back = f"<code>footnote rollback --collection {escaped(name)}</code> goes back."
+            return _frame(job.title, f"<p>Generation {generation} answers now: {escaped(told)}. {back}</p>")
         case Deleted(documents, files):
             told = f"{count(documents, 'document')} and {count(files, 'line')} of the ledger are gone."
             return _frame(job.title, f"<p>{told}</p>")
-        case str() as run:
-            opener = f'<button type="button" class="fn-opener" data-fn-open="r.{escaped(run)}">Open the run</button>'
-            return _frame(job.title, f"<p>{opener}</p>")
+        case Measured() as measured:
+            return _frame(job.title, _measured_html(measured))
     return _frame(job.title, "<p>Done.</p>")
+
+
+def _measured_html(measured: Measured) -> str:
+    opener = f'<button type="button" class="fn-opener" data-fn-open="r.{escaped(measured.run)}">Open the run</button>'
+    if measured.broken is None:
+        return f"<p>{opener}</p>"
+    if not measured.broken:
+        return f"<p>It reaches what was asked of it. {opener}</p>"
+    items = "".join(f'<li class="fn-failed"><bdi>{escaped(line)}</bdi></li>' for line in measured.broken)
+    return f'<p>It fails. {opener}</p><ul class="fn-outcomes" aria-label="What fails">{items}</ul>'
 
 
 def _frame(title: str, body: str) -> str:
@@ -61,8 +76,9 @@ def health_html(health: Health, name: str) -> str:
     if not health.findings:
         return f"<p>{looked}: everything agrees.</p>"
     items = "".join(
-        f"<li><strong>{escaped(finding.kind)}</strong>: <bdi>{escaped(shown_path(finding.where))}</bdi>: "
-        f"{escaped(finding.message)}.<br><span>{line_html(_for(finding.remedy, name))}</span></li>"
+        f"<li><strong>{escaped('repaired' if finding.repaired else finding.kind)}</strong>: "
+        f"<bdi>{escaped(shown_path(finding.where))}</bdi>: {escaped(finding.message)}.<br>"
+        f"<span>{'' if finding.repaired else line_html(_for(finding.remedy, name))}</span></li>"
         for finding in health.findings[:LISTED]
     )
     left = len(health.findings) - LISTED

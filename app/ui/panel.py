@@ -77,6 +77,7 @@ def show_source(chat: Chat, collection: str) -> None:
     """Draw the open source, if one is open. The style sheet puts it beside the chat, or over it on a phone."""
     opened = resolve(chat.opened, chat.turns) if chat.opened else None
     if opened is None:
+        st.empty()  # else the browser keeps the last one up, pale, until the answer that is being written ends
         return
     with st.container(key="fn-source", gap="small"):
         st.button("Close", key="fn-close", icon=":material/close:", type="tertiary", on_click=chat.close)

@@ -40,6 +40,7 @@ from retriever.search import Retriever
 logger = logging.getLogger(__name__)
 
 DEFAULT = "default"
+WARM_AFTER_S = 3.0
 _drawing = threading.Lock()
 
 
@@ -160,11 +161,13 @@ def ask(
     history: Sequence[tuple[str, str]],
     query: str | None,
     earlier: Sequence[Hit],
+    filters: Sequence[str] = (),
     arm: Arm | None = None,
 ) -> Iterator[Event]:
     """The events of an answer; the first is that the models are loaded. Arguments as of the pipeline."""
     yield Stage("load")
-    yield from _pipeline(name, arm.name if arm else "a").ask(question, history, query, earlier)
+    asked = parse_filter(filters)
+    yield from _pipeline(name, arm.name if arm else "a").ask(question, history, query, earlier, asked)
 
 
 def keep(name: str, record: TurnRecord) -> TurnRecord:
@@ -246,9 +249,12 @@ def _has_reranker() -> bool:
 
 @cache
 def warm(name: str) -> None:
-    """Begin to load the models of a collection, so that the first question need not wait for all of it."""
+    """Load the models of a collection soon, so that the first question need not wait for all of it; not at once, as
+    importing torch would keep the page from being drawn."""
     if documents(name):
-        threading.Thread(target=_load, args=(name,), name="footnote-warm", daemon=True).start()
+        timer = threading.Timer(WARM_AFTER_S, _load, (name,))
+        timer.daemon = True
+        timer.start()
 
 
 def _load(name: str) -> None:

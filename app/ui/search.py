@@ -11,6 +11,7 @@ from app.ui import rooms
 from app.ui.markup import escaped
 from app.ui.views import error_html
 from indexer.errors import FootnoteError
+from indexer.filter import read_conditions
 from indexer.store.text import analyze, query_terms
 from retriever.hit import Hit, Part
 
@@ -103,8 +104,7 @@ def _searched(asked: tuple[str, str, str]) -> Searched:
     if kept is None or kept[0] != state:
         name, query, filters = asked
         with st.spinner("Searching…"):
-            conditions = [each for each in filters.split(";") if each.strip()]
-            kept = (state, Searched(asked, *rooms.search(name, query, conditions)))
+            kept = (state, Searched(asked, *rooms.search(name, query, read_conditions(filters))))
         st.session_state["searched"] = kept
     found = kept[1]
     assert isinstance(found, Searched)

@@ -6,6 +6,7 @@ from app.ui import rooms
 from app.ui.turn import Turn, begin
 from app.ui.uploads import Upload
 from indexer.errors import FootnoteError
+from indexer.filter import parse_filter, read_conditions
 from retriever.hit import Hit
 
 
@@ -21,6 +22,7 @@ class Chat:
     title: str = ""
     opened: str = ""
     whole: bool = False
+    filters: str = ""  # which documents the next question is asked of, as it was typed
     judged: str = ""  # id of the turn that got a thumb, while the reader is asked for the reason
 
     @property
@@ -62,10 +64,12 @@ def ask(session: Session, question: str, query: str | None = None) -> None:
     question = question.encode("utf-8", "replace").decode()  # halves of a character cannot be stored
     kept = rooms.conversations()
     try:
+        filters = read_conditions(chat.filters)
+        parse_filter(filters)  # what is wrong there must not become a question of all documents
         if not chat.id:
             made = kept.begin(session.collection, question)
             chat.id, chat.title = made.id, made.title
-        chat.turns.append(begin(kept.ask(chat.id, question, query)))
+        chat.turns.append(begin(kept.ask(chat.id, question, query, filters)))
     except FootnoteError as error:
         session.failure = error
 

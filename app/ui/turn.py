@@ -33,8 +33,9 @@ Keep = Callable[[TurnRecord], TurnRecord]  # stores a record, and returns it as 
 class Turn:
     """A question, what is known of its answer so far, and the thread that works on it."""
 
-    def __init__(self, question: str, query: str | None = None, id_: str = "") -> None:
+    def __init__(self, question: str, query: str | None = None, id_: str = "", filters: tuple[str, ...] = ()) -> None:
         self.id = id_
+        self.filters = filters  # which documents are asked
         self.question = question
         self.query = query  # the question in words that need no conversation, where the reader gave it
         self.steps: list[tuple[str, float]] = []  # stages so far, and when each began (monotonic seconds)
@@ -117,6 +118,7 @@ class Turn:
             answer=self.answer,
             failure=failure,
             elapsed_s=self.elapsed_s,
+            filters=self.filters,
         )
         try:
             self.kept = keep(record)
@@ -149,7 +151,7 @@ _live: dict[str, Turn] = {}  # asked in this process and not done, by id; single
 
 def begin(record: TurnRecord) -> Turn:
     """The turn of a question that was just asked."""
-    turn = Turn(record.question, record.query, record.id)
+    turn = Turn(record.question, record.query, record.id, record.filters)
     _live[record.id] = turn
     return turn
 
@@ -163,7 +165,7 @@ def restore(read: Callable[[], Sequence[TurnRecord]]) -> list[Turn]:
 def _restored(record: TurnRecord, live: Mapping[str, Turn]) -> Turn:
     if not record.done and record.id in live:
         return live[record.id]
-    turn = Turn(record.question, record.query, record.id)
+    turn = Turn(record.question, record.query, record.id, record.filters)
     turn.done, turn.stopped, turn.elapsed_s = True, record.stopped, record.elapsed_s
     turn.text, turn.answer = record.text, record.answer
     turn.hits = record.answer.hits if record.answer else record.hits

@@ -35,7 +35,8 @@ def turn_html(turn: Turn, index: int) -> str:
     """One question and everything known of its answer; `index` makes the references of its footnotes unique."""
     return (
         f'<article class="fn-turn" data-fn-turn="{index}" data-fn-state="{_state(turn)}">'
-        f'<h2 class="fn-question" dir="auto">{escaped(turn.question)}</h2>{_reply_html(turn, index)}</article>'
+        f'<h2 class="fn-question" dir="auto">{escaped(turn.question)}</h2>{_filters_html(turn)}'
+        f"{_reply_html(turn, index)}</article>"
     )
 
 
@@ -70,6 +71,12 @@ def _reply_html(turn: Turn, index: int) -> str:
     if turn.done:
         return written + '<p class="fn-meta">Stopped.</p>'
     return written + _steps_html(turn)
+
+
+def _filters_html(turn: Turn) -> str:
+    if not turn.filters:
+        return ""
+    return f'<p class="fn-meta fn-filters">Only documents with <bdi>{escaped("; ".join(turn.filters))}</bdi></p>'
 
 
 def _steps_html(turn: Turn) -> str:

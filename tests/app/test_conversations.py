@@ -57,6 +57,14 @@ def on_disk(home: Path) -> bytes:
     return b"".join(path.read_bytes() for path in home.iterdir())
 
 
+def test_filters_stay_with_their_question_when_it_is_asked_again(kept: Conversations) -> None:
+    made = kept.begin("default", "How old?")
+    asked = kept.ask(made.id, "How old?", filters=["type=pdf", "date>=2024"])
+    again = kept.ask_again(made.id, asked.id)
+    assert asked.filters == again.filters == ("type=pdf", "date>=2024")
+    assert [turn.filters for turn in kept.turns(made.id)] == [("type=pdf", "date>=2024")]
+
+
 def test_what_is_read_back_is_what_was_answered(
     kept: Conversations, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -69,7 +77,8 @@ def test_what_is_read_back_is_what_was_answered(
     waiting = kept.ask(made.id, "Who built it?")
     again = Conversations(Database(tmp_path))
     assert again.turns(made.id) == (first, failed, waiting)
-    assert again.find(made.id) == made
+    found = again.find(made.id)
+    assert found and replace(found, updated_at=made.updated_at) == made  # a later question is a later update
     assert (again.find("none"), again.turns("none")) == (None, ())
 
 

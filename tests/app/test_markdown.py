@@ -37,3 +37,9 @@ def test_footnotes_of_a_conversation_do_not_collide() -> None:
         "## And now?\n\n*No answer was written.*\n\n"
         f"## How deep?\n\nIt is 41 m deep [^3-1][^3-2]. Run `a[1]` or [3].\n\n{third}\n"
     )
+
+
+def test_a_filter_is_told_and_makes_no_markup() -> None:
+    turn = TurnRecord("1", "How high?", done=True, filters=("type=pdf", "title=*plan*"))
+    told = conversation_markdown("Light", [turn])
+    assert r"*Only documents with type=pdf; title=\*plan\**" in told

@@ -1,16 +1,22 @@
 """Work in threads of the server: what it tells, how long it will take, and that there is one at a time in a place."""
 
 import threading
+from dataclasses import replace
 
 import pytest
 
+from app.commands.upkeep import Reindexed
 from app.ui import jobs as module
+from app.ui.evaluations import Measured
 from app.ui.jobs import Job, Jobs, Report
-from app.ui.library import Elsewhere, Ingesting
+from app.ui.library import Elsewhere, Facts, Health, Ingesting
+from app.ui.outcomes import outcome_html
+from app.ui.upkeep import collections_html
 from app.ui.working import elsewhere_html, files_html, is_loopback, progress_told
 from indexer.errors import IndexError_
 from indexer.ledger import Progress
 from indexer.store.lock import Holder
+from indexer.verify import Finding
 
 
 class Clock:
@@ -107,3 +113,35 @@ def test_folders_of_the_server_are_named_only_on_loopback(
 ) -> None:
     monkeypatch.setattr("streamlit.get_option", {"server.address": address}.get)
     assert is_loopback() is own
+
+
+def test_the_gate_of_a_run_is_told() -> None:
+    def told(broken: tuple[str, ...] | None) -> str:
+        job = Job[Measured]("Measuring")
+        job.result = Measured("2026-a", broken)
+        return outcome_html(job, "evaluation")
+
+    assert 'data-fn-open="r.2026-a"' in told(None) and "reaches" not in told(None)
+    assert "It reaches what was asked of it." in told(())
+    assert "It fails." in told(("f1 is 0.1 < 0.2",)) and "f1 is 0.1 &lt; 0.2" in told(("f1 is 0.1 < 0.2",))
+
+
+def test_a_repair_and_a_reindex_are_told() -> None:
+    job: Job[object] = Job("Checking")
+    finding = Finding("lexical", "/srv/lexical", "The index is missing", "Run `footnote verify --repair`.")
+    job.result = Health(2, 5, (finding, replace(finding, kind="dense", repaired=True)))
+    html = outcome_html(job, "papers")
+    assert html.count("footnote verify --repair --collection papers") == 1 and "<strong>repaired</strong>" in html
+    job.result = Reindexed(3, 1200, 128, "a<b>")
+    html = outcome_html(job, "papers")
+    assert "Generation 3 answers now: 1,200 chunks of at most 128 tokens, encoder a&lt;b&gt;" in html
+    assert "footnote rollback --collection papers" in html
+
+
+def test_collections_are_listed_with_encoder_and_size() -> None:
+    facts = Facts(2, 1500, 3_400_000, 1, "<smol>", 384, 512, 64, "2026-11-22T10:11:12+00:00")
+    empty = Facts(0, 0, 12_000, 1, "", 0, 0, 0, "")
+    html = collections_html({"papers": facts, "new": empty, "bad": IndexError_("It is <damaged>.", "Look.")})
+    assert "<bdi>papers</bdi>" in html and ">1,500</td>" in html and ">3.4 MB</td>" in html
+    assert "&lt;smol&gt;, 384 dimensions, chunks of at most 512 tokens" in html and "2026-11-22 10:11" in html
+    assert "It is &lt;damaged&gt;." in html and html.count("<tr") == 4

@@ -191,3 +191,12 @@ def test_the_head_names_title_page_headings_and_path() -> None:
         text_of(head_html(document, opened))
         == "The <b>Light</b>Page 3 · Light \N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK} Tower/notes/<light>.md"
     )
+
+
+def test_the_filter_in_force_is_shown_with_every_state() -> None:
+    turn = Turn("How high?", filters=("title=<b>", "type=pdf"))
+    told = '<p class="fn-meta fn-filters">Only documents with <bdi>title=&lt;b&gt;; type=pdf</bdi></p>'
+    assert told in turn_html(turn, 0)
+    turn.failure, turn.done = ModelError("down", "start it"), True
+    assert told in turn_html(turn, 0)
+    assert "fn-filters" not in turn_html(Turn("How high?"), 0)

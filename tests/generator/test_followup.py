@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from generator.abstain import DECLINE
 from generator.followup import by_rule, needs_context, self_contained, switches_topic
 from generator.prompt import Prompt
 from indexer.errors import ModelError
@@ -91,6 +92,12 @@ LIT = (("When was the lighthouse at Hollow Head first lit?", "On 1 December 1842
         "When did Ada Marsh move to Skye, and why did she leave?",
         "Which rules apply to dogs on board the ferry?",
         "Who wrote the Annals of Tole?",
+        "How many workers lost their lives while the new barrage was raised?",
+        "How long is lost property kept before it is disposed of?",
+        "How many nests were counted on the stack that is 49 metres high?",
+        "By how much did Tideward raise output in its second year?",
+        "The ribs of the dome were lost with a steamer. On which rock did she strand?",
+        "What does it cost to charge an electric car?",
     ],
 )
 def test_another_topic_is_seen_and_left_as_it_is(question: str) -> None:
@@ -111,10 +118,45 @@ def test_another_topic_is_seen_and_left_as_it_is(question: str) -> None:
         "How far is it from there to Oslo?",
         "Is the lighthouse at Hollow Head still in use by the coastguard today?",
         "What does the winner get?",
+        "How wide are their runners?",
+        "What did the council say about its weight?",
+        "How long is that cheese kept before it is sold?",
+        "Is there a school?",
     ],
 )
 def test_the_same_topic_is_no_switch(question: str) -> None:
     assert not switches_topic(question, LIT)
+
+
+NOT_FOUND = (("Who lives in Carrowmouth?", DECLINE),)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "What is a dwam?",
+        "How is the weather?",
+        "Is there a school?",
+        "What is the most pots that one boat may work?",
+        "What yearly amount does a household pay for its water?",
+        "What was the keeper's yearly wage when he came to Hollow Head?",
+    ],
+)
+def test_a_question_of_which_nothing_was_found_does_not_follow_into_another(question: str) -> None:
+    assert self_contained(question, NOT_FOUND) == question
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        ("And how large is it?", "And how large is Carrowmouth?"),
+        ("And in winter?", "Who lives in winter?"),
+        ("The price?", "The price? (lives Carrowmouth)"),
+        ("Why?", "Why? Who lives in Carrowmouth?"),
+    ],
+)
+def test_a_question_of_which_nothing_was_found_can_still_be_meant(question: str, expected: str) -> None:
+    assert self_contained(question, NOT_FOUND) == expected
 
 
 def test_there_is_no_switch_without_a_conversation() -> None:
@@ -139,4 +181,4 @@ def test_switches_in_the_sample_conversations() -> None:
         seen += sum(switches_topic(single["text"], history) for single in others)
     assert len(conversations) == 26
     assert mistaken <= 1
-    assert seen / foreign >= 0.8
+    assert seen / foreign >= 0.85

@@ -10,7 +10,7 @@ import pytest
 from indexer.collection import Collection
 from indexer.document import Chunk, Document
 from indexer.errors import ConfigError
-from indexer.filter import EVERYTHING, Condition, parse_filter
+from indexer.filter import EVERYTHING, Condition, parse_filter, read_conditions
 from indexer.store.changes import record_file
 from indexer.store.keys import inside, merge_ranges
 from indexer.store.records import FileRow, Manifest
@@ -191,3 +191,8 @@ def test_many_ranges_give_what_few_give(library: Collection, monkeypatch: Any) -
     monkeypatch.setattr("indexer.store.lexical._MAX_RANGES", 0)
     assert library.lexical.search("lamp notes", 2, within) == few
     assert len(few) == 2
+
+
+def test_a_line_holds_several_conditions() -> None:
+    assert read_conditions(" type=pdf ;; source=a b;") == ("type=pdf", "source=a b")
+    assert read_conditions("  ") == ()

@@ -146,3 +146,14 @@ def test_an_index_that_is_behind_catches_up_and_is_no_finding(full: Any) -> None
 def test_verify_waits_for_a_writer(full: Any) -> None:
     with full.collection.writer(command="ingest"), pytest.raises(IndexError_, match="another ingest"):
         verify(full.collection, timeout_s=0.2, on_wait=lambda _: None)
+
+
+def test_every_step_of_a_check_is_told(full: Any) -> None:
+    told: list[tuple[str, int, int]] = []
+    shutil.rmtree(part(full, "lexical"))
+    verify(full.collection, repair=True, on_step=lambda *step: told.append(step))
+    total = len(full.collection.documents())
+    counted = [(done, of) for what, done, of in told if what == "documents"]
+    assert counted == [(done, total) for done in range(total)] * 2, "before the repair and after it"
+    steps = list(dict.fromkeys(what for what, _, _ in told))
+    assert steps.index("documents") < steps.index("vectors") < steps.index("rebuilding the indexes")

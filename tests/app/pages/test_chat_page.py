@@ -50,10 +50,10 @@ def test_a_question_is_asked_once_however_often_the_page_is_drawn(
     chat_of(app).open("c.0.1")
     html = html_of(app.run())
     assert f'<mark class="fn-quote" data-fn-mark>{QUOTE}</mark>' in html
-    assert asked == [("default", "How high?", (), None, (), None)]
+    assert asked == [("default", "How high?", (), None, (), (), None)]
 
     app.chat_input[0].set_value("And how old?").run()
-    assert asked[1:] == [("default", "And how old?", (("How high?", "41 metres [1]."),), None, (), None)]
+    assert asked[1:] == [("default", "And how old?", (("How high?", "41 metres [1]."),), None, (), (), None)]
     assert not chat_of(app).opened
 
 
@@ -77,7 +77,7 @@ def test_a_rewritten_question_can_be_corrected_and_asked_again(
     box.set_value("How old is the light?")
     click(app, "Ask again")
     history = (("And how old?", "41 metres [1]."),)
-    assert asked[1] == ("default", "How old is the light?", history, "How old is the light?", (found,), None)
+    assert asked[1] == ("default", "How old is the light?", history, "How old is the light?", (found,), (), None)
     app.text_area[0].set_value("  ")
     click(app, "Ask again")
     assert len(asked) == 2
@@ -142,3 +142,24 @@ def test_paths_are_shown_short() -> None:
     assert shown_path(str(ROOT / "data" / "a.md")) == "data/a.md"
     assert shown_path(str(Path.home() / "notes" / "a.md")) == "~/notes/a.md"
     assert shown_path("/srv/a.md") == "/srv/a.md"
+
+
+def test_a_filter_goes_with_the_question_and_a_wrong_one_asks_nothing(
+    document_id: str, answering: list[object]
+) -> None:
+    app = page().run()
+    field(app.text_input, "Only documents that hold").set_value("folder=x").run()
+    assert "There is no field &quot;folder&quot; to filter by" in html_of(app)
+    app.chat_input[0].set_value("How high?").run()
+    assert answering == [] and chat_of(app).turns == []
+
+    field(app.text_input, "Only documents that hold").set_value("type=md; source=light.md").run()
+    app.chat_input[0].set_value("How high?").run()
+    assert answering == [("default", "How high?", (), None, (), ("type=md", "source=light.md"))]
+    assert "Only documents with <bdi>type=md; source=light.md</bdi>" in html_of(app)
+
+    again = page()
+    again.query_params["c"] = app.query_params["c"]
+    assert field(again.run().text_input, "Only documents that hold").value == "type=md; source=light.md"
+    click(again, "New chat")
+    assert field(again.text_input, "Only documents that hold").value == ""

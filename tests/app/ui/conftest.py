@@ -21,7 +21,12 @@ from pathlib import Path
 
 import pytest
 
+from app.built import recipe_of
+from app.resolved import chunk_settings
 from app.settings import ROOT, load_settings
+from app.wiring import build_encoder
+from indexer.collection import Collection
+from indexer.ingest import ingest
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the Python package playwright is not installed")
 
@@ -36,7 +41,9 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-START_S, INGEST_S = 90, 300
+START_S = 90
+UI = ("ui", "--collection", "default")
+BUDGET = ROOT / "data" / "corpus" / "council" / "budget-2023.pdf"
 DOCUMENTS = {
     "default": {
         "lighthouse.md": """# The lighthouse on Skerry Point
@@ -68,6 +75,15 @@ The starter for the island bread is fed with barley flour every evening at six.
         "ferry.md": "# The ferry\n\nThe ferry to Skerry Point is called the Meridian and carries 96 passengers.\n",
     },
 }
+Tab = Callable[..., "playwright.Page"]
+Visit = Callable[..., "playwright.Page"]
+DESK, PHONE = (1280, 800), (390, 844)
+
+
+def looks(test: Callable[..., None]) -> Callable[..., None]:
+    """Runs a test on a screen and on a phone, in the light and in the dark."""
+    sizes = pytest.mark.parametrize(("width", "height"), [DESK, PHONE], ids=["desk", "phone"])
+    return sizes(pytest.mark.parametrize("scheme", ["light", "dark"])(test))
 
 
 @dataclass
@@ -97,6 +113,23 @@ class ChatServer(ThreadingHTTPServer):
         self.script: Callable[[str], list[str]] = lambda text: ["Yes."]
         self.go = threading.Event()
         self.asked: list[str] = []
+        self._begin()
+
+    def _begin(self) -> None:
+        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
+
+    def end(self) -> None:
+        """Let nobody be answered any more at this port."""
+        self.go.set()
+        self.shutdown()
+        self.server_close()
+
+    def begin_again(self) -> None:
+        """Answer again, at the same port."""
+        self.socket = socket.socket(self.address_family, self.socket_type)
+        self.server_bind()
+        self.server_activate()
+        self._begin()
 
     @property
     def base_url(self) -> str:
@@ -176,34 +209,64 @@ def chromium() -> Iterator["playwright.Browser"]:
 
 
 @pytest.fixture(scope="session")
+def context(chromium: "playwright.Browser") -> Iterator["playwright.BrowserContext"]:
+    """One cache for all tabs: a fresh one reads, parses and compiles Streamlit's scripts anew, for seconds."""
+    context = chromium.new_context(permissions=["clipboard-read", "clipboard-write"])
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def tab(context: "playwright.BrowserContext") -> Iterator[Tab]:
+    """Opens an address of a site in a tab of its own, which is a session of its own to the server."""
+    opened = []
+
+    def open_tab(
+        site: Site, path: str = "", *, width: int = 1280, height: int = 900, scheme: str = "light"
+    ) -> "playwright.Page":
+        page = context.new_page()
+        opened.append(page)
+        page.set_viewport_size({"width": width, "height": height})
+        page.emulate_media(color_scheme=scheme)
+        page.set_default_timeout(60_000)
+        page.on("request", lambda request: site.hosts.add(request.url.split("/")[2]) if "//" in request.url else None)
+        page.on("dialog", lambda dialog: pytest.fail(f"the page ran a script: {dialog.message}"))
+        page.goto(f"{site.url}/{path}")
+        return page
+
+    yield open_tab
+    for page in opened:
+        page.close()
+
+
+@pytest.fixture(scope="session")
 def ingested(chromium: "playwright.Browser", tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with some collections, which shares the converted model with this checkout: converting takes a while."""
     folder = tmp_path_factory.mktemp("site")
+    home = new_home(folder)
+    settings = load_settings()
+    encoder = build_encoder(settings)
+    for name, files in DOCUMENTS.items():
+        source = folder / name
+        source.mkdir()
+        for file, text in files.items():
+            (source / file).write_text(text)
+    sources = {name: folder / name for name in DOCUMENTS} | {"council": BUDGET}
+    for name, source in sources.items():
+        collection = Collection.open(home, name, create=True)
+        report = ingest([source], collection, encoder, chunk_settings(settings), recipe=recipe_of(settings.encoder))
+        assert report.count("failed") == 0, report.files
+    return home
+
+
+def new_home(folder: Path) -> Path:
+    """An empty home with the models of this checkout."""
     home = folder / "home"
     home.mkdir()
     models = load_settings().models_dir
     models.mkdir(parents=True, exist_ok=True)
     (home / "models").symlink_to(models)
-    for collection, files in DOCUMENTS.items():
-        source = folder / collection
-        source.mkdir()
-        for name, text in files.items():
-            (source / name).write_text(text)
-        ingest(home, source, collection)
     return home
-
-
-@pytest.fixture(scope="module")
-def home(ingested: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of it for the tests of one file, which may add documents and thumbs to it."""
-    return Path(shutil.copytree(ingested, tmp_path_factory.mktemp("site") / "home", symlinks=True))
-
-
-def ingest(home: Path, source: Path, collection: str) -> None:
-    """Add a file or folder to a collection, as a user does."""
-    command = [sys.executable, "-m", "app", "ingest", str(source), "--collection", collection]
-    done = subprocess.run(command, cwd=ROOT, env=_environment(home), capture_output=True, text=True, timeout=INGEST_S)
-    assert done.returncode == 0, done.stderr
 
 
 @contextmanager
@@ -226,49 +289,43 @@ def running(arguments: Sequence[str | Path], home: Path, log: Path, **settings: 
     assert "Traceback" not in log.read_text(), log.read_text()
 
 
-@pytest.fixture(scope="module")
-def serve(home: Path) -> Callable[..., "contextmanager[Site]"]:
-    """Starts the page as `footnote ui` does, with more settings if given."""
-
-    @contextmanager
-    def serving(**settings: str) -> Iterator[Site]:
-        arguments = ("ui", "--collection", "default")
-        with running(arguments, home, home.parent / f"server-{len(settings)}.log", **settings) as site:
-            yield site
-
-    return serving
+@contextmanager
+def serving(ingested: Path, folder: Path, **settings: str) -> Iterator[Site]:
+    """The page as `footnote ui` serves it, over a copy of the home, to which its tests may add what they like."""
+    home = Path(shutil.copytree(ingested, folder / "home", symlinks=True))
+    with running(UI, home, folder / "server.log", **settings) as site:
+        yield site
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def chat_server() -> Iterator[ChatServer]:
-    """The model behind a page, which says what the test's `script` tells it to."""
+    """The model behind the site, which says what the test's `script` tells it to."""
     server = ChatServer()
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     yield server
-    server.go.set()
-    server.shutdown()
+    server.end()
+
+
+@pytest.fixture(scope="session")
+def site(ingested: Path, chat_server: ChatServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A page with a scripted model, for all tests that take nothing out of its collections and add nothing to them:
+    each server loads the encoder anew, which takes longer than most tests."""
+    with serving(
+        ingested, tmp_path_factory.mktemp("scripted"), FOOTNOTE_GENERATOR__BASE_URL=chat_server.base_url
+    ) as site:
+        yield site
 
 
 @pytest.fixture
-def visit(chromium: "playwright.Browser") -> Iterator[Callable[..., "playwright.Page"]]:
-    """Opens the page in a fresh browser session and waits until it can be used."""
-    contexts = []
+def visit(tab: Tab) -> Visit:
+    """Opens the chat in a fresh session and waits until it can be used."""
 
-    def open_page(site: Site, width: int = 1280, height: int = 800, scheme: str = "light") -> "playwright.Page":
-        context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
-        context.grant_permissions(["clipboard-read", "clipboard-write"])
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(30_000)
-        page.on("request", lambda request: site.hosts.add(request.url.split("/")[2]) if "//" in request.url else None)
-        page.goto(site.url)
+    def open_chat(site: Site, width: int = 1280, height: int = 800, scheme: str = "light") -> "playwright.Page":
+        page = tab(site, width=width, height=height, scheme=scheme)
         page.get_by_role("heading", name="Ask your documents").wait_for()
         await_clicks(page)
         return page
 
-    yield open_page
-    for context in contexts:
-        context.close()
+    return open_chat
 
 
 def ask(page: "playwright.Page", question: str, *, until: str = "answered|abstained|failed") -> "playwright.Locator":
@@ -292,11 +349,30 @@ def settle(page: "playwright.Page") -> None:
     page.locator('[data-test-script-state="notRunning"]').wait_for(state="attached")
 
 
+def violations(page: "playwright.Page") -> list[str]:
+    """What axe-core finds serious or critical."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+    settle(page)
+    found = axe.Axe().run(page).response["violations"]
+    return [
+        f"{one['impact']}: {one['help']}: {[node['html'][:200] for node in one['nodes']]}"
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ]
+
+
 def choose(page: "playwright.Page", collection: str) -> None:
-    """Go over to a collection that holds one document."""
+    """Go over to a collection that holds one document; on a phone the sidebar is opened for that."""
+    settle(page)
+    unfold = page.get_by_test_id("stExpandSidebarButton")
+    if folded := unfold.is_visible():
+        unfold.click()
     page.get_by_role("combobox", name="Collection").click()
     page.get_by_role("option", name=collection).click()
     page.get_by_text("Documents (1)").wait_for()
+    if folded:
+        page.get_by_test_id("stSidebarCollapseButton").get_by_role("button").click()
+        unfold.wait_for()
 
 
 def wait_until(turn: "playwright.Locator", states: str) -> None:

@@ -5,14 +5,14 @@ FOOTNOTE_TEST_SCREENSHOT=PATH keeps pictures of the page.
 
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from app.settings import load_settings
 from indexer.collection import Collection
-from tests.app.ui.conftest import Site, playwright, running
+from tests.app.ui.conftest import Site, Tab, await_clicks, looks, new_home, playwright, running, violations
 
 pytestmark = [pytest.mark.browser, pytest.mark.model]
 
@@ -27,28 +27,20 @@ FILES = {
 @pytest.fixture(scope="module")
 def site(chromium: "playwright.Browser", tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("library")
-    (folder / "home").mkdir()
-    models = load_settings().models_dir
-    models.mkdir(parents=True, exist_ok=True)
-    (folder / "home" / "models").symlink_to(models)
+    home = new_home(folder)
     (folder / "papers").mkdir()
     for name, text in FILES.items():
         (folder / "papers" / name).write_text(text)
-    with running(("ui",), folder / "home", folder / "server.log") as site:
+    with running(("ui",), home, folder / "server.log") as site:
         yield site
 
 
 @pytest.fixture
-def page(chromium: "playwright.Browser", site: Site) -> Iterator["playwright.Page"]:
-    page = chromium.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light")
-    page.set_default_timeout(60_000)
-    page.on("request", lambda request: site.hosts.add(request.url.split("/")[2]) if "//" in request.url else None)
-    page.on("dialog", lambda dialog: pytest.fail(f"the page ran a script: {dialog.message}"))
-    page.goto(f"{site.url}/documents")
+def page(tab: Tab, site: Site) -> "playwright.Page":
+    page = tab(site, "documents")
     page.get_by_role("heading", name="Documents", exact=True).wait_for()
-    page.locator("[data-fn-listening]").wait_for(state="attached")
-    yield page
-    page.close()
+    await_clicks(page)
+    return page
 
 
 def ended(page: "playwright.Page", title: str, told: str) -> "playwright.Locator":
@@ -114,6 +106,29 @@ def test_a_collection_from_its_first_folder_to_its_last_deletion(site: Site, pag
     ended(page, "Checking the collection", "everything agrees")
     dismiss(page)
 
+    shutil.rmtree(Collection.open(site.home, "default").generation.folder / "lexical")
+    page.get_by_role("button", name="Repair or rebuild").click()
+    page.get_by_role("button", name="Check and repair").click()
+    ended(page, "Checking and repairing", "repaired: .*lexical")
+    dismiss(page)
+
+    page.get_by_text("Collections (1)").click()
+    row = page.get_by_role("region", name="Collections").locator("tbody tr")
+    assert row.inner_text().split("\t")[:2] == ["default", "3"]
+    assert "chunks of at most" in row.inner_text()
+    page.get_by_role("button", name="Repair or rebuild").click()
+    page.get_by_role("textbox", name="Encoder").fill("no-such-encoder")
+    page.get_by_role("button", name="Reindex").click()
+    ended(page, "Reindexing", "There is no encoder no-such-encoder")
+    dismiss(page)
+    page.get_by_role("button", name="Repair or rebuild").click()
+    page.get_by_role("textbox", name="Encoder").fill("")
+    page.get_by_role("spinbutton", name="Tokens of a chunk, at most").fill("32")
+    page.get_by_role("button", name="Reindex").click()
+    ended(page, "Reindexing", "Generation 2 answers now: .* of at most 32 tokens")
+    dismiss(page)
+    playwright.expect(page.locator(".fn-top")).to_contain_text("generation 2")
+
     (papers / "harbour.md").unlink()
     sync(page, papers, prune=True)
     ended(page, "Syncing", "1 pruned")
@@ -157,12 +172,18 @@ def test_an_upload_waits_for_another_writer_and_survives_a_reload(site: Site, pa
     page.get_by_role("button", name="Boats").wait_for()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_a_phone(chromium: "playwright.Browser", site: Site, scheme: str) -> None:
-    page = chromium.new_page(viewport={"width": 390, "height": 844}, color_scheme=scheme)
-    page.goto(f"{site.url}/documents")
-    page.get_by_role("heading", name="Documents", exact=True).wait_for()
-    page.get_by_role("button", name="Check health").wait_for()
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    picture(page, f"phone-{scheme}")
-    page.close()
+@looks
+def test_it_fits_and_axe_finds_nothing_serious(tab: Tab, site: Site, scheme: str, width: int, height: int) -> None:
+    page = tab(site, "documents", width=width, height=height, scheme=scheme)
+    page.get_by_role("button", name="Boats").wait_for()
+    await_clicks(page)
+    assert violations(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    picture(page, f"{width}-{scheme}")
+    page.get_by_role("button", name="Sync a folder").click()
+    page.get_by_role("textbox", name="Folder on this machine").wait_for()
+    assert violations(page) == []
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Boats").click()
+    page.locator(".st-key-fn-source").wait_for()
+    assert violations(page) == []

@@ -19,7 +19,7 @@ from eval.run import Record, list_runs, runs_folder, writing
 from generator.answer import Answer, Citation
 from indexer.document import Chunk
 from retriever.hit import Hit
-from tests.app.ui.conftest import Site, playwright, running
+from tests.app.ui.conftest import Site, Tab, await_clicks, looks, playwright, running, violations
 
 pytestmark = pytest.mark.browser
 
@@ -72,16 +72,11 @@ def site(chromium: "playwright.Browser", tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture
-def page(chromium: "playwright.Browser", site: Site) -> Iterator["playwright.Page"]:
-    page = chromium.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light")
-    page.set_default_timeout(60_000)
-    page.on("request", lambda request: site.hosts.add(request.url.split("/")[2]) if "//" in request.url else None)
-    page.on("dialog", lambda dialog: pytest.fail(f"the page ran a script: {dialog.message}"))
-    page.goto(f"{site.url}/evaluation")
+def page(tab: Tab, site: Site) -> "playwright.Page":
+    page = tab(site, "evaluation")
     page.get_by_role("heading", name="Evaluation", exact=True).wait_for()
-    page.locator("[data-fn-listening]").wait_for(state="attached")
-    yield page
-    page.close()
+    await_clicks(page)
+    return page
 
 
 def picture(page: "playwright.Page", name: str) -> None:
@@ -152,13 +147,36 @@ def test_a_run_is_begun_and_opened_from_the_page(site: Site, page: "playwright.P
     page.get_by_role("button", name="Begin").click()
     page.get_by_text("There is no data set /no/such/folder.").wait_for()
     box.fill(str(site.home.parent / "tiny"))
+    page.get_by_text("What it must reach").click()
+    floors = page.get_by_role("textbox", name="Fails below")
+    floors.fill("ndcg@10")
     page.get_by_role("button", name="Begin").click()
+    page.get_by_text("'ndcg@10' is not METRIC=VALUE").wait_for()
+    floors.fill("ndcg@10=1.01; bm25.mrr@10=0.5")
+    page.get_by_role("button", name="Begin").click()
+    told = page.get_by_role("list", name="What fails").get_by_role("listitem")
+    playwright.expect(told).to_have_text(["bm25.ndcg@10 is 1.0000, below 1.01."], timeout=240_000)
+    page.get_by_role("button", name="Dismiss").click()
+    floors.fill("bm25.ndcg@10=0.9")
+    page.get_by_role("button", name="Begin").click()
+    page.get_by_text("It reaches what was asked of it.").wait_for(timeout=240_000)
     page.get_by_role("button", name="Open the run").click(timeout=240_000)
     scores = page.get_by_role("region", name="Scores")
     scores.wait_for()
     assert re.search(r"ndcg@10\s+1\.0000", scores.inner_text())
     assert list_runs(site.home)[-1] in page.url
     page.get_by_text("Recall", exact=True).wait_for()
+
+
+def test_a_judge_without_a_model_server_is_told(page: "playwright.Page") -> None:
+    view(page, "New run")
+    page.get_by_text("Answers", exact=True).click()
+    page.get_by_role("combobox", name="Graded by").click()
+    page.get_by_role("option", name="pointwise").click()
+    page.get_by_role("button", name="Begin").click()
+    ended = page.locator(".fn-ended, [role=alert]").filter(has_text="A language model as judge needs a model server.")
+    ended.wait_for(timeout=240_000)
+    page.get_by_role("button", name="Dismiss").click()
 
 
 def test_a_thumbed_answer_becomes_a_gold_case_once(site: Site, page: "playwright.Page") -> None:
@@ -174,12 +192,26 @@ def test_a_thumbed_answer_becomes_a_gold_case_once(site: Site, page: "playwright
     picture(page, "gold")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["Runs", "Compare"])
-def test_it_fits_a_phone(chromium: "playwright.Browser", site: Site, scheme: str, name: str) -> None:
-    page = chromium.new_page(viewport={"width": 390, "height": 844}, color_scheme=scheme)
-    page.goto(f"{site.url}/evaluation?view={name}")
+@looks
+def test_it_fits_and_axe_finds_nothing_serious(tab: Tab, site: Site, scheme: str, width: int, height: int) -> None:
+    page = tab(site, "evaluation?view=Runs", width=width, height=height, scheme=scheme)
     page.locator(".fn-table").first.wait_for()
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    picture(page, f"phone-{name}-{scheme}")
-    page.close()
+    await_clicks(page)
+    shown = {
+        "Runs": page.locator(".fn-table").first,
+        "Compare": page.get_by_role("region", name="Cases of both"),
+        "New run": page.get_by_role("button", name="Begin"),
+        "Gold cases": page.get_by_role("button", name="Keep as a gold case"),
+    }
+    for name, mark in shown.items():
+        view(page, name)
+        mark.wait_for()
+        assert violations(page) == [], name
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+        picture(page, f"{width}-{name}-{scheme}")
+    view(page, "Runs")
+    page.locator(".fn-table tbody tr").last.get_by_role("button").click()
+    page.locator("figure img").first.wait_for()
+    page.get_by_role("region", name="Cases").get_by_role("button").first.click()
+    page.locator(".fn-sheet").wait_for()
+    assert violations(page) == []

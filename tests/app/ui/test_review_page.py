@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.app.ui.conftest import Site, playwright, running
+from tests.app.ui.conftest import Site, Tab, playwright, running, settle
 from tests.eval.written import HOME, HOSTILE, LIT, TOWER, question_folder
 
 pytestmark = pytest.mark.browser
+# React listens for a button's key in an effect, which runs after the frame that shows the button.
+LISTENING = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))"
 
 
 @pytest.fixture(scope="module")
@@ -25,17 +27,12 @@ def site(chromium: "playwright.Browser", tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture
-def page(chromium: "playwright.Browser", site: Site) -> Iterator["playwright.Page"]:
+def page(tab: Tab, site: Site) -> "playwright.Page":
     """The page in a fresh session, with every question undecided again."""
     (asked(site) / "decisions.json").unlink(missing_ok=True)
-    page = chromium.new_page(viewport={"width": 1200, "height": 900}, color_scheme="light")
-    page.set_default_timeout(30_000)
-    page.on("request", lambda request: site.hosts.add(request.url.split("/")[2]) if "//" in request.url else None)
-    page.on("dialog", lambda dialog: pytest.fail(f"the page ran a script: {dialog.message}"))
-    page.goto(site.url)
+    page = tab(site)
     shows(page, "single-0001")
-    yield page
-    page.close()
+    return page
 
 
 def asked(site: Site) -> Path:
@@ -58,7 +55,8 @@ def shows(page: "playwright.Page", id_: str) -> "playwright.Locator":
 def press(page: "playwright.Page", key: str) -> None:
     """Press a key once the browser listens for it, which is a moment after the buttons are drawn."""
     page.get_by_role("button", name="Undo Shortcut").wait_for()
-    page.wait_for_timeout(300)
+    settle(page)
+    page.evaluate(LISTENING)
     page.keyboard.press(key)
 
 

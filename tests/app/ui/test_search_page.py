@@ -4,30 +4,17 @@ FOOTNOTE_TEST_SCREENSHOT=PATH keeps a picture of the page.
 """
 
 import os
-from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.app.ui.conftest import Site, playwright
+from tests.app.ui.conftest import Site, Tab, looks, playwright, violations
 
 pytestmark = [pytest.mark.browser, pytest.mark.model]
 
 
-@pytest.fixture(scope="module")
-def site(serve: Callable[..., object]) -> Iterator[Site]:
-    with serve() as site:
-        yield site
-
-
 @pytest.fixture
-def page(chromium: "playwright.Browser", site: Site) -> Iterator["playwright.Page"]:
-    page = chromium.new_page(viewport={"width": 1200, "height": 900}, color_scheme="light")
-    page.set_default_timeout(60_000)
-    page.on("request", lambda request: site.hosts.add(request.url.split("/")[2]) if "//" in request.url else None)
-    page.on("dialog", lambda dialog: pytest.fail(f"the page ran a script: {dialog.message}"))
-    page.goto(f"{site.url}/search")
-    yield page
-    page.close()
+def page(tab: Tab, site: Site) -> "playwright.Page":
+    return tab(site, "search")
 
 
 def look_for(page: "playwright.Page", words: str, filters: str = "") -> None:
@@ -52,10 +39,25 @@ def test_every_stage_is_shown_with_its_scores(site: Site, page: "playwright.Page
     assert site.hosts == {site.host}, "the page spoke to another host"
 
 
+@looks
+def test_it_fits_and_axe_finds_nothing_serious(tab: Tab, site: Site, scheme: str, width: int, height: int) -> None:
+    page = tab(site, "search", width=width, height=height, scheme=scheme)
+    page.get_by_placeholder("Look for").wait_for()
+    assert violations(page) == []
+    look_for(page, "How many keepers lived beside the tower?")
+    page.locator(".fn-found").first.wait_for()
+    assert violations(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    if picture := os.environ.get("FOOTNOTE_TEST_SCREENSHOT"):
+        page.screenshot(path=f"{picture}-{width}-{scheme}.png")
+
+
 def test_filters_leave_only_their_documents_and_wrong_ones_are_told(page: "playwright.Page") -> None:
     look_for(page, "lighthouse harbour", "source=harbour.md")
     playwright.expect(page.get_by_role("status")).to_contain_text("1 passage")
-    assert set(page.locator(".fn-found .fn-place").all_inner_texts()) == {"harbour.md"}
+    found = page.locator(".fn-found .fn-place")
+    found.first.wait_for()
+    assert set(found.all_inner_texts()) == {"harbour.md"}
     look_for(page, "lighthouse harbour", "folder=x")
     page.get_by_text('There is no field "folder"').wait_for()
     look_for(page, "lighthouse harbour", "type=epub")

@@ -1,27 +1,30 @@
 """The page with its source open, in both themes and on a phone: axe-core's rules, the keyboard, a printed page."""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from pathlib import Path
 
 import pytest
 
-from app.settings import ROOT
-from tests.app.ui.conftest import ChatServer, Site, ask, ingest, passage_with, playwright, settle, wait_until
-
-axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+from tests.app.ui.conftest import (
+    ChatServer,
+    Site,
+    Visit,
+    ask,
+    choose,
+    looks,
+    passage_with,
+    playwright,
+    violations,
+    wait_until,
+)
 
 pytestmark = [pytest.mark.browser, pytest.mark.model]
 
-BUDGET = ROOT / "data" / "corpus" / "council" / "budget-2023.pdf"
 QUESTION = "How many passing places are there on the Stennick road?"
 QUOTE = "There are 41 passing places upon the island, and the signs of nine of these will be renewed"
-Visit = Callable[..., "playwright.Page"]
 
 
-@pytest.fixture(scope="module")
-def site(home: Path, serve: Callable[..., AbstractContextManager[Site]], chat_server: ChatServer) -> Iterator[Site]:
+@pytest.fixture(autouse=True)
+def script(chat_server: ChatServer) -> None:
     def answer(prompt: str) -> list[str]:
         if "Rewrite the last question" in prompt:
             return ["How many signs of passing places will be renewed?"]
@@ -29,24 +32,11 @@ def site(home: Path, serve: Callable[..., AbstractContextManager[Site]], chat_se
         return [f"{QUOTE} [{number}]. ", "A whale painted them crimson."]
 
     chat_server.script = answer
-    ingest(home, BUDGET, "default")
-    with serve(FOOTNOTE_GENERATOR__BASE_URL=chat_server.base_url) as site:
-        yield site
-
-
-def violations(page: "playwright.Page") -> list[str]:
-    """What axe-core finds serious or critical."""
-    settle(page)
-    found = axe.Axe().run(page).response["violations"]
-    return [
-        f"{one['impact']}: {one['help']}: {[node['html'][:200] for node in one['nodes']]}"
-        for one in found
-        if one["impact"] in ("serious", "critical")
-    ]
 
 
 def open_budget(page: "playwright.Page") -> "playwright.Locator":
-    """Ask, and open the footnote; returns the turn."""
+    """Ask the council's budget, and open the footnote; returns the turn."""
+    choose(page, "council")
     turn = ask(page, QUESTION)
     wait_until(turn, "answered")
     turn.locator("button.fn-chip").first.click()
@@ -54,8 +44,7 @@ def open_budget(page: "playwright.Page") -> "playwright.Locator":
     return turn
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)], ids=["desk", "phone"])
+@looks
 def test_axe_finds_nothing_serious(site: Site, visit: Visit, scheme: str, width: int, height: int) -> None:
     page = visit(site, width, height, scheme)
     assert violations(page) == []
@@ -100,6 +89,7 @@ def test_a_footnote_into_a_pdf_boxes_its_words_on_the_printed_page(site: Site, v
 
 def test_everything_is_reached_by_keyboard(site: Site, visit: Visit) -> None:
     page = visit(site)
+    choose(page, "council")
     turn = ask(page, QUESTION)  # Enter sends it
     wait_until(turn, "answered")
     chip = turn.locator("button.fn-chip").first

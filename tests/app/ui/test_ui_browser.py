@@ -4,21 +4,21 @@ How good an answer is, is measured elsewhere; here every footnote must open its 
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.app.ui.conftest import DOCUMENTS, Site, ask, choose, marked_words, playwright, wait_until
+from tests.app.ui.conftest import DOCUMENTS, Site, Visit, ask, choose, marked_words, playwright, serving, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.model]
 
 HERRING = "# The herring boats\n\nThe red herring boat in the harbour is called the Constance. She was built in 1902.\n"
-Visit = Callable[..., "playwright.Page"]
 
 
 @pytest.fixture(scope="module")
-def site(serve: Callable[..., object]) -> Iterator[Site]:
-    with serve() as site:
+def site(ingested: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with serving(ingested, tmp_path_factory.mktemp("embedded")) as site:
         yield site
 
 

@@ -1,26 +1,27 @@
 """Conversations in the browser: they outlive a reload and a restart, and are judged, copied, exported and deleted."""
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from app.database import Database
-from tests.app.ui.conftest import ChatServer, Site, ask, await_clicks, passage_with, playwright, wait_until
+from tests.app.ui.conftest import (
+    UI,
+    ChatServer,
+    Site,
+    Visit,
+    ask,
+    await_clicks,
+    passage_with,
+    playwright,
+    running,
+    wait_until,
+)
 
 pytestmark = [pytest.mark.browser, pytest.mark.model]
 
 QUOTE = "The lantern of the lighthouse stands 41 metres above high water."
 QUESTION = "How high above high water does the lantern of the lighthouse stand?"
-Visit = Callable[..., "playwright.Page"]
-Serve = Callable[..., AbstractContextManager[Site]]
-
-
-@pytest.fixture(scope="module")
-def site(serve: Serve, chat_server: ChatServer) -> Iterator[Site]:
-    with serve(FOOTNOTE_GENERATOR__BASE_URL=chat_server.base_url) as site:
-        yield site
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +33,7 @@ def script(chat_server: ChatServer) -> None:
 
 
 def test_a_reload_takes_up_an_answer_that_is_being_written(
-    site: Site, visit: Visit, chat_server: ChatServer, serve: Serve
+    site: Site, visit: Visit, chat_server: ChatServer, tmp_path: Path
 ) -> None:
     chat_server.go.clear()
     page = visit(site)
@@ -53,7 +54,7 @@ def test_a_reload_takes_up_an_answer_that_is_being_written(
 
     # And so does another server of the same home.
     address = page.url.split("?")[1]
-    with serve(FOOTNOTE_GENERATOR__BASE_URL=chat_server.base_url, FOOTNOTE_UI__MAX_UPLOAD_MB="8") as again:
+    with running(UI, site.home, tmp_path / "again.log", FOOTNOTE_GENERATOR__BASE_URL=chat_server.base_url) as again:
         page.goto(f"{again.url}/?{address}")
         wait_until(turn, "answered")
         await_clicks(page)
@@ -63,7 +64,13 @@ def test_a_reload_takes_up_an_answer_that_is_being_written(
     assert len(chat_server.asked) == 1, "what is stored is shown, not made again"
 
 
+def thumbs(site: Site) -> list[tuple[str, str, str]]:
+    with Database(site.home).connected() as db:
+        return db.execute("SELECT thumb, reason, correction FROM feedback ORDER BY number").fetchall()
+
+
 def test_an_answer_is_copied_with_its_references_and_judged(site: Site, visit: Visit) -> None:
+    before = len(thumbs(site))
     page = visit(site)
     turn = ask(page, QUESTION)
     page.get_by_role("button", name="Copy").click()
@@ -76,9 +83,7 @@ def test_an_answer_is_copied_with_its_references_and_judged(site: Site, visit: V
     page.get_by_role("textbox", name="What the answer should be (optional)").fill("41 metres above high water.")
     page.get_by_role("button", name="Send", exact=True).click()
     page.get_by_role("button", name="Send", exact=True).wait_for(state="detached")
-    with Database(site.home).connected() as db:
-        rows = db.execute("SELECT thumb, reason, correction FROM feedback ORDER BY number").fetchall()
-    assert rows == [("down", "", ""), ("down", "Which water?", "41 metres above high water.")]
+    assert thumbs(site)[before:] == [("down", "", ""), ("down", "Which water?", "41 metres above high water.")]
     page.reload()
     wait_until(turn, "answered")
     playwright.expect(page.get_by_role("radio", name="Not helpful")).to_be_checked()

@@ -1,25 +1,27 @@
 """The page with a chat server behind it: what the reader sees while an answer is being written, and after."""
 
 import os
-from collections.abc import Callable, Iterator
 
 import pytest
 
 from generator.abstain import DECLINE
-from tests.app.ui.conftest import DOCUMENTS, ChatServer, Site, ask, marked_words, passage_with, playwright, wait_until
+from tests.app.ui.conftest import (
+    DOCUMENTS,
+    ChatServer,
+    Site,
+    Visit,
+    ask,
+    marked_words,
+    passage_with,
+    playwright,
+    wait_until,
+)
 
 pytestmark = [pytest.mark.browser, pytest.mark.model]
 
 LIGHT = DOCUMENTS["default"]["lighthouse.md"]
 QUOTE = "The lantern of the lighthouse stands 41 metres above high water."
 QUESTION = "How high above high water does the lantern of the lighthouse stand?"
-Visit = Callable[..., "playwright.Page"]
-
-
-@pytest.fixture(scope="module")
-def site(serve: Callable[..., object], chat_server: ChatServer) -> Iterator[Site]:
-    with serve(FOOTNOTE_GENERATOR__BASE_URL=chat_server.base_url) as site:
-        yield site
 
 
 @pytest.fixture(autouse=True)
@@ -90,6 +92,50 @@ def test_a_follow_up_shows_what_was_searched_for(site: Site, visit: Visit, chat_
     chat_server.script = lambda text: ["When was the lantern first lit?"] if "Last question" in text else [DECLINE]
     turn = ask(page, "And when was it first lit?")
     assert turn.locator(".fn-query q").inner_text() == "When was the lantern first lit?"
+
+
+def test_nothing_old_stands_beside_an_answer_that_is_being_written(
+    site: Site, visit: Visit, chat_server: ChatServer
+) -> None:
+    chat_server.go.set()
+    page = visit(site)
+    ask(page, QUESTION).locator("button.fn-chip").click()
+    page.get_by_role("region", name="Source").wait_for()
+    chat_server.go.clear()
+    turn = ask(page, QUESTION, until="running")
+    playwright.expect(turn.locator(".fn-answer")).to_have_text("The lantern stands 41 metres")
+    playwright.expect(page.get_by_role("region", name="Source")).to_have_count(0)
+    playwright.expect(page.get_by_role("button", name="Regenerate")).to_have_count(0)
+    stale = page.locator('[data-stale="true"]').filter(has=page.locator("button:visible, .fn-turn, .fn-sheet"))
+    playwright.expect(stale).to_have_count(0)
+
+
+def test_a_filter_leaves_only_its_documents_and_stays_with_the_conversation(
+    site: Site, visit: Visit, chat_server: ChatServer
+) -> None:
+    chat_server.script = lambda text: [DECLINE]
+    page = visit(site)
+    page.get_by_text("Filters", exact=True).click()
+    box = page.get_by_role("textbox", name="Only documents that hold")
+    box.fill("folder=x")
+    box.press("Enter")
+    playwright.expect(page.get_by_role("alert")).to_contain_text('There is no field "folder"')
+    question = page.get_by_role("textbox", name="Ask your documents")
+    question.fill(QUESTION)
+    question.press("Enter")
+    playwright.expect(page.get_by_role("alert")).to_have_count(2)  # beside the field, and under the conversation
+    assert page.locator(".fn-turn").count() == 0 and chat_server.asked == []
+
+    box.fill("source=harbour.md")
+    box.press("Enter")
+    playwright.expect(page.get_by_role("alert")).to_have_count(0)
+    turn = ask(page, QUESTION)
+    playwright.expect(turn.locator(".fn-filters")).to_have_text("Only documents with source=harbour.md")
+    assert set(turn.locator(".fn-place").all_inner_texts()) == {"The harbour of Skerry Point"}
+    page.reload()
+    playwright.expect(turn.locator(".fn-filters")).to_have_text("Only documents with source=harbour.md")
+    page.get_by_text("Filters (on)").click()
+    playwright.expect(box).to_have_value("source=harbour.md")
 
 
 def test_when_the_documents_do_not_say_the_closest_passages_are_there(
