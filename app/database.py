@@ -1,4 +1,5 @@
-"""What the doors themselves keep, in one SQLite file under the home: keys, waiting uploads, conversations, feedback."""
+"""What the doors themselves keep, in one SQLite file under the home: keys, waiting uploads, conversations, feedback,
+and the audit log."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -45,6 +46,18 @@ _MIGRATIONS = (
     CREATE TRIGGER feedback_is_kept BEFORE DELETE ON feedback
     WHEN NOT EXISTS (SELECT 1 FROM turn WHERE turn.id = OLD.answer_id)
     BEGIN SELECT RAISE(ABORT, 'feedback is append only, and goes only with its conversation'); END;
+    """,
+    """
+    ALTER TABLE key ADD COLUMN groups TEXT NOT NULL DEFAULT '[]';
+    ALTER TABLE ingest ADD COLUMN groups TEXT NOT NULL DEFAULT '[]';
+    ALTER TABLE conversation ADD COLUMN owner TEXT NOT NULL DEFAULT '';
+    CREATE INDEX conversation_owner ON conversation(owner, updated_at);
+    CREATE TABLE audit (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, who TEXT NOT NULL, action TEXT NOT NULL,
+        collection TEXT NOT NULL, what TEXT NOT NULL, outcome TEXT NOT NULL
+    ) STRICT;
+    CREATE TRIGGER audit_stays BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log only grows'); END;
+    CREATE TRIGGER audit_is_kept BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log only grows'); END;
     """,
 )
 

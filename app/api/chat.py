@@ -17,12 +17,13 @@ from uuid import uuid4
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from app.api.access import Caller, Reader
+from app.api.access import Reader
 from app.api.answering import start_answer
 from app.api.conversation import check_able, question_and_turns
 from app.api.errors import described, error_fields, refusal, storable
 from app.api.protocol import ChatRequest, Completion
 from app.api.service import Served, Service
+from app.caller import Caller
 from app.commands.ask import answer_json
 from app.markdown import with_footnotes
 from generator.pipeline import Done, Event, Token
@@ -77,10 +78,10 @@ class _Exchange:
 
     async def remember(self, done: Done) -> None:
         """Keep what a thumb on this answer would be stored with, and count its times."""
-        collection = self.service.library.collection(self.request.model)
+        collection = self.service.library.reading(self.caller, self.request.model).collection
         self.service.metrics.answer(done.answer.timings_ms)
         remembering = self.service.recent.add
-        await asyncio.to_thread(remembering, self.id, self.caller.key_id, collection, self.question, done.answer)
+        await asyncio.to_thread(remembering, self.id, self.caller.id, collection, self.question, done.answer)
 
     def content(self, done: Done) -> str:
         """The checked answer, as the client wants it."""
@@ -105,7 +106,7 @@ class _Exchange:
 )
 async def chat(request: Request, body: ChatRequest, caller: Reader, service: Served) -> Response:
     """Ask a collection. `model` names it; the messages before the last are the conversation."""
-    caller.check(body.model)
+    await asyncio.to_thread(service.library.check, caller, body.model)
     ignored = check_able(body)
     question, turns = question_and_turns(body.messages)
     library = service.library
@@ -113,7 +114,7 @@ async def chat(request: Request, body: ChatRequest, caller: Reader, service: Ser
     answering = await start_answer(
         request,
         service.gate,
-        lambda: library.pipeline(body.model).ask(question, turns, asked=asked),
+        lambda: library.ask(caller, body.model, question, turns, asked),
         service.section.timeout_s,
     )
     exchange = _Exchange(body, service, caller, question, ignored)

@@ -1,20 +1,30 @@
-"""The collections and models that the API serves, each opened once. Safe to share between threads."""
+"""The collections and models that the API serves, each opened once. Safe to share between threads.
+
+Whatever is read here is read for a caller: there is no other way to a document.
+"""
 
 import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from app.api.errors import ApiError
 from app.built import as_built, recipe_of
+from app.caller import Caller
 from app.resolved import chunk_settings, parse_limits
 from app.settings import Settings
 from app.wiring import build_chat_model, build_encoder, build_pipeline, build_retriever, open_collection
 from generator.chat import ChatModel
-from generator.pipeline import Pipeline
+from generator.pipeline import Event, Pipeline
+from generator.prompt import Turn
 from indexer.collection import Collection
 from indexer.encoder import Encoder
+from indexer.errors import FootnoteError
+from indexer.filter import Filter
 from indexer.ingest import ingest
 from indexer.ledger import IngestReport, OnProgress
-from retriever.search import Retriever
+from indexer.reading import Reading
+from retriever.hit import Hit
+from retriever.search import Mode
 
 
 class Library:
@@ -28,35 +38,74 @@ class Library:
         self._pipelines: dict[str, Pipeline] = {}
         self._model: ChatModel | None = None
 
-    def names(self) -> list[str]:
-        """The collections there are."""
-        return Collection.list(self.settings.home)
+    def names(self, caller: Caller) -> list[str]:
+        """The collections that a caller may use."""
+        return [name for name in Collection.list(self.settings.home) if self.may_use(caller, name)]
 
-    def collection(self, name: str) -> Collection:
-        """One collection.
+    def check(self, caller: Caller, name: str) -> None:
+        """Refuse a collection that is out of reach, whether it exists or not.
 
         Raises:
-            ApiError: there is none of that name (404).
+            ApiError: it is (403).
+        """
+        if not self.may_use(caller, name):
+            raise ApiError(403, "This key is not for that collection.", code="collection_not_allowed")
+
+    def reading(self, caller: Caller, name: str) -> Reading:
+        """A collection as the caller may read it.
+
+        Raises:
+            ApiError: it is out of reach (403), or there is none of that name (404).
             IndexError_: it is damaged.
         """
-        if name not in self.names():
+        self.check(caller, name)
+        return Reading(self._collection(name), caller.access)
+
+    def ask(self, caller: Caller, name: str, question: str, history: Sequence[Turn], asked: Filter) -> Iterator[Event]:
+        """The events of an answer. Raises what `reading` and `Pipeline.ask` raise."""
+        collection = self.reading(caller, name).collection
+        yield from self._pipeline(collection).ask(question, history, asked=asked, access=caller.access)
+
+    def search(
+        self, caller: Caller, name: str, query: str, k: int, mode: Mode, rerank: bool, asked: Filter
+    ) -> tuple[tuple[Hit, ...], dict[str, float]]:
+        """The passages, and how long each stage took (ms). Raises what `reading` and `Retriever.search` raise."""
+        collection, timings_ms = self.reading(caller, name).collection, dict[str, float]()
+        retriever = build_retriever(self.settings, collection, with_encoder=mode != "bm25", with_reranker=rerank)
+        return retriever.search(query, k, mode, rerank, timings_ms, asked, caller.access), timings_ms
+
+    def encoder_of(self, caller: Caller, name: str) -> Encoder:
+        """The encoder that made a collection's vectors. Raises what `reading` and `build_encoder` raise."""
+        collection = self.reading(caller, name).collection
+        encoder = build_encoder(as_built(self.settings, collection))
+        collection.check_encoder(encoder.fingerprint)
+        return encoder
+
+    def may_use(self, caller: Caller, name: str) -> bool:
+        """Whether a collection is within a caller's reach."""
+        if caller.may_use(name, frozenset()):
+            return True
+        if not caller.groups or name not in Collection.list(self.settings.home):
+            return False
+        try:
+            return caller.may_use(name, self._collection(name).rules().granted)
+        except FootnoteError:  # a damaged collection grants nothing
+            return False
+
+    def _collection(self, name: str) -> Collection:
+        if name not in Collection.list(self.settings.home):
             raise ApiError(404, f"There is no collection '{name[:80]}'.", code="model_not_found", param="model")
         with self._opening:
             if name not in self._collections:
                 self._collections[name] = open_collection(self.settings, name)
             return self._collections[name]
 
-    def pipeline(self, name: str) -> Pipeline:
+    def _pipeline(self, collection: Collection) -> Pipeline:
         """What answers questions about a collection. Loads the models at its first use."""
-        collection = self.collection(name)
         with self._loading:
-            if name not in self._pipelines:
-                self._pipelines[name] = build_pipeline(self.settings, collection)
-            return self._pipelines[name]
-
-    def retriever(self, name: str, mode: str, rerank: bool) -> Retriever:
-        """What searches a collection in one mode."""
-        return build_retriever(self.settings, self.collection(name), with_encoder=mode != "bm25", with_reranker=rerank)
+            if collection.name not in self._pipelines:
+                self._pipelines[collection.name] = build_pipeline(self.settings, collection)
+            return self._pipelines[collection.name]
 
     def count_tokens(self, text: str) -> int:
         """Tokens of a text, as the chat model counts them."""
@@ -67,21 +116,27 @@ class Library:
     def warm(self) -> None:
         """Load the models that answers need. Raises ModelError where one is missing or its server is down."""
         if self.settings.retriever.mode != "bm25":
-            self.encoder()
+            build_encoder(self.settings)
         with self._loading:
             self._model = self._model or build_chat_model(self.settings)
         _ = self._model.name  # a server is asked for it
 
-    def encoder(self, collection: Collection | None = None) -> Encoder:
-        """The encoder of a collection, or that of the settings."""
-        return build_encoder(as_built(self.settings, collection) if collection else self.settings)
+    def folder(self, caller: Caller, name: str) -> Path:
+        """Where the uploads of a caller to a collection are kept.
 
-    def folder(self, name: str) -> Path:
-        """Where the uploads of a collection are kept."""
-        return self.settings.uploads_dir / name
+        Callers with groups have a folder of their own, and all but admins do where anything is restricted: a file of
+        theirs can neither replace one that is hidden from them nor tell by its name that there is one.
+        """
+        folder = self.settings.uploads_dir / name
+        if caller.is_admin or name not in Collection.list(self.settings.home):
+            return folder
+        return folder / caller.folder if caller.groups or self._collection(name).rules().restrictions else folder
 
-    def ingest(self, name: str, paths: list[Path], on_progress: OnProgress) -> IngestReport:
-        """Index files into a collection, which is made if need be. Raises what `indexer.ingest.ingest` raises."""
+    def ingest(self, name: str, paths: list[Path], groups: Sequence[str], on_progress: OnProgress) -> IngestReport:
+        """Index files for these groups into a collection, which is made if need be.
+
+        Raises what `indexer.ingest.ingest` raises.
+        """
         collection = open_collection(self.settings, name, create=True)
         own = as_built(self.settings, collection)
         return ingest(
@@ -93,4 +148,5 @@ class Library:
             timeout_s=self.settings.indexer.lock_wait_s,
             limits=parse_limits(self.settings),
             recipe=recipe_of(own.encoder),
+            groups=groups,
         )

@@ -15,6 +15,7 @@ from app.ui.footnotes import listen
 from app.ui.gold import show_gold
 from app.ui.ledger import PAGE_ROWS
 from app.ui.markup import escaped
+from app.ui.person import is_loopback, need
 from app.ui.runs import (
     cases_html,
     comparison_html,
@@ -26,7 +27,7 @@ from app.ui.runs import (
     slices_html,
 )
 from app.ui.views import error_html
-from app.ui.working import follow, is_loopback, status_told, tell_end
+from app.ui.working import follow, status_told, tell_end
 from eval.report import Part
 from eval.run import Record, Run
 from indexer.collection import Collection
@@ -56,6 +57,7 @@ def show_evaluation() -> None:
     examining = st.session_state.setdefault("examining", Examining())
     assert isinstance(examining, Examining)
     try:
+        need("admin")
         st.html('<div class="fn-top"><h1>Evaluation</h1></div>')
         with st.container(key="fn-work"):
             if examining.failure:

@@ -13,6 +13,7 @@ from app.resolved import retriever_settings
 from app.settings import ROOT
 from app.ui import rooms
 from app.ui.jobs import Job, Jobs, Report
+from app.ui.person import need
 from app.wiring import build_encoder, open_collection
 from eval.compare import compare_runs
 from eval.report import report_of
@@ -139,7 +140,7 @@ def begin(order: Order) -> None:
     """Begin a run in a thread of the server, unless one is going on; a cut-off run of the same goes on."""
     job = Job[str](f"Measuring {'the search' if order.kind == 'retrieval' else 'answers'} on {order.dataset.name}")
     measure = _measure_search if order.kind == "retrieval" else _measure_answers
-    jobs().start(PLACE, job, lambda report: measure(order, report))
+    jobs().start(PLACE, job, lambda report: measure(order, report), need("admin").id)
 
 
 def _measure_search(order: Order, report: Report) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from app.caller import ANYBODY
 from app.settings import ROOT
 from app.ui import rooms
 from app.ui.panel import shown_path
@@ -50,10 +51,10 @@ def test_a_question_is_asked_once_however_often_the_page_is_drawn(
     chat_of(app).open("c.0.1")
     html = html_of(app.run())
     assert f'<mark class="fn-quote" data-fn-mark>{QUOTE}</mark>' in html
-    assert asked == [("default", "How high?", (), None, ())]
+    assert asked == [(ANYBODY, "default", "How high?", (), None, ())]
 
     app.chat_input[0].set_value("And how old?").run()
-    assert asked[1:] == [("default", "And how old?", (("How high?", "41 metres [1]."),), None, ())]
+    assert asked[1:] == [(ANYBODY, "default", "And how old?", (("How high?", "41 metres [1]."),), None, ())]
     assert not chat_of(app).opened
 
 
@@ -77,7 +78,7 @@ def test_a_rewritten_question_can_be_corrected_and_asked_again(
     box.set_value("How old is the light?")
     click(app, "Ask again")
     history = (("And how old?", "41 metres [1]."),)
-    assert asked[1] == ("default", "How old is the light?", history, "How old is the light?", (found,))
+    assert asked[1] == (ANYBODY, "default", "How old is the light?", history, "How old is the light?", (found,))
     app.text_area[0].set_value("  ")
     click(app, "Ask again")
     assert len(asked) == 2
