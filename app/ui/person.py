@@ -111,7 +111,8 @@ def show_door() -> Caller | None:
     try:
         caller = reader()
     except SignInError:
-        _forget()
+        if _READER in st.session_state:  # a key was revoked, or the sign-in is too old
+            _forget()
         _offer_sign_in()
         return None
     if st.session_state.setdefault(_READER, caller.id) != caller.id:  # what one reader had open is not the next one's
