@@ -63,7 +63,9 @@ def refuse_open(settings: Settings, keys: Keys) -> None:
         ConfigError: so it is, or a package for the sign-in is missing.
     """
     if settings.sign_in.metadata_url and find_spec("authlib") is None:
-        raise ConfigError("The sign-in needs the package Authlib.", "Install it with `pip install -r requirements-sign-in.txt`.")
+        raise ConfigError(
+            "The sign-in needs the package Authlib.", "Install it with `pip install -r requirements-sign-in.txt`."
+        )
     if settings.ui.host not in LOOPBACK and not settings.sign_in.metadata_url and not keys.exist():
         raise ConfigError(
             f"On {settings.ui.host} anybody in the network could read and change every collection.",

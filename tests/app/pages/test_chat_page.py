@@ -67,7 +67,7 @@ def test_a_rewritten_question_can_be_corrected_and_asked_again(
 
     def ask(*about: object) -> Iterator[Event]:
         asked.append(about)
-        yield Done(replace(answer(document_id), hits=(found,), query=f"{about[1]} (light)"))
+        yield Done(replace(answer(document_id), hits=(found,), query=f"{about[2]} (light)"))
 
     monkeypatch.setattr(rooms, "ask", ask)
     app = page().run()
