@@ -59,7 +59,7 @@ def enter(chromium: Any, site: Any) -> Iterator[Callable[[str], Any]]:
     def opened() -> Iterator[Any]:
         contexts.append(chromium.new_context())
         page = contexts[-1].new_page()
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(120_000)
         page.goto(site.url)
         page.get_by_role("heading", name="Sign in").wait_for()
         yield page
