@@ -1,7 +1,7 @@
 """ingest(): load -> clean -> chunk -> encode -> index, file by file, with an account of every file.
 
-A file is indexed in one transaction: document, chunks, vectors and the ledger's word "indexed" are there together or
-not at all, so a run that was cut off at any instant is simply run again.
+A file is indexed in one transaction, small ones together: documents, chunks, vectors and the ledger's word "indexed"
+are there together or not at all, so a run that was cut off at any instant is simply run again.
 """
 
 from collections.abc import Callable, Sequence

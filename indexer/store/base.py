@@ -25,7 +25,7 @@ from indexer.store.disk import checksum, read_json, replace_file, write_json
 from indexer.store.keys import Keys, Mask
 
 _NEIGHBOURS = 32
-_EF_CONSTRUCTION = 200
+_EF_CONSTRUCTION = 100
 _ADD_ROWS = 4096
 _FEW_ROWS = 2048
 
