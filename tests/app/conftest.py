@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +13,6 @@ from typer.testing import CliRunner
 
 from app.cli import app
 from indexer.encoder import Vectors
-
-# As .streamlit/config.toml says, which Streamlit looks for in the current folder: tests run in others.
-os.environ.setdefault("STREAMLIT_SERVER_ADDRESS", "127.0.0.1")
 
 
 @dataclass(slots=True)

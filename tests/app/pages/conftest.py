@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import streamlit
+from streamlit import config
 from streamlit.testing.v1 import AppTest
 
 from app.settings import ROOT
@@ -41,6 +42,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("FOOTNOTE_HOME", str(tmp_path))
     monkeypatch.setattr("sys.argv", ["main.py"])
     monkeypatch.setattr(rooms, "warm", lambda name: None)
+    config.set_option("server.address", "127.0.0.1")  # as the file says that Streamlit seeks in the current folder
     forget()
     yield tmp_path
     forget()
