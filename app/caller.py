@@ -5,11 +5,14 @@ Both doors, the API and the page, ask of a caller and of nothing else. A caller 
 """
 
 import hashlib
-from collections.abc import Set
+from collections.abc import Callable, Set
 from dataclasses import dataclass
+from pathlib import Path
 
 from app.api.keys import SCOPES, Key, Scope
 from indexer.access import FULL, Access
+from indexer.collection import Collection
+from indexer.errors import FootnoteError
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +57,26 @@ def caller_of(key: Key) -> Caller:
     """Somebody who holds a key: its collections, or those granted to its groups; with neither, every collection."""
     groups = frozenset(key.groups)
     return Caller(key.id, key.scopes, key.collections, groups, by_groups=bool(groups))
+
+
+def may_use(caller: Caller, name: str, home: Path, opened: Callable[[str], Collection]) -> bool:
+    """Whether a collection of a home is within reach; `opened` gives the collection of a name."""
+    if caller.may_use(name, frozenset()):
+        return True
+    if not caller.groups or name not in Collection.list(home):
+        return False
+    try:
+        return caller.may_use(name, opened(name).rules().granted)
+    except FootnoteError:  # a damaged collection grants nothing
+        return False
+
+
+def uploads_of(caller: Caller, folder: Path, collection: Collection | None) -> Path:
+    """Where a caller's uploads to a collection are kept, below the folder of all of them; None where there is none yet.
+
+    Callers with groups have a folder of their own, and all but admins do where anything is restricted: a file of theirs
+    can neither replace one that is hidden from them nor tell by its name that there is one.
+    """
+    if caller.is_admin or collection is None:
+        return folder
+    return folder / caller.folder if caller.groups or collection.rules().restrictions else folder

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from app.api.errors import ApiError
 from app.built import as_built, recipe_of
-from app.caller import Caller
+from app.caller import Caller, may_use, uploads_of
 from app.resolved import chunk_settings, parse_limits
 from app.settings import Settings
 from app.wiring import build_chat_model, build_encoder, build_pipeline, build_retriever, open_collection
@@ -18,7 +18,6 @@ from generator.pipeline import Event, Pipeline
 from generator.prompt import Turn
 from indexer.collection import Collection
 from indexer.encoder import Encoder
-from indexer.errors import FootnoteError
 from indexer.filter import Filter
 from indexer.ingest import ingest
 from indexer.ledger import IngestReport, OnProgress
@@ -83,14 +82,7 @@ class Library:
 
     def may_use(self, caller: Caller, name: str) -> bool:
         """Whether a collection is within a caller's reach."""
-        if caller.may_use(name, frozenset()):
-            return True
-        if not caller.groups or name not in Collection.list(self.settings.home):
-            return False
-        try:
-            return caller.may_use(name, self._collection(name).rules().granted)
-        except FootnoteError:  # a damaged collection grants nothing
-            return False
+        return may_use(caller, name, self.settings.home, self._collection)
 
     def _collection(self, name: str) -> Collection:
         if name not in Collection.list(self.settings.home):
@@ -122,15 +114,9 @@ class Library:
         _ = self._model.name  # a server is asked for it
 
     def folder(self, caller: Caller, name: str) -> Path:
-        """Where the uploads of a caller to a collection are kept.
-
-        Callers with groups have a folder of their own, and all but admins do where anything is restricted: a file of
-        theirs can neither replace one that is hidden from them nor tell by its name that there is one.
-        """
-        folder = self.settings.uploads_dir / name
-        if caller.is_admin or name not in Collection.list(self.settings.home):
-            return folder
-        return folder / caller.folder if caller.groups or self._collection(name).rules().restrictions else folder
+        """Where the uploads of a caller to a collection are kept."""
+        there = name in Collection.list(self.settings.home)
+        return uploads_of(caller, self.settings.uploads_dir / name, self._collection(name) if there else None)
 
     def ingest(self, name: str, paths: list[Path], groups: Sequence[str], on_progress: OnProgress) -> IngestReport:
         """Index files for these groups into a collection, which is made if need be.

@@ -15,7 +15,7 @@ import streamlit as st
 
 from app.audit import Audit, local_user
 from app.built import as_built, recipe_of
-from app.caller import Caller
+from app.caller import Caller, may_use, uploads_of
 from app.conversations import Conversations, TurnRecord
 from app.database import Database
 from app.feedback import Thumb, index_state, last_thumbs, served, store_thumb
@@ -57,7 +57,8 @@ class Summary:
 def names() -> list[str]:
     """The collections that the reader may use."""
     caller = reader()
-    return [name for name in Collection.list(settings().home) if _may_use(caller, name)]
+    home = settings().home
+    return [name for name in Collection.list(home) if may_use(caller, name, home, _collection)]
 
 
 def first_collection() -> str:
@@ -68,24 +69,13 @@ def first_collection() -> str:
     return DEFAULT if DEFAULT in there or not there else there[0]
 
 
-def _may_use(caller: Caller, name: str) -> bool:
-    if caller.may_use(name, frozenset()):
-        return True
-    if not caller.groups or name not in Collection.list(settings().home):
-        return False
-    try:
-        return caller.may_use(name, _collection(name).rules().granted)
-    except FootnoteError:  # a damaged collection grants nothing
-        return False
-
-
 def check(caller: Caller, name: str) -> None:
     """Refuse a collection that is out of reach, whether it exists or not.
 
     Raises:
         ConfigError: it is.
     """
-    if not _may_use(caller, name):
+    if not may_use(caller, name, settings().home, _collection):
         raise ConfigError("That collection is not open to you.", "Choose another, or ask whoever runs Footnote.")
 
 
@@ -188,14 +178,9 @@ def remove(name: str, document_id: str) -> None:
 
 
 def uploads_dir(caller: Caller, name: str) -> Path:
-    """Where a caller's uploads to a collection are kept; they are its documents' sources.
-
-    As of the API: who may not read everything has a folder of their own where something is restricted.
-    """
-    folder = settings().uploads_dir / name
-    if caller.is_admin or name not in Collection.list(settings().home):
-        return folder
-    return folder / caller.folder if caller.groups or _collection(name).rules().restrictions else folder
+    """Where a caller's uploads to a collection are kept; they are its documents' sources."""
+    there = name in Collection.list(settings().home)
+    return uploads_of(caller, settings().uploads_dir / name, _collection(name) if there else None)
 
 
 def ask(

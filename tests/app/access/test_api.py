@@ -9,13 +9,16 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise, product
+from pathlib import Path
 from typing import Any
 
 import pytest
+from running import wait_for
 from tenants import MARKER, VAULT, WORDS, World
 
 from app.api.application import create_app
 from app.api.keys import Keys
+from app.audit import Audit
 from app.database import Database
 from app.settings import load_settings
 
@@ -259,3 +262,35 @@ def test_no_key_and_no_word_is_in_the_logs(thief: Thief, caplog: Any) -> None:
         thief.send("hr", "POST", "/search", json={"collection": "shared", "query": WORDS})
         thief.send("hr", "GET", "/documents/{document_id}", f"/documents/{thief.known['hidden']}")
     assert not any(key in caplog.text for key in thief.keys.values())
+
+
+def test_the_audit_log_names_the_key_and_no_word(thief: Thief) -> None:
+    name = "thiefs-own.txt"
+    sent = thief.send(
+        "hr", "POST", "/documents", data={"collection": "shared"}, files={"files": (name, b"The oriole.")}
+    )
+    path = f"/documents/ingests/{sent.json()['id']}"
+    wait_for(lambda: thief.send("hr", "GET", "/documents/ingests/{ingest_id}", path).json()["state"] == "done")
+    listed = thief.send("hr", "GET", "/documents", params={"collection": "shared"}).json()["documents"]
+    (document,) = (each for each in listed if each["source"].endswith(name))
+    gone = thief.send("hr", "DELETE", "/documents/{document_id}", f"/documents/{document['id']}?collection=shared")
+    assert gone.status_code == 200 and not Path(document["source"]).exists()
+    entries = Audit(Database(thief.world.home)).last(2)[::-1]
+    key_id = thief.keys["hr"].split("-")[1]
+    assert [(each.who, each.action, each.outcome) for each in entries] == [
+        (key_id, "ingest", "done"),
+        (key_id, "delete", "done"),
+    ]
+    assert "oriole" not in str(entries) and thief.keys["hr"] not in str(entries)
+
+
+def test_uploads_of_a_key_with_groups_replace_nobodys(thief: Thief, world: World) -> None:
+    uploads = [path.name for path in (world.home / "uploads" / "shared").rglob("*.txt")]
+    assert uploads == [f"{MARKER}-3.txt"]  # the owner's, in a folder of its own
+    (owned,) = (path.parent.name for path in (world.home / "uploads" / "shared").rglob("*.txt"))
+    with thief.running.client(thief.keys["hr"]) as client:
+        client.post("/documents", data={"collection": "shared"}, files={"files": (uploads[0], b"The thief was here.")})
+    paths = list((world.home / "uploads" / "shared").rglob("*.txt"))
+    assert len({path.parent for path in paths}) == 2
+    (kept,) = (path for path in paths if path.parent.name == owned)
+    assert kept.read_text() == f"{MARKER} again"
