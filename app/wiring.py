@@ -287,8 +287,9 @@ def _encoder(section: EncoderSection, models_dir: Path) -> Encoder:
 
     if folder := find_sentence_transformer(section.model):
         _check_plain(section)
-        dtype = "float32" if section.dtype == "auto" else section.dtype
-        return SentenceTransformer(folder, dtype=dtype, device=section.device, batch_tokens=section.batch_tokens)
+        return SentenceTransformer(
+            folder, dtype=section.dtype, device=section.device, batch_tokens=section.batch_tokens
+        )
     if section.model != "smollm2" and "/" not in section.model:  # a folder of the settings is absolute
         raise ModelError(
             f"The package {section.model}, which carries the encoder, is not installed.",

@@ -18,6 +18,8 @@ from pathlib import Path
 class Footnote:
     """indexer.ingest(), as the command line runs it."""
 
+    dtype = "auto"  # bfloat16, where the processor multiplies it natively
+
     def __init__(self, store, model):
         sys.path.insert(0, str(Path(__file__).parents[1]))
         import faiss  # noqa: F401
@@ -28,7 +30,7 @@ class Footnote:
         from indexer.sentence_transformer import SentenceTransformer
 
         self.collection = Collection.open(store, "bench", create=True)
-        self.encoder = SentenceTransformer(Path(model))
+        self.encoder = SentenceTransformer(Path(model), dtype=self.dtype)
 
     def sync(self, files):
         from indexer.chunk import ChunkSettings
@@ -43,6 +45,12 @@ class Footnote:
     def best(self, question):
         ((key, _),) = self.collection.dense.search(self.encoder.encode([question])[0], 1)
         return self.collection.chunks([key])[key].source
+
+
+class FootnoteInSinglePrecision(Footnote):
+    """The same with the numbers that the others compute with."""
+
+    dtype = "float32"
 
 
 class Haystack:
@@ -203,7 +211,13 @@ class Txtai:
         return self.embeddings.search(question, 1)[0]["id"]
 
 
-CONTENDERS = {"footnote": Footnote, "haystack": Haystack, "llamaindex": LlamaIndex, "txtai": Txtai}
+CONTENDERS = {
+    "footnote": Footnote,
+    "footnote-fp32": FootnoteInSinglePrecision,
+    "haystack": Haystack,
+    "llamaindex": LlamaIndex,
+    "txtai": Txtai,
+}
 
 
 def digests_of(files):
