@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from app.commands.access import access
 from app.commands.collection import collection_commands
 from app.commands.evaluation import evaluation
 from app.commands.evaluation_questions import question_commands
@@ -30,6 +31,7 @@ app.add_typer(collection_commands)
 app.add_typer(evaluation, name="eval")
 app.add_typer(training, name="train")
 app.add_typer(keys, name="keys")
+app.add_typer(access, name="access")
 
 
 class Pooling(StrEnum):
@@ -138,13 +140,14 @@ def encode(
 def ui(
     context: Context,
     collection: Annotated[str | None, typer.Option("--collection", "-c", metavar="NAME", help="Shown first.")] = None,
+    host: Annotated[str | None, typer.Option(metavar="ADDRESS", show_default="ui.host, 127.0.0.1")] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, show_default="ui.port, 8501")] = None,
 ) -> None:
     """Serve the chat page."""
     with opened(context) as settings:
         from app.ui.launch import run_ui
 
-        raise typer.Exit(run_ui(settings, collection, port, config=context.obj.config))
+        raise typer.Exit(run_ui(settings, collection, port, host=host, config=context.obj.config))
 
 
 @app.command()
@@ -158,6 +161,20 @@ def serve(
         from app.api.launch import run_serve
 
         run_serve(settings, host, port)
+
+
+@app.command()
+def audit(
+    context: Context,
+    limit: Annotated[int, typer.Option(min=1, help="How many of the newest.")] = 50,
+    collection: Hidden = "default",
+    as_json: Json = False,
+) -> None:
+    """Show who changed documents, keys and access, and when."""
+    with opened(context, as_json) as settings:
+        from app.commands.access import show_audit
+
+        show_audit(settings, limit, as_json)
 
 
 @app.command()

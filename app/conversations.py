@@ -50,11 +50,12 @@ _RECORD = TypeAdapter(TurnRecord)
 
 
 class Conversations:
-    """The conversations of one home. Safe to share between threads. Every method raises IndexError_ where the store
-    cannot be read or written."""
+    """The conversations of one owner in one home. Safe to share between threads. Every method raises IndexError_ where
+    the store cannot be read or written."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, owner: str = "") -> None:
+        """Those of one caller, by its id; of whoever owns the machine where nobody signs in."""
+        self._database, self._owner = database, owner
 
     def begin(self, collection: str, question: str) -> Conversation:
         """Make a conversation that is called by its first question; its id cannot be guessed."""
@@ -63,8 +64,9 @@ class Conversations:
         made = Conversation(token_urlsafe(16), collection, title, now())
         with self._database.connected() as db:
             db.execute(
-                "INSERT INTO conversation (id, collection, title, created_at, updated_at) VALUES (?, ?, ?, ?, ?)",
-                (made.id, collection, title, made.updated_at, made.updated_at),
+                "INSERT INTO conversation (id, collection, title, created_at, updated_at, owner)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (made.id, collection, title, made.updated_at, made.updated_at, self._owner),
             )
         return made
 
@@ -85,19 +87,26 @@ class Conversations:
     def save(self, record: TurnRecord) -> None:
         """Keep what came of a question; nothing, where its conversation was deleted meanwhile."""
         with self._database.connected() as db:
-            db.execute("UPDATE turn SET record = ? WHERE id = ?", (_json(record), record.id))
+            db.execute(
+                f"UPDATE turn SET record = ? WHERE id = ? AND conversation IN ({_OWN})",
+                (_json(record), record.id, self._owner),
+            )
 
     def find(self, conversation_id: str) -> Conversation | None:
         """One conversation, or None where it was deleted or never was."""
         with self._database.connected() as db:
-            row = db.execute(f"SELECT {_COLUMNS} FROM conversation WHERE id = ?", (conversation_id,)).fetchone()
+            row = db.execute(
+                f"SELECT {_COLUMNS} FROM conversation WHERE id = ? AND owner = ?", (conversation_id, self._owner)
+            ).fetchone()
         return Conversation(*row) if row else None
 
     def turns(self, conversation_id: str) -> tuple[TurnRecord, ...]:
         """What was asked in a conversation, oldest first."""
         with self._database.connected() as db:
             rows = db.execute(
-                "SELECT record FROM turn WHERE conversation = ? AND NOT replaced ORDER BY number", (conversation_id,)
+                f"SELECT record FROM turn WHERE conversation = ? AND conversation IN ({_OWN}) AND NOT replaced"
+                " ORDER BY number",
+                (conversation_id, self._owner),
             ).fetchall()
         return tuple(_RECORD.validate_json(text) for (text,) in rows)
 
@@ -105,30 +114,38 @@ class Conversations:
         """Conversations with these words in a title, question or answer, whatever their case; the latest first."""
         with self._database.connected() as db:
             db.create_function("casefold", 1, str.casefold, deterministic=True)
-            rows = db.execute(_SEARCH, {"words": words.strip().casefold(), "limit": limit}).fetchall()
+            rows = db.execute(
+                _SEARCH, {"words": words.strip().casefold(), "limit": limit, "owner": self._owner}
+            ).fetchall()
         return tuple(Conversation(*row) for row in rows)
 
     def rename(self, conversation_id: str, title: str) -> None:
         """Call a conversation otherwise; white space alone changes nothing."""
         if title := " ".join(title.split())[:TITLE_CHARS]:
             with self._database.connected() as db:
-                db.execute("UPDATE conversation SET title = ? WHERE id = ?", (title, conversation_id))
+                db.execute(
+                    "UPDATE conversation SET title = ? WHERE id = ? AND owner = ?",
+                    (title, conversation_id, self._owner),
+                )
 
     def delete(self, conversation_id: str) -> None:
         """Remove a conversation, its answers and the thumbs on them; their words are gone from the file."""
         with self._database.connected() as db:
             for table in ("feedback", "exposure"):
                 db.execute(
-                    f"DELETE FROM {table} WHERE answer_id IN (SELECT id FROM turn WHERE conversation = ?)",
-                    (conversation_id,),
+                    f"DELETE FROM {table} WHERE answer_id IN"
+                    f" (SELECT id FROM turn WHERE conversation = ? AND conversation IN ({_OWN}))",
+                    (conversation_id, self._owner),
                 )
-            db.execute("DELETE FROM conversation WHERE id = ?", (conversation_id,))
+            db.execute("DELETE FROM conversation WHERE id = ? AND owner = ?", (conversation_id, self._owner))
         self._database.empty_log()
 
     def _add(self, conversation_id: str, record: TurnRecord, in_place_of: str = "") -> TurnRecord:
         at = now()
         with self._database.connected() as db:
-            found = db.execute("UPDATE conversation SET updated_at = ? WHERE id = ?", (at, conversation_id))
+            found = db.execute(
+                "UPDATE conversation SET updated_at = ? WHERE id = ? AND owner = ?", (at, conversation_id, self._owner)
+            )
             if not found.rowcount:
                 raise _gone()
             db.execute("UPDATE turn SET replaced = 1 WHERE id = ?", (in_place_of,))
@@ -146,11 +163,12 @@ def _gone() -> IndexError_:
 
 
 _COLUMNS = "id, collection, title, updated_at"
+_OWN = "SELECT id FROM conversation WHERE owner = ?"
 _SEARCH = f"""
 SELECT {_COLUMNS} FROM conversation
-WHERE :words = '' OR instr(casefold(title), :words) OR EXISTS (
+WHERE owner = :owner AND (:words = '' OR instr(casefold(title), :words) OR EXISTS (
     SELECT 1 FROM turn WHERE conversation = conversation.id AND NOT replaced AND instr(
-        casefold(question || char(10) || coalesce(json_extract(record, '$.answer.text'), '')), :words))
+        casefold(question || char(10) || coalesce(json_extract(record, '$.answer.text'), '')), :words)))
 ORDER BY updated_at DESC, rowid DESC LIMIT :limit
 """
 _ADD = """

@@ -1,5 +1,5 @@
-"""What the doors themselves keep, in one SQLite file under the home: keys, waiting uploads, conversations, feedback
-and the figures of experiments."""
+"""What the doors themselves keep, in one SQLite file under the home: keys, waiting uploads, conversations, feedback,
+the figures of experiments, and the audit log."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -53,6 +53,16 @@ _MIGRATIONS = (
         definition TEXT NOT NULL, abstained INTEGER NOT NULL, total_ms REAL NOT NULL
     ) STRICT;
     CREATE INDEX exposure_experiment ON exposure(experiment);
+    ALTER TABLE key ADD COLUMN groups TEXT NOT NULL DEFAULT '[]';
+    ALTER TABLE ingest ADD COLUMN groups TEXT NOT NULL DEFAULT '[]';
+    ALTER TABLE conversation ADD COLUMN owner TEXT NOT NULL DEFAULT '';
+    CREATE INDEX conversation_owner ON conversation(owner, updated_at);
+    CREATE TABLE audit (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, who TEXT NOT NULL, action TEXT NOT NULL,
+        collection TEXT NOT NULL, what TEXT NOT NULL, outcome TEXT NOT NULL
+    ) STRICT;
+    CREATE TRIGGER audit_stays BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log only grows'); END;
+    CREATE TRIGGER audit_is_kept BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log only grows'); END;
     """,
 )
 

@@ -295,13 +295,48 @@ class UiSection(Section):
     """The chat page."""
 
     host: str = "127.0.0.1"
-    """Address the page listens on; 0.0.0.0 opens it to the network, without any login."""
+    """Address the page listens on. On any other than this machine's own, readers have to sign in."""
+
+    auth: Literal["auto", "keys"] = "auto"
+    """keys asks every reader for an API key or a sign-in; auto does so where sign_in is set up, or others reach the
+    page."""
 
     port: int = Field(default=8501, ge=1, le=65535)
     """Port of the page."""
 
     max_upload_mb: int = Field(default=64, ge=1)
     """Largest file that can be uploaded."""
+
+
+class SignInSection(Section):
+    """Signing in to the page by OpenID Connect."""
+
+    metadata_url: str = ""
+    """The provider's address that ends in /.well-known/openid-configuration; empty for no sign-in."""
+
+    client_id: str = ""
+    """The name under which the provider knows this page."""
+
+    client_secret: SecretStr = SecretStr("")
+    """What proves it; better given as FOOTNOTE_SIGN_IN__CLIENT_SECRET."""
+
+    redirect_url: str = ""
+    """The page's address for its readers, ending in /oauth2callback; empty for http://localhost:PORT/oauth2callback."""
+
+    scopes: str = "openid profile email"
+    """What the provider is asked for; some give groups only with a scope of their own."""
+
+    groups_claim: str = "groups"
+    """The claim of the ID token that lists a reader's groups; realm_access.roles looks for roles in realm_access."""
+
+    ingest_group: str = ""
+    """Members may add, re-sync and delete documents of the collections that they use."""
+
+    admin_group: str = ""
+    """Members may do everything, and read everything."""
+
+    session_hours: float = Field(default=12, gt=0)
+    """After how long a reader signs in anew, with the groups of then."""
 
 
 class ServerSection(Section):

@@ -21,6 +21,7 @@ from app.sections import (
     RetrieverSection,
     Section,
     ServerSection,
+    SignInSection,
     TelemetrySection,
     UiSection,
 )
@@ -59,6 +60,7 @@ class Settings(Section):
     retriever: RetrieverSection = RetrieverSection()
     generator: GeneratorSection = GeneratorSection()
     ui: UiSection = UiSection()
+    sign_in: SignInSection = SignInSection()
     server: ServerSection = ServerSection()
     telemetry: TelemetrySection = TelemetrySection()
     experiment: ExperimentSection = ExperimentSection()
@@ -256,7 +258,7 @@ def _wrong_value(error: ValidationError, given: Mapping[str, Given]) -> ConfigEr
     key = next((key for key in given if _names(first["loc"], key)), ".".join(str(part) for part in first["loc"]))
     if key not in given:
         return ConfigError(f"The setting {key} is not valid: {first['msg']}.", REFERENCE)
-    value = "(hidden)" if "api_key" in key else repr(given[key].value)
+    value = "(hidden)" if key.endswith(("api_key", "secret")) else repr(given[key].value)
     return ConfigError(
         f"{given[key].key} = {value} in {given[key].where} is not valid.", f"{first['msg']}. {REFERENCE}"
     )

@@ -25,6 +25,7 @@ from generator.citations import without_markers
 from generator.entailment import Entailment
 from generator.links import leads_somewhere
 from generator.pipeline import Pipeline, PipelineSettings
+from indexer.access import FULL, Access
 from indexer.clean import clean_text
 from indexer.document import Document
 from indexer.errors import DatasetError
@@ -74,6 +75,7 @@ class Planted:
         rerank: bool = False,
         *,
         asked: Filter = EVERYTHING,
+        access: Access = FULL,
     ) -> tuple[Hit, ...]:
         """All passages, each a whole document; neither `k` nor a filter is looked at, because none may be missing."""
         return tuple(
@@ -81,11 +83,11 @@ class Planted:
             for rank, document in enumerate(self.attack.documents, start=1)
         )
 
-    def count(self) -> int:
+    def count(self, access: Access = FULL) -> int:
         """Number of passages."""
         return len(self.attack.documents)
 
-    def document(self, document_id: str) -> Document:
+    def document(self, document_id: str, access: Access = FULL) -> Document:
         """One of the passages."""
         return next(document for document in self.attack.documents if document.id == document_id)
 

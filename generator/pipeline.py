@@ -5,6 +5,7 @@ What is evaluated is what is served: the page, the command line and the evaluati
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Literal, Protocol
 
@@ -19,6 +20,7 @@ from generator.followup import self_contained, switches_topic
 from generator.links import without_links
 from generator.prompt import Prompt, Turn, answer_prompt
 from generator.trace import Observe, Stopwatch, log_answer
+from indexer.access import FULL, Access
 from indexer.document import Document
 from indexer.errors import ConfigError, FootnoteError, IndexError_
 from indexer.filter import EVERYTHING, Filter
@@ -37,8 +39,9 @@ class Searcher(Protocol):
         rerank: bool = False,
         *,
         asked: Filter = EVERYTHING,
+        access: Access = FULL,
     ) -> tuple[Hit, ...]:
-        """The `k` best chunks of the documents that hold the filter."""
+        """The `k` best chunks of the documents that hold the filter and that the caller may read."""
 
 
 class Documents(Protocol):
@@ -46,11 +49,11 @@ class Documents(Protocol):
 
     name: str
 
-    def count(self) -> int:
-        """Number of chunks."""
+    def count(self, access: Access = FULL) -> int:
+        """Number of chunks that the caller may read."""
 
-    def document(self, document_id: str) -> Document:
-        """One document with its text."""
+    def document(self, document_id: str, access: Access = FULL) -> Document:
+        """One document with its text; IndexError_ for one that the caller may not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +131,10 @@ class Pipeline:
         query: str | None = None,
         earlier: Sequence[Hit] = (),
         asked: Filter = EVERYTHING,
+        access: Access = FULL,
     ) -> Answer:
         """Answer without streaming. Takes and raises what `ask` does."""
-        for event in self.ask(question, history, query, earlier, asked):
+        for event in self.ask(question, history, query, earlier, asked, access):
             if isinstance(event, Done):
                 return event.answer
         raise AssertionError("ask() ends with Done")
@@ -142,12 +146,14 @@ class Pipeline:
         query: str | None = None,
         earlier: Sequence[Hit] = (),
         asked: Filter = EVERYTHING,
+        access: Access = FULL,
     ) -> Iterator[Event]:
         """Answer a question; `history` holds the (question, answer) turns before it, oldest first.
 
         `query` says the question in words that need no conversation; without it a follow-up is rewritten. `earlier` are
         the passages that the last answer rests on: with `carry_evidence` they compete again, if the topic is the same.
-        Only documents that hold the filter `asked` are read. Closing the iterator stops the model.
+        Only documents that hold the filter `asked` and that `access` may read are read. Closing the iterator stops the
+        model.
 
         Raises:
             ConfigError: the question is empty or too long.
@@ -158,7 +164,7 @@ class Pipeline:
         query = None if query is None else self._checked(query)
         watch = Stopwatch()
         try:
-            yield from self._steps(watch, question, history, query, earlier, asked)
+            yield from self._steps(watch, question, history, query, earlier, asked, access)
         except FootnoteError as error:
             watch.error = error.kind
             raise
@@ -175,6 +181,7 @@ class Pipeline:
         query: str | None,
         earlier: Sequence[Hit],
         asked: Filter,
+        access: Access,
     ) -> Iterator[Event]:
         model = Counted(self._model)
         yield Stage("rewrite")
@@ -182,13 +189,14 @@ class Pipeline:
             query = query or self_contained(question, history, model)
         yield Stage("search")
         with watch.stage("search"):
-            found = self._search(query, asked)
+            found = self._search(query, asked, access)
         yield Stage("select")
         with watch.stage("select"):
             settings = self._settings
             again = settings.carry_evidence and not asked and not switches_topic(question, history)
+            text_of = partial(self._text_of, access)
             chosen = choose_context(
-                found, earlier if again else (), query, settings.passages, settings.selection, self._text_of
+                found, earlier if again else (), query, settings.passages, settings.selection, text_of
             )
             hits, watch.left_out = chosen.hits, chosen.left_out
         yield Found(query, hits)
@@ -209,7 +217,9 @@ class Pipeline:
                 yield Token(piece)
         yield Stage("cite")
         with watch.stage("cite"):
-            answer = replace(self._cited("".join(pieces), query, prompt), hits=hits, log_p_token=model.log_p_token)
+            answer = replace(
+                self._cited("".join(pieces), query, prompt, access), hits=hits, log_p_token=model.log_p_token
+            )
             answer = self._weighed(answer)
         yield self._done(watch, model, answer, prompt)
 
@@ -225,11 +235,11 @@ class Pipeline:
             raise ConfigError("The question is empty", "Ask something in words.")
         return question
 
-    def _search(self, query: str, asked: Filter) -> tuple[Hit, ...]:
+    def _search(self, query: str, asked: Filter, access: Access) -> tuple[Hit, ...]:
         settings = self._settings
         wanted = max(settings.passages, settings.selection.pool)
-        hits = self._retriever.search(query, wanted, settings.mode, settings.rerank, asked=asked)
-        if not hits and self._collection.count() == 0:
+        hits = self._retriever.search(query, wanted, settings.mode, settings.rerank, asked=asked, access=access)
+        if not hits and self._collection.count(access) == 0:
             raise IndexError_(
                 f"Collection '{self._collection.name}' is empty",
                 f"Add documents: `footnote ingest FOLDER --collection {self._collection.name}`.",
@@ -243,12 +253,12 @@ class Pipeline:
         order: Order = self._settings.selection.order if self._model.follows_instructions else "best-first"
         return answer_prompt(query, hits, budget, self._model.count_tokens, history, order)
 
-    def _cited(self, text: str, query: str, prompt: Prompt) -> Answer:
+    def _cited(self, text: str, query: str, prompt: Prompt, access: Access) -> Answer:
         text = without_links(text, [hit.chunk.text for hit in prompt.hits])
         if declines(text):
             return _abstained(query, prompt.hits)
         cited = cite(text, prompt.hits, query, self._entailment)
-        located = tuple(c for citation in cited.citations if (c := self._located(citation)))
+        located = tuple(c for citation in cited.citations if (c := self._located(citation, access)))
         dropped = cited.dropped + cited.unsupported
         if not located or len(located) < len(cited.citations):
             # Nothing in the passages supports it, or a document was deleted or changed while the model wrote.
@@ -275,19 +285,19 @@ class Pipeline:
             return replace(answer, doubt=doubt)
         return replace(answer, text=DECLINE, citations=(), abstained=True, doubt=doubt)
 
-    def _located(self, citation: Citation) -> Citation | None:
+    def _located(self, citation: Citation, access: Access) -> Citation | None:
         """Give a citation its page, or None when its document is gone or says something else by now."""
         try:
-            document = self._collection.document(citation.document_id)
+            document = self._collection.document(citation.document_id, access)
         except IndexError_:
             return None
         if document.text[citation.start : citation.end] != citation.quote:
             return None
         return replace(citation, page=document.page_at(citation.start))
 
-    def _text_of(self, document_id: str) -> str | None:
+    def _text_of(self, access: Access, document_id: str) -> str | None:
         try:
-            return self._collection.document(document_id).text
+            return self._collection.document(document_id, access).text
         except IndexError_:
             return None
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from indexer.access import FULL, Access, Rules
 from indexer.document import INSIDE, Chunk, Document
 from indexer.encoder import Vectors
 from indexer.errors import ConfigError, IndexError_
@@ -61,7 +62,7 @@ class Collection:
         self._switching = threading.Lock()
         self._stamp: tuple[int, int] | None = None
         self._generation: Generation | None = None
-        self._matching: dict[tuple[int, int, Filter], KeyRanges] = {}
+        self._matching: dict[tuple[int, int, Filter, Access], KeyRanges | None] = {}
 
     @staticmethod
     def open(home: Path, name: str, *, create: bool = False) -> "Collection":
@@ -127,17 +128,18 @@ class Collection:
         """Return the chunks of those keys that exist now. Every hit goes through here: a deleted one is absent."""
         return self.generation.truth.chunks(keys)
 
-    def matching(self, asked: Filter, generation: Generation | None = None) -> KeyRanges | None:
-        """Return the keys of the chunks that a filter lets through, for a search; None lets everything through."""
-        if not asked:
+    def matching(self, asked: Filter, generation: Generation | None = None, access: Access = FULL) -> KeyRanges | None:
+        """Return the keys of the chunks that filter and access let through, for a search; None lets all through."""
+        if not asked and access.is_full:
             return None
         generation = generation or self.generation
-        now = generation.number, generation.truth.sequence(), asked
+        now = generation.number, generation.truth.sequence(), asked, access
         known = self._matching
-        if (ranges := known.get(now)) is None:
-            ranges = generation.truth.matching(asked)
-            # A new dictionary each time: other threads read the old one, and may put theirs in the place of this
-            self._matching = {**dict(list(known.items())[-_KEPT_FILTERS:]), now: ranges}
+        if now in known:
+            return known[now]
+        ranges = generation.truth.matching(asked, access)
+        # A new dictionary each time: other threads read the old one, and may put theirs in the place of this
+        self._matching = {**dict(list(known.items())[-_KEPT_FILTERS:]), now: ranges}
         return ranges
 
     def texts(self) -> Iterator[tuple[int, str, tuple[str, ...], str]]:
@@ -159,21 +161,25 @@ class Collection:
         """Return a number that rises with every change; equal numbers mean equal content."""
         return self.generation.truth.sequence()
 
-    def count(self) -> int:
+    def count(self, access: Access = FULL) -> int:
         """Return the number of chunks."""
-        return self.generation.truth.count()
+        return self.generation.truth.count(access)
 
-    def documents(self) -> builtins.list[DocumentInfo]:
+    def rules(self) -> Rules:
+        """Return what the collection asks of its callers."""
+        return self.generation.truth.rules()
+
+    def documents(self, access: Access = FULL) -> builtins.list[DocumentInfo]:
         """List the documents by source."""
-        return self.generation.truth.documents()
+        return self.generation.truth.documents(access)
 
-    def document(self, document_id: str) -> Document:
+    def document(self, document_id: str, access: Access = FULL) -> Document:
         """Return one document with its text.
 
         Raises:
-            IndexError_: there is none of that id.
+            IndexError_: there is none of that id, or none that the caller may read.
         """
-        document = self.generation.truth.document(document_id)
+        document = self.generation.truth.document(document_id, access)
         if document is None:
             raise IndexError_(
                 f"There is no document '{document_id}' in collection '{self.name}'",

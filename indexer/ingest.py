@@ -31,6 +31,8 @@ class Task:
     candidates: Sequence[Candidate]
     left_out: Sequence[LeftOut]
     roots: Sequence[str] = ()  # at and below them, what is no longer on disk is removed
+    restricted: Sequence[str] = ()  # paths that only `groups` may read
+    groups: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +69,13 @@ def ingest(
     limits: Limits | None = None,
     engine: Engine = read_here,
     recipe: str = "",
+    groups: Sequence[str] = (),
 ) -> IngestReport:
     """Bring a collection up to date with files and folders; a file that fails costs only itself.
 
     With `prune`, documents of these paths whose file is gone are removed, but for a path that is missing or empty only
-    with `force`. A new collection remembers `recipe`, from which the encoder can be built again.
+    with `force`. A new collection remembers `recipe`, from which the encoder can be built again. With `groups`,
+    what lies at or below the paths is left to them before the first file is read.
 
     Raises:
         ConfigError: the paths hold no file that could be read, unless there `may_be_nothing`; pruning was refused.
@@ -84,7 +88,8 @@ def ingest(
         refuse_emptied(collection.generation.truth, paths, candidates)
     elif prune:
         left_out = [item for item in left_out if not is_gone(item.source)]  # that it is gone is what was said
-    task = Task(candidates, left_out, [source_of(path) for path in paths] if prune else ())
+    roots = [source_of(path) for path in paths]
+    task = Task(candidates, left_out, roots if prune else (), roots if groups else (), groups)
     return perform(
         task,
         collection,
@@ -119,6 +124,8 @@ def perform(
     """
     with collection.writer(on_wait, command="ingest", timeout_s=timeout_s) as writer:
         writer.begin(manifest_of(encoder, chunk_settings, recipe))
+        if task.restricted:
+            writer.restrict(task.groups, *task.restricted)
         account = Account(len(task.candidates), sum(candidate.bytes for candidate in task.candidates), on_progress)
         truth = collection.generation.truth
         with (

@@ -13,6 +13,7 @@ from indexer.clean import CLEANER_VERSION
 from indexer.document import INSIDE, Document
 from indexer.sources import is_gone, path_of
 from indexer.store.records import FileRow
+from indexer.store.rules import restricting
 from indexer.store.truth import Truth
 
 STATES = ("indexed", "unchanged", "skipped", "failed", "pruned")  # each file of a run is in one
@@ -160,6 +161,10 @@ def find_twin(truth: Truth, source: str, sha256: str) -> FileRow | None:
         and row.cleaner == CLEANER_VERSION
         and PurePath(row.path).suffix.lower() == PurePath(source).suffix.lower()
     ]
+    if twins:  # who may read the one and not the other must not find both in one document
+        rules = truth.rules()
+        own = set(restricting(rules, source).values())
+        twins = [row for row in twins if is_gone(row.path) or set(restricting(rules, row.path).values()) == own]
     return min(twins, key=lambda row: not is_gone(row.path), default=None)
 
 

@@ -20,9 +20,10 @@ from indexer.encoder import Encoder, Vectors
 from indexer.errors import IndexError_
 from indexer.ingest import manifest_of
 from indexer.ledger import Progress
-from indexer.store.changes import mark, raise_numbers
+from indexer.store.changes import raise_numbers
 from indexer.store.lexical_writer import LexicalWriter
 from indexer.store.records import DocumentInfo, Manifest
+from indexer.store.rules import read_rules, write_rules
 from indexer.store.text import embed_hash, embed_text
 from indexer.store.truth import Truth
 from indexer.store.writer import Writer, writing
@@ -69,7 +70,7 @@ def reindex(
         with writing(new.truth, lexical, new.dense) as writer:
             writer.begin(manifest_of(encoder, chunk_settings, recipe))
             _Build(old, new, writer, encoder, chunk_settings, on_progress).run()
-            _continue_numbers(old, new)  # again: the old one may have gone on since a cut-off run
+            _continue(old, new)  # again: the old one may have gone on since a cut-off run
         new.truth.close()
         (new.folder / _UNFINISHED).unlink(missing_ok=True)
         collection.switch(new.number, under)
@@ -99,7 +100,7 @@ def rollback(
                 f"Collection '{collection.name}' has no earlier generation", "Only a reindex can be rolled back."
             )
         target = collection.open_generation(older[-1])
-        _continue_numbers(current, target)
+        _continue(current, target)  # with who may read what: a rollback opens nothing
         target.truth.close()
         collection.switch(target.number, under)
         return target.number
@@ -133,7 +134,7 @@ def _begin(collection: Collection, old: Generation, manifest: Manifest) -> Gener
             shutil.rmtree(begun.folder)
     new = collection.open_generation(old.number + 1, create=True)
     (new.folder / _UNFINISHED).touch()
-    _continue_numbers(old, new)
+    _continue(old, new)
     return new
 
 
@@ -142,12 +143,14 @@ def _built_with(manifest: Manifest) -> tuple[str, int, str, str]:
     return manifest.fingerprint, manifest.dim, manifest.chunker, manifest.cleaner
 
 
-def _continue_numbers(source: Generation, target: Generation) -> None:
+def _continue(source: Generation, target: Generation) -> None:
+    """Let the target count on where the source is, and ask of callers what the source asks."""
     with source.truth.reading() as db:
+        rules = read_rules(db)
         numbers = dict(db.execute("SELECT name, seq FROM sqlite_sequence WHERE name IN ('chunks', 'operations')"))
     with target.truth.writing() as db:
         raise_numbers(db, numbers)
-        mark(db)
+        write_rules(db, rules)  # which takes a number, too
 
 
 def _remove_all_but(collection: Collection, numbers: tuple[int, int]) -> None:

@@ -8,6 +8,7 @@ from time import perf_counter
 from types import MappingProxyType
 from typing import Literal, Protocol, get_args
 
+from indexer.access import FULL, Access
 from indexer.collection import Collection, Generation
 from indexer.encoder import Encoder
 from indexer.errors import ConfigError, IndexError_
@@ -68,11 +69,13 @@ class Retriever:
         rerank: bool = False,
         timings_ms: dict[str, float] | None = None,
         asked: Filter = EVERYTHING,
+        access: Access = FULL,
     ) -> tuple[Hit, ...]:
         """Return the `k` best chunks; fewer only when the collection does not hold more that match.
 
         `timings_ms`, when given, gets the time of every stage that ran, such as bm25 or fuse.
-        Only documents that hold the filter `asked` are searched: it comes before every ranking.
+        Only documents that hold the filter `asked` and that `access` may read are searched: both come before every
+        ranking.
 
         Raises:
             ConfigError: the question is empty or too long, the mode needs an encoder, or `rerank` needs a reranker.
@@ -84,7 +87,7 @@ class Retriever:
         while True:
             generation = self._collection.generation
             try:
-                return self._search(generation, query, k, mode, rerank, asked, timings)
+                return self._search(generation, query, k, mode, rerank, asked, access, timings)
             except IndexError_:
                 if self._collection.generation is generation:  # else it was switched off meanwhile: ask the next one
                     raise
@@ -97,12 +100,13 @@ class Retriever:
         mode: Mode,
         rerank: bool,
         asked: Filter,
+        access: Access,
         timings: dict[str, float],
     ) -> tuple[Hit, ...]:
         within = None
-        if asked:
+        if asked or not access.is_full:
             with _clock(timings, "filter"):
-                within = self._collection.matching(asked, generation)
+                within = self._collection.matching(asked, generation, access)
         stages = self._rank(generation, query, mode, max(k, self._settings.candidates), within, timings)
         keys = [key for key, _ in stages[_last(stages)]]
         with _clock(timings, "fetch"):

@@ -36,7 +36,7 @@ HOMES = {
     "datasets": ("eval/mteb_tasks.py",),
     "ray": ("indexer/ray_engine.py", "indexer/ray_cluster.py"),
     "fastapi": ("app/api/",),
-    "starlette": ("app/api/",),
+    "starlette": ("app/api/", "app/ui/server.py"),
     "uvicorn": ("app/api/",),
     "prometheus_client": ("app/api/",),
     "typer": ("app/",),

@@ -19,6 +19,7 @@ from app.api.keys import Keys
 from app.api.library import Library
 from app.api.metrics import Metrics
 from app.api.service import Service
+from app.audit import Audit
 from app.database import Database
 from app.settings import Settings
 from indexer.errors import FootnoteError
@@ -83,6 +84,7 @@ def _build(settings: Settings) -> Service:
         gate=gate,
         database=database,
         keys=Keys(database),
+        audit=Audit(database),
         ingests=ingests,
         recent=feedback.Recent(),
         metrics=Metrics(levels),

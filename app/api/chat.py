@@ -17,12 +17,13 @@ from uuid import uuid4
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from app.api.access import Caller, Reader
+from app.api.access import Reader
 from app.api.answering import start_answer
 from app.api.conversation import check_able, question_and_turns, unit_of
 from app.api.errors import described, error_fields, refusal, storable
 from app.api.protocol import ChatRequest, Completion
 from app.api.service import Served, Service
+from app.caller import Caller
 from app.commands.ask import answer_json
 from app.experiment import Arm, assign, record_exposure
 from app.markdown import with_footnotes
@@ -84,8 +85,8 @@ class _Exchange:
         await asyncio.to_thread(self._remember, done.answer)
 
     def _remember(self, answer: Answer) -> None:
-        collection = self.service.library.collection(self.request.model)
-        self.service.recent.add(self.id, self.caller.key_id, collection, self.question, answer, self.arm)
+        collection = self.service.library.reading(self.caller, self.request.model).collection
+        self.service.recent.add(self.id, self.caller.id, collection, self.question, answer, self.arm)
         record_exposure(self.service.database, self.arm, self.id, answer)
 
     def content(self, done: Done) -> str:
@@ -111,16 +112,16 @@ class _Exchange:
 )
 async def chat(request: Request, body: ChatRequest, caller: Reader, service: Served) -> Response:
     """Ask a collection. `model` names it; the messages before the last are the conversation."""
-    caller.check(body.model)
+    await asyncio.to_thread(service.library.check, caller, body.model)
     ignored = check_able(body)
     question, turns = question_and_turns(body.messages)
     library = service.library
     asked = parse_filter(body.footnote.filters)
-    arm = assign(library.settings.experiment, unit_of(body, caller.key_id))
+    arm = assign(library.settings.experiment, unit_of(body, caller.id))
     answering = await start_answer(
         request,
         service.gate,
-        lambda: library.pipeline(body.model, arm).ask(question, turns, asked=asked),
+        lambda: library.ask(caller, body.model, question, turns, asked, arm),
         service.section.timeout_s,
     )
     exchange = _Exchange(body, service, caller, question, ignored, arm)

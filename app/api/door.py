@@ -14,9 +14,10 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.access import ANYBODY, asks_for_keys, identify
+from app.api.access import asks_for_keys, identify
 from app.api.errors import ApiError, error_response, refusal
 from app.api.service import Service
+from app.caller import ANYBODY, Caller
 from app.sections import ServerSection
 from app.ui.launch import LOOPBACK
 
@@ -102,8 +103,8 @@ class Door:
                 scope["caller"] = ANYBODY
             else:
                 scope["caller"] = await run_in_threadpool(self._identify, headers)
-                if scope["caller"].key_id:
-                    self._rates.take(scope["caller"].key_id, time.monotonic())
+                if scope["caller"].id:
+                    self._rates.take(scope["caller"].id, time.monotonic())
             length = headers.get("content-length", "0")
             if length.isascii() and length.isdigit() and int(length) > limit:
                 raise too_large(limit)
@@ -112,7 +113,7 @@ class Door:
             return
         await self._app(scope, _limited(receive, limit), send)
 
-    def _identify(self, headers: Headers) -> object:
+    def _identify(self, headers: Headers) -> Caller:
         section, keys = self._service.section, self._service.keys
         if not asks_for_keys(section, keys) and _hostname(headers.get("host", "")) not in LOOPBACK:
             # A page of another site must not reach this one by giving its own name our address.
@@ -130,7 +131,7 @@ class Door:
             "route": route,
             "status": status,
             "ms": round(seconds * 1000, 1),
-            "key": caller.key_id,
+            "key": caller.id,
         }
         requests_log.info(json.dumps(line))
         self._service.metrics.request(_method(scope), route, status, seconds)

@@ -9,6 +9,7 @@ from app.api.errors import ApiError, described
 from app.api.library import Library
 from app.api.protocol import Embedding, EmbeddingList, EmbeddingRequest, EmbeddingUsage, extras
 from app.api.service import Served
+from app.caller import Caller
 from indexer.encoder import Vectors
 
 router = APIRouter(tags=["openai"])
@@ -17,17 +18,14 @@ router = APIRouter(tags=["openai"])
 @router.post("/v1/embeddings", responses=described(404, 409, 502, 503, 504))
 async def embed(body: EmbeddingRequest, caller: Reader, service: Served) -> EmbeddingList:
     """Encode texts as a collection's passages were encoded."""
-    caller.check(body.model)
     texts = [body.input] if isinstance(body.input, str) else body.input
     if not all(text.strip() for text in texts):
         raise ApiError(400, "A blank text has no vector.", param="input", code="invalid")
-    return await service.gate.run(lambda: _embed(service.library, body, texts), service.section.timeout_s)
+    return await service.gate.run(lambda: _embed(service.library, caller, body, texts), service.section.timeout_s)
 
 
-def _embed(library: Library, body: EmbeddingRequest, texts: list[str]) -> EmbeddingList:
-    collection = library.collection(body.model)
-    encoder = library.encoder(collection)
-    collection.check_encoder(encoder.fingerprint)
+def _embed(library: Library, caller: Caller, body: EmbeddingRequest, texts: list[str]) -> EmbeddingList:
+    encoder = library.encoder_of(caller, body.model)
     wanted = extras(body).get("dimensions", encoder.dim)
     if wanted != encoder.dim:
         raise ApiError(

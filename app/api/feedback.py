@@ -73,7 +73,7 @@ class Recent:
 @router.post("/feedback", status_code=201, responses=described(404))
 def give_feedback(body: Feedback, caller: Reader, service: Served) -> Stored:
     """Say what an answer was worth."""
-    collection, remembered = service.recent.get(body.id, caller.key_id)
-    caller.check(collection)
+    collection, remembered = service.recent.get(body.id, caller.id)
+    service.library.check(caller, collection)
     thumb = Thumb(body.thumb, body.reason, body.correction)
-    return Stored(number=store_thumb(service.database, body.id, thumb, collection, remembered, caller.key_id))
+    return Stored(number=store_thumb(service.database, body.id, thumb, collection, remembered, caller.id))

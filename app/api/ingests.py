@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from app.api.errors import ApiError, refusal
 from app.api.library import Library
+from app.audit import Audit, local_user
 from app.database import Database
 from indexer.ledger import IngestReport, Progress
 from indexer.store.changes import now
@@ -44,6 +45,7 @@ class Ingests:
 
     def __init__(self, database: Database, library: Library, limit: int) -> None:
         self._database, self._library, self._limit = database, library, limit
+        self._audit = Audit(database)
         self._line: queue.Queue[str] = queue.Queue()
         self._progress: dict[str, Progress] = {}
         self._stopping = threading.Event()
@@ -78,23 +80,31 @@ class Ingests:
             message = "Too many uploads wait to be indexed; try again later."
             raise ApiError(503, message, code="overloaded", retry_after_s=_RETRY_AFTER_S)
 
-    def submit(self, collection: str, paths: Sequence[Path], key_id: str) -> Ingest:
-        """Put files in line."""
+    def submit(self, collection: str, paths: Sequence[Path], owner: str, groups: Sequence[str] = ()) -> Ingest:
+        """Put files in line, for these groups."""
         id_ = f"ingest-{uuid4().hex}"
-        row = (id_, collection, key_id, json.dumps([str(path) for path in paths]), "waiting", "{}", now())
+        named = json.dumps([str(path) for path in paths])
+        row = (id_, collection, owner, named, "waiting", "{}", now(), json.dumps(groups))
         with self._database.connected() as db:
-            db.execute("INSERT INTO ingest VALUES (?, ?, ?, ?, ?, ?, ?, NULL)", row)
+            db.execute(
+                "INSERT INTO ingest (id, collection, key_id, paths, state, report, created_at, groups)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                row,
+            )
         self._line.put(id_)
         return self.get(id_)
 
-    def get(self, id_: str) -> Ingest:
+    def get(self, id_: str, owner: str | None = None) -> Ingest:
         """How an upload fares.
 
         Raises:
-            ApiError: there is none of that name (404).
+            ApiError: there is none of that name, or not of that owner (404).
         """
         with self._database.connected() as db:
-            row = db.execute("SELECT collection, paths, state, report FROM ingest WHERE id = ?", (id_,)).fetchone()
+            row = db.execute(
+                "SELECT collection, paths, state, report FROM ingest WHERE id = ? AND ifnull(?, key_id) = key_id",
+                (id_, owner),
+            ).fetchone()
         if row is None:
             raise ApiError(404, "There is no such upload.", code="not_found")
         collection, paths, state, report = row
@@ -128,14 +138,17 @@ class Ingests:
     def _ingest(self, id_: str) -> None:
         with self._database.connected() as db:
             db.execute("UPDATE ingest SET state = 'running' WHERE id = ?", (id_,))
-            row = db.execute("SELECT collection, paths FROM ingest WHERE id = ?", (id_,)).fetchone()
+            row = db.execute("SELECT collection, paths, groups, key_id FROM ingest WHERE id = ?", (id_,)).fetchone()
+        collection, paths, groups, owner = row[0], json.loads(row[1]), json.loads(row[2]), row[3]
 
         def tell(progress: Progress) -> None:
             if self._stopping.is_set():
                 raise _Stopped
             self._progress[id_] = progress
 
-        report = self._library.ingest(row[0], [Path(path) for path in json.loads(row[1])], tell)
+        told = " ".join([f"{len(paths)} files:", *(Path(path).name for path in paths)])
+        with self._audit.recorded(owner or local_user(), "ingest", collection, told):
+            report = self._library.ingest(collection, [Path(path) for path in paths], groups, tell)
         self._end(id_, "done", {"files": _outcomes(report)})
 
     def _end(self, id_: str, state: str, report: dict[str, Any]) -> None:

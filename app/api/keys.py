@@ -12,12 +12,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, get_args
 
 from app.database import Database
+from indexer.access import check_groups
 from indexer.errors import ConfigError
 from indexer.store.changes import now
 
 Scope = Literal["read", "ingest", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
-_COLUMNS = "id, name, scopes, collections, created_at, expires_at, revoked_at"
+_COLUMNS = "id, name, scopes, collections, created_at, expires_at, revoked_at, groups"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Key:
     created_at: str  # ISO 8601, UTC, as the next two
     expires_at: str | None
     revoked_at: str | None
+    groups: tuple[str, ...] = ()  # whose documents it reads, and whose collections it uses where it names none
 
     @property
     def state(self) -> str:
@@ -47,12 +49,17 @@ class Keys:
         self._database = database
 
     def create(
-        self, name: str, scopes: Sequence[str], collections: Sequence[str] | None = None, days: float | None = None
+        self,
+        name: str,
+        scopes: Sequence[str],
+        collections: Sequence[str] | None = None,
+        days: float | None = None,
+        groups: Sequence[str] = (),
     ) -> tuple[Key, str]:
         """Make a key; returns it and the secret that is shown once.
 
         Raises:
-            ConfigError: a scope is unknown, or there is none.
+            ConfigError: a scope is unknown, or there is none; a name cannot be that of a group.
         """
         unknown = [scope for scope in scopes if scope not in SCOPES]
         if unknown or not scopes:
@@ -63,9 +70,14 @@ class Keys:
         secret = _secret(id_)
         expires = (_utc() + timedelta(days=days)).isoformat(timespec="seconds") if days is not None else None
         allowed = None if collections is None else json.dumps(sorted(set(collections)))
-        row = (id_, name, _hash(secret), json.dumps(sorted(set(scopes))), allowed, now(), expires)
+        named = json.dumps(check_groups(groups))
+        row = (id_, name, _hash(secret), json.dumps(sorted(set(scopes))), allowed, now(), expires, named)
         with self._database.connected() as db:
-            db.execute("INSERT INTO key VALUES (?, ?, ?, ?, ?, ?, ?, NULL)", row)
+            db.execute(
+                "INSERT INTO key (id, name, hash, scopes, collections, created_at, expires_at, groups)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                row,
+            )
         return self._get(id_), secret
 
     def list(self) -> list[Key]:
@@ -111,9 +123,9 @@ class Keys:
 
 
 def _key(row: Sequence[Any]) -> Key:
-    id_, name, scopes, collections, *times = row
+    id_, name, scopes, collections, created, expires, revoked, groups = row
     allowed = None if collections is None else tuple(json.loads(collections))
-    return Key(id_, name, tuple(json.loads(scopes)), allowed, *times)
+    return Key(id_, name, tuple(json.loads(scopes)), allowed, created, expires, revoked, tuple(json.loads(groups)))
 
 
 def _secret(id_: str) -> str:

@@ -10,6 +10,7 @@ from app.api.errors import described
 from app.api.library import Library
 from app.api.protocol import Conditions, Hit
 from app.api.service import Served
+from app.caller import Caller
 from app.commands.search import hit_json
 from indexer.errors import FootnoteError
 from indexer.filter import parse_filter
@@ -41,7 +42,10 @@ class Found(BaseModel):
 
 
 class CollectionInfo(BaseModel):
-    """One collection; the figures are null, and `error` says why, when it cannot be read."""
+    """One collection; the figures are null, and `error` says why, when it cannot be read.
+
+    `sequence`, which counts every change, is null where the caller may not read everything.
+    """
 
     name: str
     documents: int | None = None
@@ -61,38 +65,35 @@ class Collections(BaseModel):
 @router.post("/search", responses=described(404, 409, 502, 503, 504))
 async def search(body: SearchRequest, caller: Reader, service: Served) -> Found:
     """Find passages, with what each stage of the search thinks of them."""
-    caller.check(body.collection)
     return Found.model_validate(
-        await service.gate.run(lambda: _search(service.library, body), service.section.timeout_s)
+        await service.gate.run(lambda: _search(service.library, caller, body), service.section.timeout_s)
     )
 
 
 @router.get("/collections", responses=described())
 def list_collections(caller: Reader, service: Served) -> Collections:
     """List the collections."""
-    names = [name for name in service.library.names() if caller.may_use(name)]
-    return Collections(collections=[_info(service.library, name) for name in names])
+    names = service.library.names(caller)
+    return Collections(collections=[_info(service.library, caller, name) for name in names])
 
 
-def _search(library: Library, body: SearchRequest) -> dict[str, Any]:
-    mode = body.mode or library.settings.retriever.mode
-    timings: dict[str, float] = {}
-    retriever = library.retriever(body.collection, mode, body.rerank)
-    hits = retriever.search(body.query, body.k, mode, body.rerank, timings, parse_filter(body.filters))
+def _search(library: Library, caller: Caller, body: SearchRequest) -> dict[str, Any]:
+    mode, asked = body.mode or library.settings.retriever.mode, parse_filter(body.filters)
+    hits, timings = library.search(caller, body.collection, body.query, body.k, mode, body.rerank, asked)
     timings_ms = {stage: round(spent, 2) for stage, spent in timings.items()}
     return {"query": body.query, "mode": mode, "hits": [hit_json(hit) for hit in hits], "timings_ms": timings_ms}
 
 
-def _info(library: Library, name: str) -> CollectionInfo:
+def _info(library: Library, caller: Caller, name: str) -> CollectionInfo:
     try:
-        collection = library.collection(name)
-        manifest = collection.manifest
+        reading = library.reading(caller, name)
+        manifest = reading.manifest
         return CollectionInfo(
             name=name,
-            documents=len(collection.documents()),
-            chunks=collection.count(),
-            generation=collection.generation.number,
-            sequence=collection.sequence(),
+            documents=len(reading.documents()),
+            chunks=reading.count(),
+            generation=reading.collection.generation.number,
+            sequence=reading.sequence() if not reading.rules().restrictions or caller.access.is_full else None,
             encoder=manifest.fingerprint if manifest else None,
         )
     except FootnoteError as error:  # one that is damaged must not hide the others

@@ -10,6 +10,7 @@ from app.api.ingests import Ingests
 from app.api.keys import Keys
 from app.api.library import Library
 from app.api.metrics import Metrics
+from app.audit import Audit
 from app.database import Database
 from app.sections import ServerSection
 
@@ -27,6 +28,7 @@ class Service:
     gate: Gate
     database: Database
     keys: Keys
+    audit: Audit
     ingests: Ingests
     recent: "Recent"
     metrics: Metrics

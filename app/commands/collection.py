@@ -31,6 +31,16 @@ def ingest(
         str, typer.Option("--address", metavar="HOST:PORT", help="The Ray cluster.", show_default="this machine alone")
     ] = "",
     progress: ShowProgress = ProgressForm.auto,
+    group: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--group",
+            "-g",
+            metavar="GROUP",
+            help="Only callers of this group find what lies at or below PATH, also later; may be repeated.",
+            show_default="all who may use the collection",
+        ),
+    ] = None,
     collection: Name = "default",
     as_json: Json = False,
 ) -> None:
@@ -41,13 +51,26 @@ def ingest(
         raise typer.BadParameter("--force goes with --prune.")
     if address and engine is not EngineName.ray:
         raise typer.BadParameter("--address goes with --engine ray.")
+    if group and retry_failed:
+        raise typer.BadParameter("--group goes with PATH: what failed stays restricted as it is.")
     with opened(context, as_json) as settings:
         from app.commands.ingest import run_ingest, run_retry
 
         if retry_failed:
             run_retry(settings, collection, progress, as_json, engine, address)
         else:
-            run_ingest(settings, collection, paths or [], progress, as_json, engine, address, prune=prune, force=force)
+            run_ingest(
+                settings,
+                collection,
+                paths or [],
+                progress,
+                as_json,
+                engine,
+                address,
+                prune=prune,
+                force=force,
+                groups=group or (),
+            )
 
 
 @collection_commands.command()

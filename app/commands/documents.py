@@ -8,6 +8,8 @@ from typing import Any
 
 import typer
 
+from app.audit import Audit, local_user
+from app.database import Database
 from app.display import count, note, show, show_table
 from app.door import emit
 from app.settings import Settings
@@ -110,7 +112,10 @@ def delete_documents(settings: Settings, name: str, names: Sequence[str], as_jso
     found = {given: collection.find_sources(given) for given in names}
     unknown = [given for given, sources in found.items() if not sources]
     named = list(dict.fromkeys(pair for sources in found.values() for pair in sources))
-    with collection.writer(note, command="delete", timeout_s=settings.indexer.lock_wait_s) as writer:
+    with (
+        Audit(Database(settings.home)).recorded(local_user(), "delete", name, " ".join(names)),
+        collection.writer(note, command="delete", timeout_s=settings.indexer.lock_wait_s) as writer,
+    ):
         writer.forget(*(source for _, source in named))
     left = {info.id: len(info.sources) for info in collection.documents()}
     deleted = [{"id": id_, "source": source, "sources_left": left.get(id_, 0)} for id_, source in named]

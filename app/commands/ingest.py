@@ -7,14 +7,17 @@ from typing import Any
 
 import typer
 
+from app.audit import Audit, local_user
 from app.built import recipe_of
 from app.commands.options import EngineName, ProgressForm
+from app.database import Database
 from app.display import count, show, show_table
 from app.door import emit
 from app.progress import Teller, progress_as
 from app.resolved import chunk_settings, parse_limits
 from app.settings import Settings
 from app.wiring import build_encoder, build_engine, on_processor, open_collection, settings_of
+from indexer.access import check_groups
 from indexer.collection import Collection
 from indexer.ingest import ingest, read_here
 from indexer.ledger import CHANGES, STATES, FileOutcome, IngestReport
@@ -34,9 +37,10 @@ def run_ingest(
     *,
     prune: bool = False,
     force: bool = False,
+    groups: Sequence[str] = (),
 ) -> None:
     """Ingest and report on every file; the exit code is 1 when one failed."""
-    report = ingest_paths(settings, name, paths, form, engine, address, prune=prune, force=force)
+    report = ingest_paths(settings, name, paths, form, engine, address, prune=prune, force=force, groups=groups)
     _tell(settings, name, report, as_json)
 
 
@@ -76,6 +80,7 @@ def ingest_paths(
     prune: bool = False,
     force: bool = False,
     may_be_nothing: bool = False,
+    groups: Sequence[str] = (),
 ) -> IngestReport:
     """Ingest with progress on stderr.
 
@@ -86,7 +91,16 @@ def ingest_paths(
     """
     with progress_as(form) as tell:
         return ingest_into(
-            settings, name, paths, tell, engine, address, prune=prune, force=force, may_be_nothing=may_be_nothing
+            settings,
+            name,
+            paths,
+            tell,
+            engine,
+            address,
+            prune=prune,
+            force=force,
+            may_be_nothing=may_be_nothing,
+            groups=groups,
         )
 
 
@@ -101,12 +115,15 @@ def ingest_into(
     prune: bool = False,
     force: bool = False,
     may_be_nothing: bool = False,
+    groups: Sequence[str] = (),
+    who: str = "",
 ) -> IngestReport:
-    """Ingest, and tell somebody how far it is.
+    """Ingest, tell somebody how far it is, and put it into the audit log: `who` is a caller's id, or empty here.
 
     Raises:
         ConfigError: as of ingest_paths().
     """
+    check_groups(groups)
     candidates, left_out = find_sources(paths)
     may_be_nothing = may_be_nothing or (prune and name in Collection.list(settings.home))
     if not candidates and not may_be_nothing:
@@ -115,21 +132,24 @@ def ingest_into(
     is_ray = engine is EngineName.ray
     encoder = build_encoder(on_processor(settings) if is_ray else settings)
     reading = build_engine(settings, encoder.fingerprint, address) if is_ray else read_here
-    return ingest(
-        paths,
-        open_collection(settings, name, create=True),
-        encoder,
-        chunk_settings(settings),
-        tell,
-        prune=prune,
-        force=force,
-        may_be_nothing=may_be_nothing,
-        on_wait=tell.wait,
-        timeout_s=settings.indexer.lock_wait_s,
-        limits=parse_limits(settings),
-        engine=reading,
-        recipe=recipe_of(settings.encoder),
-    )
+    said = " ".join([*map(str, paths), *(f"--group {group}" for group in groups), *(["--prune"] if prune else [])])
+    with Audit(Database(settings.home)).recorded(who or local_user(), "ingest", name, said):
+        return ingest(
+            paths,
+            open_collection(settings, name, create=True),
+            encoder,
+            chunk_settings(settings),
+            tell,
+            prune=prune,
+            force=force,
+            may_be_nothing=may_be_nothing,
+            on_wait=tell.wait,
+            timeout_s=settings.indexer.lock_wait_s,
+            limits=parse_limits(settings),
+            engine=reading,
+            recipe=recipe_of(settings.encoder),
+            groups=groups,
+        )
 
 
 def _report_json(settings: Settings, name: str, report: IngestReport) -> dict[str, Any]:

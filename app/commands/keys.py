@@ -11,6 +11,7 @@ from app.door import opened
 
 if TYPE_CHECKING:
     from app.api.keys import Key, Keys
+    from app.audit import Audit
     from app.settings import Settings
 
 keys = typer.Typer(help="Make, list and end keys for the HTTP API.", no_args_is_help=True)
@@ -37,6 +38,16 @@ def create(
         list[str] | None,
         typer.Option("--collection", "-c", metavar="NAME", help="Only this one; several times.", show_default="all"),
     ] = None,
+    group: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--group",
+            "-g",
+            metavar="GROUP",
+            help="Finds what is restricted to this group; without --collection uses only what is granted to one.",
+            show_default="none",
+        ),
+    ] = None,
     days: Annotated[
         float | None, typer.Option(min=0, help="After how many days it ends.", show_default="never")
     ] = None,
@@ -44,8 +55,12 @@ def create(
 ) -> None:
     """Make a key. It is shown once; after the first one every request needs a key."""
     with opened(context, as_json) as settings:
+        from app.audit import local_user
+
         scopes = [one.value for one in scope or [Scope.read]]
-        _show_secret(*_store(settings).create(name, scopes, collection or None, days), as_json)
+        key, secret = _store(settings).create(name, scopes, collection or None, days, group or ())
+        _audit(settings).record(local_user(), "key create", "", f"{key.id} {key.name}: {', '.join(key.scopes)}")
+        _show_secret(key, secret, as_json)
 
 
 @keys.command("list")
@@ -60,7 +75,7 @@ def list_keys(context: typer.Context, as_json: Json = False) -> None:
             return emit({"keys": found})
         if not found:
             return show("There are no keys: the API serves this machine alone, and asks nobody.")
-        columns = ("id", "name", "state", "scopes", "collections", "created_at", "expires_at")
+        columns = ("id", "name", "state", "scopes", "collections", "groups", "created_at", "expires_at")
         return show_table(columns, [[_cell(key[column]) for column in columns] for key in found])
 
 
@@ -68,10 +83,12 @@ def list_keys(context: typer.Context, as_json: Json = False) -> None:
 def revoke(context: typer.Context, key_id: KeyId, as_json: Json = False) -> None:
     """End a key at once and for good."""
     with opened(context, as_json) as settings:
+        from app.audit import local_user
         from app.display import show
         from app.door import emit
 
-        key = _told(_store(settings).revoke(key_id))
+        with _audit(settings).recorded(local_user(), "key revoke", "", key_id):
+            key = _told(_store(settings).revoke(key_id))
         if as_json:
             return emit({"key": key})
         return show(f"The key {key['id']} ({key['name']}) is revoked.")
@@ -81,7 +98,11 @@ def revoke(context: typer.Context, key_id: KeyId, as_json: Json = False) -> None
 def rotate(context: typer.Context, key_id: KeyId, as_json: Json = False) -> None:
     """Give a key another secret; the old one ends at once."""
     with opened(context, as_json) as settings:
-        _show_secret(*_store(settings).rotate(key_id), as_json)
+        from app.audit import local_user
+
+        with _audit(settings).recorded(local_user(), "key rotate", "", key_id):
+            key, secret = _store(settings).rotate(key_id)
+        _show_secret(key, secret, as_json)
 
 
 def _store(settings: "Settings") -> "Keys":
@@ -89,6 +110,13 @@ def _store(settings: "Settings") -> "Keys":
     from app.database import Database
 
     return Keys(Database(settings.home))
+
+
+def _audit(settings: "Settings") -> "Audit":
+    from app.audit import Audit
+    from app.database import Database
+
+    return Audit(Database(settings.home))
 
 
 def _show_secret(key: "Key", secret: str, as_json: bool) -> None:

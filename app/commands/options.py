@@ -64,6 +64,10 @@ Filters = Annotated[
         show_default=False,
     ),
 ]
+Groups = Annotated[
+    list[str] | None,
+    typer.Option("--group", "-g", metavar="GROUP", help="Of whom; may be repeated.", show_default=False),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
 ShowProgress = Annotated[
     ProgressForm,

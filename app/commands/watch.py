@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from app.audit import Audit, local_user
 from app.built import as_built, recipe_of
+from app.database import Database
 from app.display import count, note, show
 from app.resolved import chunk_settings, parse_limits
 from app.settings import Settings
@@ -34,18 +36,20 @@ def run_watch(settings: Settings, name: str, folders: Sequence[Path], every_s: f
     encoder, collection = build_encoder(own), open_collection(settings, name, create=True)
     limits = parse_limits(settings)
     watcher = Watcher(folders)  # before the first sync: what changes during it is seen afterwards
-    report = ingest(
-        folders,
-        collection,
-        encoder,
-        chunk_settings(own),
-        prune=True,
-        may_be_nothing=True,
-        on_wait=note,
-        timeout_s=settings.indexer.lock_wait_s,
-        limits=limits,
-        recipe=recipe_of(own.encoder),
-    )
+    audit, said = Audit(Database(settings.home)), " ".join(map(str, folders))
+    with audit.recorded(local_user(), "watch", name, said):
+        report = ingest(
+            folders,
+            collection,
+            encoder,
+            chunk_settings(own),
+            prune=True,
+            may_be_nothing=True,
+            on_wait=note,
+            timeout_s=settings.indexer.lock_wait_s,
+            limits=limits,
+            recipe=recipe_of(own.encoder),
+        )
     for file in report.files:
         if file.state not in ("unchanged", "skipped"):
             tell(file)
@@ -53,16 +57,18 @@ def run_watch(settings: Settings, name: str, folders: Sequence[Path], every_s: f
 
     def sync(task: Task) -> IngestReport:
         now = as_built(settings, collection)  # a reindex may have changed it meanwhile
-        return perform(
-            task,
-            collection,
-            build_encoder(now),
-            chunk_settings(now),
-            on_wait=note,
-            timeout_s=settings.indexer.lock_wait_s,
-            limits=limits,
-            recipe=recipe_of(now.encoder),
-        )
+        changed = " ".join([*(candidate.source for candidate in task.candidates), *task.roots])
+        with audit.recorded(local_user(), "watch", name, changed):
+            return perform(
+                task,
+                collection,
+                build_encoder(now),
+                chunk_settings(now),
+                on_wait=note,
+                timeout_s=settings.indexer.lock_wait_s,
+                limits=limits,
+                recipe=recipe_of(now.encoder),
+            )
 
     try:
         _follow(watcher, sync, tell, every_s)

@@ -7,11 +7,11 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app.display import count
-from app.ui import rooms
+from app.ui import person, rooms
 from app.ui.actions import show_actions, show_stop
 from app.ui.filters import show_filters
 from app.ui.footnotes import listen
-from app.ui.history import follow_address, show_history
+from app.ui.history import follow_address, go_over, show_history
 from app.ui.markup import label
 from app.ui.panel import show_source
 from app.ui.samples import sample_questions
@@ -19,7 +19,7 @@ from app.ui.session import Chat, Session, ask
 from app.ui.sidebar import draw_progress, show_collections, show_documents, show_upload
 from app.ui.turn import Turn
 from app.ui.views import error_html, turn_html
-from indexer.errors import FootnoteError
+from indexer.errors import ConfigError, FootnoteError
 
 FRAME_S, MOST_S = 0.08, 0.4
 
@@ -39,6 +39,10 @@ def _session() -> Session:
         st.session_state.session = Session(collection=rooms.first_collection())
     session = st.session_state.session
     assert isinstance(session, Session)
+    try:
+        rooms.check(person.reader(), session.collection)
+    except ConfigError:  # it was taken from the reader meanwhile
+        go_over(session, rooms.first_collection())
     return session
 
 
@@ -145,7 +149,8 @@ def _follow(session: Session, live: DeltaGenerator | None, progress: DeltaGenera
 def _start(session: Session, turn: Turn) -> None:
     chat, collection = session.chat, session.collection
     history, earlier, arm = chat.history(turn), chat.evidence(turn), rooms.arm_of(chat.id)
+    caller = person.reader()  # in the turn's thread nobody is known
     turn.start(
-        lambda: rooms.ask(collection, turn.question, history, turn.query, earlier, turn.filters, arm),
-        lambda record: rooms.keep(collection, replace(record, arm=arm)),
+        lambda: rooms.ask(caller, collection, turn.question, history, turn.query, earlier, turn.filters, arm),
+        lambda record: rooms.keep(caller, collection, replace(record, arm=arm)),
     )

@@ -6,15 +6,15 @@ from pathlib import Path
 import streamlit as st
 
 from app.display import count
-from app.ui import library, rooms
+from app.ui import library, person, rooms
 from app.ui.footnotes import listen
 from app.ui.ledger import PAGE_ROWS, Wanted, chosen, moment, size_told, table_html, type_of
 from app.ui.markup import escaped
+from app.ui.person import is_loopback
 from app.ui.preview import Looking, show_preview
 from app.ui.upkeep import offer_upkeep, show_collections
 from app.ui.views import error_html
-from app.ui.working import follow, is_loopback, status_told, tell_end
-from indexer.collection import Collection
+from app.ui.working import follow, status_told, tell_end
 from indexer.errors import ConfigError, FootnoteError
 from indexer.formats import SUFFIXES
 from indexer.store.records import FileRow
@@ -34,7 +34,8 @@ def show_library() -> None:
                 looking.failure = None
             running = follow(library.jobs(), name, lambda: library.elsewhere(name))
             tell_end(library.jobs(), name)
-        _offer_additions(looking, name, disabled=running)
+        if person.may("ingest"):
+            _offer_additions(looking, name, disabled=running)
         listen(looking, _status(name))
         _show_ledger(name, disabled=running)
         show_collections()
@@ -44,7 +45,7 @@ def show_library() -> None:
 
 
 def _choose_collection() -> str:
-    names = Collection.list(rooms.settings().home) or [rooms.first_collection()]
+    names = rooms.names() or [rooms.first_collection()]
     first = rooms.first_collection()
     with st.sidebar:
         return str(
@@ -67,13 +68,13 @@ def _looking(name: str) -> Looking:
 
 def _head_html(name: str) -> str:
     head = f'<div class="fn-top"><h1>Documents</h1><p>In <bdi>{escaped(name)}</bdi>: '
-    if name not in Collection.list(rooms.settings().home):
+    if not rooms.is_there(name):
         return f"{head}nothing yet.</p></div>"
     facts = library.facts(name)
     held = [
         count(facts.documents, "document"),
         count(facts.chunks, "chunk"),
-        f"{size_told(facts.bytes)} on disk",
+        *([f"{size_told(facts.bytes)} on disk"] if facts.bytes is not None else []),
         f"generation {facts.generation}",
     ]
     if facts.changed_at:
@@ -95,7 +96,7 @@ def _offer_additions(looking: Looking, name: str, *, disabled: bool) -> None:
     with st.container(key="fn-tools", horizontal=True, gap="small"):
         with st.popover("Add files", icon=":material/upload_file:", disabled=disabled):
             _offer_upload(looking, name)
-        if is_loopback():
+        if is_loopback() and person.may("admin"):
             with st.popover("Sync a folder", icon=":material/sync:", disabled=disabled):
                 _offer_sync(looking, name)
         failed = sum(row.state == "failed" for row in library.ledger(name))
@@ -106,15 +107,16 @@ def _offer_additions(looking: Looking, name: str, *, disabled: bool) -> None:
             on_click=library.retry,
             args=(name,),
         )
-        st.button(
-            "Check health",
-            icon=":material/health_and_safety:",
-            disabled=disabled or not library.ledger(name),
-            on_click=library.check,
-            args=(name,),
-        )
-        if library.ledger(name):
-            offer_upkeep(name, library.facts(name), disabled=disabled)
+        if person.may("admin"):  # what is wrong is told of every document
+            st.button(
+                "Check health",
+                icon=":material/health_and_safety:",
+                disabled=disabled or not library.ledger(name),
+                on_click=library.check,
+                args=(name,),
+            )
+            if library.ledger(name):
+                offer_upkeep(name, library.facts(name), disabled=disabled)
 
 
 def _offer_upload(looking: Looking, name: str) -> None:
@@ -162,7 +164,7 @@ def _show_ledger(name: str, *, disabled: bool) -> None:
         st.html(f'<p class="fn-meta" role="status">{_counted(len(found), len(rows))}</p>')
         if last > 1:
             number = int(st.number_input(f"Page of {last}", 1, last, key="page", width=140))
-        if filtered and found:
+        if filtered and found and person.may("ingest"):
             _offer_delete(name, found, disabled=disabled)
     number = min(number, last)
     st.html(table_html(found[(number - 1) * PAGE_ROWS : number * PAGE_ROWS], titles))

@@ -15,6 +15,7 @@ from app.ui.gold import show_gold
 from app.ui.ledger import PAGE_ROWS
 from app.ui.markup import escaped
 from app.ui.new_run import offer_run
+from app.ui.person import need
 from app.ui.runs import (
     cases_html,
     comparison_html,
@@ -53,6 +54,7 @@ def show_evaluation() -> None:
     examining = st.session_state.setdefault("examining", Examining())
     assert isinstance(examining, Examining)
     try:
+        need("admin")
         st.html('<div class="fn-top"><h1>Evaluation</h1></div>')
         with st.container(key="fn-work"):
             if examining.failure:

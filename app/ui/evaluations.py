@@ -15,6 +15,7 @@ from app.resolved import retriever_settings
 from app.settings import ROOT
 from app.ui import rooms
 from app.ui.jobs import Job, Jobs, Report
+from app.ui.person import need
 from app.wiring import build_encoder, open_collection
 from eval.compare import compare_runs
 from eval.report import report_of
@@ -168,7 +169,7 @@ def begin(order: Order) -> None:
         broken = tuple(gate.close(run(name)))
         return Measured(name, broken if broken or gate.floors or gate.baseline else None)
 
-    jobs().start(PLACE, job, work)
+    jobs().start(PLACE, job, work, need("admin").id)
 
 
 def _measure_search(order: Order, report: Report) -> str:

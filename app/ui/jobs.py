@@ -25,6 +25,7 @@ class Job(Generic[Result]):
 
     def __init__(self, title: str, total: int = 0) -> None:
         self.title = title
+        self.owner = ""  # id of the caller who began it
         self.result: Result | None = None
         self.failure: FootnoteError | None = None
         self.finished = 0
@@ -77,11 +78,12 @@ class Jobs:
         self._lock = threading.Lock()
         self._last: dict[str, Job[Any]] = {}
 
-    def start(self, place: str, job: Job[Result], work: Callable[[Report], Result]) -> bool:
-        """Begin a job, unless one is running in that place; tells whether it was begun."""
+    def start(self, place: str, job: Job[Result], work: Callable[[Report], Result], owner: str = "") -> bool:
+        """Begin a job of a caller, unless one is running in that place; tells whether it was begun."""
         with self._lock:
             if (last := self._last.get(place)) and not last.done:
                 return False
+            job.owner = owner
             self._last[place] = job
         job.start(work)
         return True

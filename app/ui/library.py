@@ -8,19 +8,25 @@ from pathlib import Path
 
 import streamlit as st
 
-from app.commands.ingest import failed_files, ingest_into
+from app.audit import Audit, local_user
+from app.caller import Caller
+from app.commands.ingest import ingest_into
 from app.commands.upkeep import Reindexed, Wanted, reindex_as
 from app.display import count
 from app.ui import rooms
 from app.ui.jobs import Job, Jobs, Report
+from app.ui.person import need, reader
 from app.ui.uploads import save
 from app.wiring import encoder_of, open_collection
+from indexer.access import Access
 from indexer.collection import Collection
 from indexer.document import Chunk
 from indexer.errors import FootnoteError
 from indexer.ledger import IngestReport, Progress
 from indexer.load import source_of
 from indexer.purge import size_on_disk
+from indexer.reading import Reading
+from indexer.sources import file_of
 from indexer.store.lock import Holder
 from indexer.store.records import FileRow
 from indexer.verify import Finding, verify
@@ -32,13 +38,13 @@ class Facts:
 
     documents: int
     chunks: int
-    bytes: int  # on disk, with every generation
+    bytes: int | None  # on disk, with every generation; None where the reader may not read all of it
     generation: int
     encoder: str  # its name, or its fingerprint where no name was kept; empty before the first document
     dim: int
     chunk_tokens: int  # the most of a chunk; 0 before the first document
     chunk_overlap_tokens: int
-    changed_at: str  # ISO 8601, UTC; empty before the first document
+    changed_at: str  # ISO 8601, UTC; empty before the first document, and as for bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,56 +64,56 @@ def jobs() -> Jobs:
 
 def facts(name: str) -> Facts:
     """Look at a collection."""
-    collection = rooms.collection(name)
-    manifest = collection.manifest
+    reading = rooms.reading(name)
+    manifest, sees_all = reading.manifest, reading.access.is_full
     return Facts(
         documents=len(rooms.documents(name)),
-        chunks=collection.count(),
-        bytes=size_on_disk(collection.folder),
-        generation=collection.generation.number,
+        chunks=reading.count(),
+        bytes=size_on_disk(reading.collection.folder) if sees_all else None,
+        generation=reading.collection.generation.number,
         encoder=(encoder_of(manifest, rooms.settings()) or manifest.fingerprint[:12]) if manifest else "",
         dim=manifest.dim if manifest else 0,
         chunk_tokens=manifest.chunk_tokens if manifest else 0,
         chunk_overlap_tokens=manifest.chunk_overlap_tokens if manifest else 0,
-        changed_at=collection.generation.truth.changed_at(),
+        changed_at=reading.collection.generation.truth.changed_at() if sees_all else "",
     )
-
-
-def names() -> list[str]:
-    """The collections of this home."""
-    return Collection.list(rooms.settings().home)
 
 
 def ledger(name: str) -> tuple[FileRow, ...]:
     """Every file that was ever given to ingest, by path."""
-    if name not in Collection.list(rooms.settings().home):
+    if not rooms.is_there(name):
         return ()
-    truth = rooms.collection(name).generation.truth.path
+    reading = rooms.reading(name)
+    truth = reading.collection.generation.truth.path
     stats = [path.stat() for path in (truth, truth.with_name(f"{truth.name}-wal")) if path.exists()]
-    return _ledger(name, str(truth), tuple((stat.st_mtime_ns, stat.st_size, stat.st_ino) for stat in stats))
+    return _ledger(
+        reading, reading.access, str(truth), tuple((stat.st_mtime_ns, stat.st_size, stat.st_ino) for stat in stats)
+    )
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _ledger(name: str, truth: str, stamps: tuple[tuple[int, int, int], ...]) -> tuple[FileRow, ...]:
-    """The ledger as of one state of its file; a refused file changes no sequence number."""
-    return tuple(rooms.collection(name).files())
+def _ledger(
+    _reading: Reading, access: Access, truth: str, stamps: tuple[tuple[int, int, int], ...]
+) -> tuple[FileRow, ...]:
+    """The ledger as of one state of its file, for one access; a refused file changes no sequence number."""
+    return tuple(_reading.files())
 
 
 def chunks(name: str, document_id: str) -> list[Chunk]:
     """The chunks of a document in reading order."""
-    return [chunk for _, chunk in rooms.collection(name).document_chunks(document_id)]
+    return rooms.reading(name).document_chunks(document_id)
 
 
 def elsewhere(name: str) -> Elsewhere | None:
     """Who writes to a collection, when it is not this page's own work."""
     if (job := jobs().last(name)) and not job.done:
         return None
-    if name not in Collection.list(rooms.settings().home):
+    if not rooms.is_there(name):
         return None
-    collection = rooms.collection(name)
+    collection = rooms.reading(name).collection
     if (holder := collection.lock.holder()) is None:
         return None
-    if holder.command == "reindex" and (built := _built(collection)) is not None:
+    if holder.command == "reindex" and reader().is_admin and (built := _built(collection)) is not None:
         return Elsewhere(holder, built, len(rooms.documents(name)))
     begun = datetime.fromtimestamp(holder.since, UTC).isoformat(timespec="seconds")
     return Elsewhere(holder, sum(row.updated_at >= begun for row in ledger(name)))
@@ -152,39 +158,53 @@ class Ingesting(Job[IngestReport]):
 
 def upload(name: str, files: Sequence[tuple[str, bytes]]) -> None:
     """Index files that were dropped on the page; a collection of that name is made if need be."""
+    caller = _worker(name)
     job = Ingesting(f"Adding {count(len(files), 'file')}", len(files))
+    folder = rooms.uploads_dir(caller, name)
 
     def work(report: Report) -> IngestReport:
         report(0, len(files), "Saving")
-        paths = save(rooms.uploads_dir(name), files)
+        paths = save(folder, files)
         job.files = {source_of(path): "waiting" for path in paths}
         return _ingest(job, name, paths)
 
-    jobs().start(name, job, work)
+    jobs().start(name, job, work, caller.id)
 
 
 def sync(name: str, folder: Path, *, prune: bool) -> None:
     """Bring a collection up to date with a folder on the server, as `ingest` does, with or without --prune."""
     job = Ingesting(f"Syncing {folder}")
-    jobs().start(name, job, lambda report: _ingest(job, name, [folder], prune=prune))
+    jobs().start(name, job, lambda report: _ingest(job, name, [folder], prune=prune), need("admin").id)
 
 
 def retry(name: str) -> None:
     """Ingest the files that failed, and those alone, as `ingest --retry-failed` does."""
+    caller = _worker(name)
     job = Ingesting("Retrying what failed")
+    failed = [file_of(row.path) for row in ledger(name) if row.state == "failed"]  # those that the reader knows of
 
     def work(report: Report) -> IngestReport:
-        failed = failed_files(rooms.settings(), name)
         return _ingest(job, name, failed, may_be_nothing=True) if failed else IngestReport((), 0.0, 0)
 
-    jobs().start(name, job, work)
+    jobs().start(name, job, work, caller.id)
 
 
 def _ingest(
     job: Ingesting, name: str, paths: Sequence[Path], *, prune: bool = False, may_be_nothing: bool = False
 ) -> IngestReport:
     job.report(0, job.total, "Loading the encoder")
-    return ingest_into(rooms.settings(), name, paths, job, prune=prune, may_be_nothing=may_be_nothing)
+    return ingest_into(rooms.settings(), name, paths, job, prune=prune, may_be_nothing=may_be_nothing, who=job.owner)
+
+
+def _worker(name: str) -> Caller:
+    """The reader, who may change a collection.
+
+    Raises:
+        ConfigError: that is not so.
+    """
+    caller = need("ingest")
+    rooms.check(caller, name)
+    return caller
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,17 +217,23 @@ class Deleted:
 
 def delete(name: str, sources: Sequence[str]) -> None:
     """Remove files from a collection; a document goes with the last file of its content."""
+    caller = _worker(name)
+    known = {row.path for row in ledger(name)} | {path for info in rooms.documents(name) for path in info.sources}
+    sources = [source for source in sources if source in known]
     job = Job[Deleted](f"Deleting {count(len(sources), 'file')}")
 
     def work(report: Report) -> Deleted:
         collection = open_collection(rooms.settings(), name)
         before = len(collection.documents())
         wait_s = rooms.settings().indexer.lock_wait_s
-        with collection.writer(_waiting(report), command="delete", timeout_s=wait_s) as writer:
+        with (
+            Audit(rooms.database()).recorded(caller.id or local_user(), "delete", name, " ".join(sources)),
+            collection.writer(_waiting(report), command="delete", timeout_s=wait_s) as writer,
+        ):
             writer.forget(*sources)
         return Deleted(before - len(collection.documents()), len(sources))
 
-    jobs().start(name, job, work)
+    jobs().start(name, job, work, caller.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +247,7 @@ class Health:
 
 def check(name: str, *, repair: bool = False) -> None:
     """Check everything that is stored, as `verify` does, and with `repair` rebuild an index that is wrong."""
+    caller = need("admin")
     job = Job[Health]("Checking and repairing the collection" if repair else "Checking the collection")
 
     def work(report: Report) -> Health:
@@ -232,7 +259,7 @@ def check(name: str, *, repair: bool = False) -> None:
         findings = verify(collection, repair, on_step=step, on_wait=_waiting(report), timeout_s=wait_s)
         return Health(len(collection.documents()), collection.count(), tuple(findings))
 
-    jobs().start(name, job, work)
+    jobs().start(name, job, work, caller.id)
 
 
 class Rebuilding(Job[Reindexed]):
@@ -248,13 +275,15 @@ class Rebuilding(Job[Reindexed]):
 
 def rebuild(name: str, wanted: Wanted) -> None:
     """Rebuild a collection with another encoder or chunk size, as `reindex` does; it answers meanwhile."""
+    caller = need("admin")
     job = Rebuilding("Reindexing")
 
     def work(report: Report) -> Reindexed:
         report(0, 0, "Loading the encoder")
-        return reindex_as(rooms.settings(), name, wanted, job)
+        with Audit(rooms.database()).recorded(caller.id or local_user(), "reindex", name, ""):
+            return reindex_as(rooms.settings(), name, wanted, job)
 
-    jobs().start(name, job, work)
+    jobs().start(name, job, work, caller.id)
 
 
 def _waiting(report: Report) -> Callable[[str], None]:

@@ -8,7 +8,7 @@ from app.commands.options import GraderName
 from app.ui import evaluations, rooms
 from app.ui.beside import Beside
 from app.ui.evaluations import SAMPLE, Order
-from app.ui.working import is_loopback
+from app.ui.person import is_loopback
 from eval.claim_metrics import CLAIM_METRICS
 from indexer.collection import Collection
 from indexer.errors import ConfigError, FootnoteError

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from app.display import count
-from app.ui import library, rooms
+from app.ui import library, person, rooms
 from app.ui.beside import Beside, sheet_html
 from app.ui.markup import escaped
 from app.ui.panel import Opened, head_html
@@ -49,7 +49,8 @@ def show_preview(looking: Looking, name: str) -> None:
         st.html(sheet_html(looking.opened, head + _facts_html(document)))
         st.segmented_control("Show", ("Text", "Chunks"), default="Text", required=True, key="preview")
         st.html(f'<div class="fn-body">{body}</div>')
-        _offer_delete(looking, name, document)
+        if person.may("ingest"):
+            _offer_delete(looking, name, document)
 
 
 def chunks_html(chunks: Sequence[Chunk]) -> str:
@@ -84,8 +85,7 @@ def _offer_delete(looking: Looking, name: str, document: Document) -> None:
 
 def _delete(looking: Looking, name: str, document_id: str) -> None:
     try:
-        sources = [source for _, source in rooms.collection(name).find_sources(document_id)]
-        library.delete(name, sources)
+        library.delete(name, rooms.reading(name).sources(document_id))
         looking.close()
     except FootnoteError as error:
         looking.failure = error

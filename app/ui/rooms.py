@@ -1,5 +1,6 @@
-"""What the page asks of the rooms below. Streamlit shares what is cached here between all readers: it is immutable or
-safe to share between threads, and nothing of a reader's own is in it."""
+"""What the page asks of the rooms below, always for one reader: whoever reads the page now, or, in a thread of its own,
+the caller that is given. Streamlit shares what is cached here between all readers: it is immutable or safe to share
+between threads, and what depends on the reader's groups is kept by them."""
 
 import argparse
 import logging
@@ -12,27 +13,32 @@ from pathlib import Path
 
 import streamlit as st
 
+from app.audit import Audit, local_user
 from app.built import as_built, recipe_of
+from app.caller import Caller, may_use, uploads_of
 from app.conversations import Conversations, TurnRecord
 from app.database import Database
 from app.experiment import Arm, ArmName, arm_settings, assign, record_exposure
 from app.feedback import Thumb, index_state, last_thumbs, served, store_thumb
 from app.resolved import chunk_settings, parse_limits
-from app.settings import Settings, load_settings
 from app.ui.jobs import Report
+from app.ui.person import need, reader
+from app.ui.person import settings as settings
 from app.ui.uploads import Outcome
 from app.wiring import build_encoder, build_pipeline, build_retriever, open_collection
 from eval.synthesis.synthesize import written_folders
 from generator.pipeline import Event, Pipeline, Stage
+from indexer.access import Access
 from indexer.collection import Collection
 from indexer.document import Document
-from indexer.errors import DocumentError, FootnoteError, IndexError_
+from indexer.errors import ConfigError, DocumentError, FootnoteError, IndexError_
 from indexer.filter import parse_filter
 from indexer.ingest import ingest
 from indexer.ledger import Progress
 from indexer.loaders.pdf_page import PagePicture
 from indexer.page_picture import PagePart
 from indexer.parser import Parser
+from indexer.reading import Reading
 from indexer.store.records import DocumentInfo
 from retriever.hit import Hit
 from retriever.search import Retriever
@@ -50,17 +56,29 @@ class Summary:
     documents: int | None  # None when the collection cannot be read
 
 
-@cache
-def settings() -> Settings:
-    return load_settings()
+def names() -> list[str]:
+    """The collections that the reader may use."""
+    caller = reader()
+    home = settings().home
+    return [name for name in Collection.list(home) if may_use(caller, name, home, _collection)]
 
 
 def first_collection() -> str:
     """The collection that was named on the command line, else the default one, else the first there is."""
-    names = Collection.list(settings().home)
-    if named := _arguments().collection:
+    there = names()
+    if (named := _arguments().collection) and (str(named) in there or reader().is_admin):
         return str(named)
-    return DEFAULT if DEFAULT in names or not names else names[0]
+    return DEFAULT if DEFAULT in there or not there else there[0]
+
+
+def check(caller: Caller, name: str) -> None:
+    """Refuse a collection that is out of reach, whether it exists or not.
+
+    Raises:
+        ConfigError: it is.
+    """
+    if not may_use(caller, name, settings().home, _collection):
+        raise ConfigError("That collection is not open to you.", "Choose another, or ask whoever runs Footnote.")
 
 
 def review_folder() -> Path | None:
@@ -83,7 +101,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def collections() -> list[Summary]:
-    return [Summary(name, _count(name)) for name in Collection.list(settings().home)]
+    return [Summary(name, _count(name)) for name in names()]
 
 
 def _count(name: str) -> int | None:
@@ -95,31 +113,41 @@ def _count(name: str) -> int | None:
 
 def documents(name: str) -> tuple[DocumentInfo, ...]:
     """The documents of a collection; none when it does not exist yet."""
-    if name not in Collection.list(settings().home):
+    if not is_there(name):
         return ()
-    collection = _collection(name)
-    manifest = collection.manifest
-    return _documents(name, collection.sequence(), manifest.created_at if manifest else "")
+    found = reading(name)
+    manifest = found.manifest
+    return _documents(name, found.access, found.sequence(), manifest.created_at if manifest else "")
 
 
-def collection(name: str) -> Collection:
-    """A collection, shared by all readers.
+def is_there(name: str) -> bool:
+    """Whether there is a collection that the reader may use."""
+    check(reader(), name)
+    return name in Collection.list(settings().home)
+
+
+def reading(name: str) -> Reading:
+    """A collection as the reader may read it.
 
     Raises:
+        ConfigError: it is out of reach.
         IndexError_: there is none of that name, or it is damaged.
     """
-    return _collection(name)
+    caller = reader()
+    check(caller, name)
+    return Reading(_collection(name), caller.access)
 
 
 def create(name: str) -> None:
-    """Make an empty collection, if there is none of that name."""
+    """Make an empty collection, if there is none of that name; for admins, who grant it to others."""
+    need("admin")
     open_collection(settings(), name, create=True).close()
 
 
 def document(name: str, document_id: str) -> Document | None:
     """A document with its text, or None when it is no longer there."""
     try:
-        return _collection(name).document(document_id)
+        return reading(name).document(document_id)
     except IndexError_:
         return None
 
@@ -141,13 +169,20 @@ def _parser() -> Parser:
 
 
 def remove(name: str, document_id: str) -> None:
-    with _collection(name).writer(command="delete from the chat page") as writer:
-        writer.delete(document_id)
+    """Delete a document that the reader may read, if it is there."""
+    caller, found = need("ingest"), reading(name)
+    if found.sources(document_id):
+        with (
+            Audit(database()).recorded(caller.id or local_user(), "delete", name, document_id),
+            found.collection.writer(command="delete from the chat page") as writer,
+        ):
+            writer.delete(document_id)
 
 
-def uploads_dir(name: str) -> Path:
-    """Where uploaded files of a collection are kept; they are its documents' sources."""
-    return settings().uploads_dir / name
+def uploads_dir(caller: Caller, name: str) -> Path:
+    """Where a caller's uploads to a collection are kept; they are its documents' sources."""
+    there = name in Collection.list(settings().home)
+    return uploads_of(caller, settings().uploads_dir / name, _collection(name) if there else None)
 
 
 def arm_of(conversation_id: str) -> Arm | None:
@@ -156,6 +191,7 @@ def arm_of(conversation_id: str) -> Arm | None:
 
 
 def ask(
+    caller: Caller,
     name: str,
     question: str,
     history: Sequence[tuple[str, str]],
@@ -165,17 +201,18 @@ def ask(
     arm: Arm | None = None,
 ) -> Iterator[Event]:
     """The events of an answer; the first is that the models are loaded. Arguments as of the pipeline."""
+    check(caller, name)
     yield Stage("load")
-    asked = parse_filter(filters)
-    yield from _pipeline(name, arm.name if arm else "a").ask(question, history, query, earlier, asked)
+    asked, arm_name = parse_filter(filters), arm.name if arm else "a"
+    yield from _pipeline(name, arm_name).ask(question, history, query, earlier, asked, caller.access)
 
 
-def keep(name: str, record: TurnRecord) -> TurnRecord:
+def keep(caller: Caller, name: str, record: TurnRecord) -> TurnRecord:
     """Store what came of a question, with what was searched; returns it as it was stored."""
     if answer := record.answer:
         record = replace(record, index=index_state(_collection(name)))
         record_exposure(database(), record.arm, record.id, answer)
-    conversations().save(record)
+    Conversations(database(), caller.id).save(record)
     return record
 
 
@@ -185,14 +222,15 @@ def database() -> Database:
 
 
 def conversations() -> Conversations:
-    """All conversations of this home."""
-    return Conversations(database())
+    """The conversations of the reader."""
+    return Conversations(database(), reader().id)
 
 
 def judge(name: str, record: TurnRecord, thumb: Thumb) -> None:
     """Store what the reader thinks of an answer."""
     assert record.answer and record.index, "only an answer is judged"
-    store_thumb(database(), record.id, thumb, name, served(record.question, record.answer, record.index, record.arm))
+    told = served(record.question, record.answer, record.index, record.arm)
+    store_thumb(database(), record.id, thumb, name, told, reader().id)
 
 
 def thumbs(turn_ids: Sequence[str]) -> dict[str, Thumb]:
@@ -200,8 +238,8 @@ def thumbs(turn_ids: Sequence[str]) -> dict[str, Thumb]:
     return last_thumbs(database(), turn_ids)
 
 
-def index(name: str, paths: Sequence[Path], report: Report) -> list[Outcome]:
-    """Index files into a collection, which is made if need be."""
+def index(caller: Caller, name: str, paths: Sequence[Path], report: Report) -> list[Outcome]:
+    """Index a caller's files into a collection, which is made if need be."""
     report(0, len(paths), "Loading the encoder")
     collection = open_collection(settings(), name, create=True)
     own = as_built(settings(), collection)
@@ -210,17 +248,18 @@ def index(name: str, paths: Sequence[Path], report: Report) -> list[Outcome]:
     def tell(now: Progress) -> None:
         report(now.files_done, now.files_total, f"Indexing {Path(now.current).name}")
 
-    report_of = ingest(
-        paths,
-        collection,
-        encoder,
-        chunk_settings(own),
-        tell,
-        on_wait=lambda message: report(0, len(paths), message.rstrip(".…")),
-        timeout_s=settings().indexer.lock_wait_s,
-        limits=parse_limits(own),
-        recipe=recipe_of(own.encoder),
-    )
+    with Audit(database()).recorded(caller.id or local_user(), "ingest", name, " ".join(map(str, paths))):
+        report_of = ingest(
+            paths,
+            collection,
+            encoder,
+            chunk_settings(own),
+            tell,
+            on_wait=lambda message: report(0, len(paths), message.rstrip(".…")),
+            timeout_s=settings().indexer.lock_wait_s,
+            limits=parse_limits(own),
+            recipe=recipe_of(own.encoder),
+        )
     return [
         Outcome(Path(file.path).name, file.state, " ".join(filter(None, (file.reason, file.remedy))))
         for file in report_of.files
@@ -229,18 +268,20 @@ def index(name: str, paths: Sequence[Path], report: Report) -> list[Outcome]:
 
 def sequence(name: str) -> int:
     """A number that rises with every change of a collection."""
-    return _collection(name).sequence()
+    return reading(name).sequence()
 
 
 def search(
     name: str, query: str, conditions: Sequence[str]
 ) -> tuple[tuple[Hit, ...], tuple[Hit, ...], dict[str, float]]:
     """All that both retrievers find, with the verdict of every stage; the reranker's order, if there is one; times."""
+    access = reading(name).access
     retriever, asked = _retriever(name), parse_filter(conditions)
     candidates, timings_ms = settings().retriever.candidates, dict[str, float]()
-    hits = retriever.search(query, 2 * candidates, "hybrid", False, timings_ms, asked)
-    reranked = retriever.search(query, candidates, "hybrid", True, timings_ms, asked) if _has_reranker() else ()
-    return hits, reranked, timings_ms
+    hits = retriever.search(query, 2 * candidates, "hybrid", False, timings_ms, asked, access)
+    if not _has_reranker():
+        return hits, (), timings_ms
+    return hits, retriever.search(query, candidates, "hybrid", True, timings_ms, asked, access), timings_ms
 
 
 def _has_reranker() -> bool:
@@ -251,10 +292,14 @@ def _has_reranker() -> bool:
 def warm(name: str) -> None:
     """Load the models of a collection soon, so that the first question need not wait for all of it; not at once, as
     importing torch would keep the page from being drawn."""
-    if documents(name):
+    if _collection_is_filled(name):
         timer = threading.Timer(WARM_AFTER_S, _load, (name,))
         timer.daemon = True
         timer.start()
+
+
+def _collection_is_filled(name: str) -> bool:
+    return name in Collection.list(settings().home) and _collection(name).count() > 0
 
 
 def _load(name: str) -> None:
@@ -272,9 +317,9 @@ def _collection(name: str) -> Collection:
 
 
 @st.cache_resource(show_spinner=False, max_entries=32)
-def _documents(name: str, sequence: int, created_at: str) -> tuple[DocumentInfo, ...]:
-    """The list as of one sequence number; the other arguments only tell one state of a collection from another."""
-    return tuple(_collection(name).documents())
+def _documents(name: str, access: Access, sequence: int, created_at: str) -> tuple[DocumentInfo, ...]:
+    """The list as of one sequence number, for one access; the date only tells one state from another."""
+    return tuple(_collection(name).documents(access))
 
 
 @st.cache_resource(show_spinner=False)

@@ -6,7 +6,7 @@ from typing import Protocol
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app.ui import rooms
+from app.ui import person, rooms
 from app.ui.history import go_over
 from app.ui.markup import escaped, label
 from app.ui.session import Session
@@ -36,10 +36,12 @@ def show_documents(session: Session) -> None:
     documents = rooms.documents(session.collection)
     with st.expander(f"Documents ({len(documents)})", expanded=False, key="fn-documents"):
         _list_documents(documents)
-    with st.expander("Add documents", expanded=not documents, key="fn-add"):
-        _offer_upload(session)
-    with st.popover("New collection", icon=":material/add:", type="tertiary"):
-        _offer_collection(session)
+    if person.may("ingest"):
+        with st.expander("Add documents", expanded=not documents, key="fn-add"):
+            _offer_upload(session)
+    if person.may("admin"):
+        with st.popover("New collection", icon=":material/add:", type="tertiary"):
+            _offer_collection(session)
 
 
 def show_upload(session: Session) -> DeltaGenerator | None:
@@ -128,8 +130,11 @@ def _offer_upload(session: Session) -> None:
 
 
 def _start_upload(collection: str, files: Sequence[tuple[str, bytes]]) -> Upload:
+    caller = person.need("ingest")
+    rooms.check(caller, collection)
     upload = Upload(collection, [name for name, _ in files])
-    upload.start(lambda report: rooms.index(collection, save(rooms.uploads_dir(collection), files), report))
+    folder = rooms.uploads_dir(caller, collection)
+    upload.start(lambda report: rooms.index(caller, collection, save(folder, files), report))
     return upload
 
 

@@ -4,11 +4,11 @@ import streamlit as st
 
 from app.commands.upkeep import Wanted
 from app.display import count
-from app.ui import library
+from app.ui import library, rooms
 from app.ui.ledger import moment, size_told
 from app.ui.library import Facts
 from app.ui.markup import escaped
-from app.ui.working import is_loopback
+from app.ui.person import is_loopback
 from indexer.errors import FootnoteError
 
 _MOST_TOKENS, _FEWEST_TOKENS = 8192, 16  # of a chunk, as the command takes them
@@ -60,8 +60,8 @@ def _wanted(facts: Facts) -> Wanted:
 
 
 def show_collections() -> None:
-    """Draw every collection of this home with its encoder and size, once somebody asks for it."""
-    names = library.names()
+    """Draw every collection that the reader may use with its encoder and size, once somebody asks for it."""
+    names = rooms.names()
     listed = st.expander(f"Collections ({len(names)})", key="fn-collections", on_change="rerun")
     if listed.open:
         listed.html(collections_html({name: _facts(name) for name in names}))
@@ -96,9 +96,10 @@ def _row_html(name: str, facts: Facts | FootnoteError) -> str:
     if isinstance(facts, FootnoteError):
         return f'<tr class="fn-failed">{named}<td colspan="5" class="fn-reason">{escaped(facts.message)}</td></tr>'
     encoder = f"{facts.encoder}, {count(facts.dim, 'dimension')}" if facts.encoder else ""
+    size = size_told(facts.bytes) if facts.bytes is not None else ""
     chunking = f", chunks of at most {facts.chunk_tokens} tokens" if facts.chunk_tokens else ""
     return (
         f'<tr>{named}<td class="fn-right">{facts.documents:,}</td><td class="fn-right">{facts.chunks:,}</td>'
-        f'<td class="fn-right">{size_told(facts.bytes)}</td><td>{escaped(encoder + chunking)}</td>'
-        f'<td class="fn-when">{escaped(moment(facts.changed_at))}</td></tr>'
+        f'<td class="fn-right">{size}</td><td>{escaped(encoder + chunking)}</td>'
+        f'<td class="fn-when">{escaped(moment(facts.changed_at) if facts.changed_at else "")}</td></tr>'
     )

@@ -9,10 +9,10 @@ import streamlit as st
 
 from app.display import count
 from app.ui.jobs import Job, Jobs
-from app.ui.launch import LOOPBACK
 from app.ui.library import Elsewhere, Ingesting
 from app.ui.markup import escaped, label
 from app.ui.outcomes import outcome_html
+from app.ui.person import reader
 
 EVERY_S, IDLE_S = 1.0, 5.0
 FILES_SHOWN = 50
@@ -32,7 +32,9 @@ def follow(jobs: Jobs, place: str, others: Callable[[], Elsewhere | None] = lamb
             st.rerun()
         if not running and ((now is not None and not now.done) or (other is not None) != busy):
             st.rerun()
-        if running and now is not None:
+        if running and now is not None and not is_told(now):
+            st.html('<p class="fn-stage" role="status">Somebody else\'s work is in progress.</p>')
+        elif running and now is not None:
             _draw_job(now)
         elif other is not None:
             st.html(elsewhere_html(other))
@@ -44,19 +46,22 @@ def follow(jobs: Jobs, place: str, others: Callable[[], Elsewhere | None] = lamb
 def tell_end(jobs: Jobs, place: str) -> None:
     """Draw what came of the last work of a place, until somebody sends it away."""
     job = jobs.last(place)
-    if job is not None and job.done:
+    if job is not None and job.done and is_told(job):
         st.html(outcome_html(job, place))
         st.button("Dismiss", type="tertiary", on_click=jobs.dismiss, args=(place,))
 
 
+def is_told(job: Job[Any]) -> bool:
+    """Whether the reader may know what a job is about: it is theirs, or they may know everything."""
+    caller = reader()
+    return caller.is_admin or job.owner == caller.id
+
+
 def status_told(job: Job[Any]) -> str:
     """What a screen reader says of work when it begins and ends."""
+    if not is_told(job):
+        return ""
     return f"{job.title}: {'ended' if job.done else 'in progress'}"
-
-
-def is_loopback() -> bool:
-    """Whether only this machine reaches the page: only then may it name files and folders of the server."""
-    return st.get_option("server.address") in LOOPBACK
 
 
 def _draw_job(job: Job[Any]) -> None:

@@ -4,19 +4,21 @@ import sqlite3
 from collections.abc import Sequence
 from itertools import groupby
 
+from indexer.access import Access
 from indexer.filter import Condition, Filter, Sign, media_types
 from indexer.store.keys import KeyRanges, merge_ranges
+from indexer.store.rules import Sql as _Sql
+from indexer.store.rules import readable
 
-_Sql = tuple[str, list[str]]  # a condition over documents d, and the values of its marks
 _SOURCES = "SELECT d.source AS path UNION SELECT path FROM files WHERE document_id = d.id"
 _META = "SELECT 1 FROM json_each(d.metadata) m WHERE lower(json_extract(m.value, '$[0]')) = ?"
 _META_VALUE = "json_extract(m.value, '$[1]')"
 _DAY = 10  # characters of YYYY-MM-DD
 
 
-def matching_keys(db: sqlite3.Connection, asked: Filter) -> KeyRanges:
-    """Return the keys of the chunks of every document that holds the filter."""
-    where, values = _all(asked)
+def matching_keys(db: sqlite3.Connection, asked: Filter, access: Access) -> KeyRanges:
+    """Return the keys of the chunks of every document that holds the filter and that the caller may read."""
+    where, values = _joined(" AND ", [_all(asked), readable(access)])
     rows = db.execute(
         "SELECT min(key), max(key) FROM chunks WHERE document_id IN"
         f" (SELECT id FROM documents d WHERE {where}) GROUP BY document_id",

@@ -42,6 +42,10 @@ _MIGRATIONS = (
     ALTER TABLE files ADD COLUMN index_ms REAL NOT NULL DEFAULT 0;
     CREATE INDEX files_sha256 ON files(sha256);
     """,
+    """
+    CREATE TABLE grants (name TEXT PRIMARY KEY) WITHOUT ROWID;
+    CREATE TABLE restrictions (path TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (path, name)) WITHOUT ROWID;
+    """,
 )
 
 

@@ -8,6 +8,7 @@ import sqlite3
 
 from indexer.store.changes import delete_document, mark, record_file
 from indexer.store.records import FileRow
+from indexer.store.rules import carry_restrictions
 from indexer.store.truth import sources_of
 
 
@@ -41,6 +42,7 @@ def share(db: sqlite3.Connection, file: FileRow) -> None:
 def move(db: sqlite3.Connection, old: str, file: FileRow) -> None:
     """Put the file in the place of the source `old` of the document that its line names."""
     leave(db, file.path, file.document_id)
+    carry_restrictions(db, old, file.path)
     db.execute("DELETE FROM files WHERE path = ?", (old,))
     record_file(db, file)
     _rename(db, file.document_id, old, file.path)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from indexer.access import FULL, Access, Rules
 from indexer.document import INSIDE, Chunk, Document
 from indexer.encoder import Vectors
 from indexer.errors import IndexError_
@@ -18,6 +19,7 @@ from indexer.filter import Filter
 from indexer.store.keys import KeyRanges, Keys
 from indexer.store.matching import matching_keys
 from indexer.store.records import FILE_COLUMNS, Changes, DocumentInfo, FileRow, Manifest, StoredChunk
+from indexer.store.rules import hides_any, read_rules, readable, readable_file
 from indexer.store.schema import connect, transaction_end, translated
 
 _IN_LIMIT = 500  # values in one IN (...); SQLite's own limit was 999 for long
@@ -109,10 +111,17 @@ class Truth:
         with self.reading() as db:
             return changes(db, since)
 
-    def count(self) -> int:
+    def count(self, access: Access = FULL) -> int:
         """Return the number of chunks."""
+        where, values = readable(access)
+        of = "" if access.is_full else f" WHERE document_id IN (SELECT id FROM documents d WHERE {where})"
         with self.reading() as db:
-            return int(db.execute("SELECT count(*) FROM chunks").fetchone()[0])
+            return int(db.execute(f"SELECT count(*) FROM chunks{of}", values).fetchone()[0])
+
+    def rules(self) -> Rules:
+        """Return what the collection asks of its callers."""
+        with self.reading() as db:
+            return read_rules(db)
 
     def last_key(self) -> int:
         """Return the highest key of a chunk; 0 when there is none."""
@@ -121,20 +130,24 @@ class Truth:
 
     # --- documents
 
-    def documents(self) -> list[DocumentInfo]:
+    def documents(self, access: Access = FULL) -> list[DocumentInfo]:
         """List the documents by source."""
+        where, values = readable(access)
         with self.reading() as db:
             rows = db.execute(
                 "SELECT id, source, title, media_type, bytes, (SELECT count(*) FROM chunks WHERE document_id = d.id),"
                 " json_array_length(pages), added_at, (SELECT json_group_array(path) FROM files"
-                " WHERE document_id = d.id AND path != d.source) FROM documents d ORDER BY source"
+                f" WHERE document_id = d.id AND path != d.source) FROM documents d WHERE {where} ORDER BY source",
+                values,
             ).fetchall()
         return [DocumentInfo(*(*row[:-1], (row[1], *sorted(json.loads(row[-1]))))) for row in rows]
 
-    def document(self, document_id: str) -> Document | None:
-        """Return one document with its text."""
+    def document(self, document_id: str, access: Access = FULL) -> Document | None:
+        """Return one document with its text, if the caller may read it."""
+        where, values = readable(access)
+        one = f"SELECT {_DOCUMENT} FROM documents d WHERE id = ? AND {where}"
         with self.reading() as db:
-            row = db.execute(f"SELECT {_DOCUMENT} FROM documents WHERE id = ?", (document_id,)).fetchone()
+            row = db.execute(one, (document_id, *values)).fetchone()
         return _document(row) if row else None
 
     def all_documents(self) -> Iterator[Document]:
@@ -186,10 +199,13 @@ class Truth:
                 for row in db.execute(f"SELECT key FROM chunks WHERE key IN ({marks})", part)
             }
 
-    def matching(self, asked: Filter) -> KeyRanges:
-        """Return the keys of the chunks of every document that holds the filter."""
+    def matching(self, asked: Filter, access: Access = FULL) -> KeyRanges | None:
+        """Return the keys of the chunks of every document that holds the filter and that the caller may read.
+
+        None stands for all of them.
+        """
         with self.reading() as db:
-            return matching_keys(db, asked)
+            return matching_keys(db, asked, access) if asked or hides_any(db, access) else None
 
     def texts(self, first: int = 0, last: int = 2**62) -> Iterator[tuple[int, str, tuple[str, ...], str]]:
         """Yield (key, title, heading_path, text) of the chunks with first <= key <= last, in order of key."""
@@ -254,10 +270,12 @@ class Truth:
             rows = db.execute(f"SELECT {_FILE} FROM files WHERE path >= ? AND path < ? ORDER BY path", (first, after))
             return [FileRow(*row) for row in rows]
 
-    def files(self, state: str | None = None) -> list[FileRow]:
+    def files(self, state: str | None = None, access: Access = FULL) -> list[FileRow]:
         """List the ledger by path, all of it or one state."""
+        where, values = readable_file(access)
+        some = f"SELECT {_FILE} FROM files f WHERE (? IS NULL OR state = ?) AND {where} ORDER BY path"
         with self.reading() as db:
-            rows = db.execute(f"SELECT {_FILE} FROM files WHERE ? IS NULL OR state = ? ORDER BY path", (state, state))
+            rows = db.execute(some, (state, state, *values))
             return [FileRow(*row) for row in rows]
 
     def same_content(self, sha256: str) -> list[FileRow]:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from indexer.access import check_groups
 from indexer.document import Chunk, Document
 from indexer.encoder import Vectors
 from indexer.errors import FootnoteError, IndexError_
@@ -14,6 +15,7 @@ from indexer.store.changes import add_document, delete_document, now, record_fil
 from indexer.store.dense import Dense
 from indexer.store.lexical_writer import LexicalWriter
 from indexer.store.records import FileRow, Manifest
+from indexer.store.rules import grant, restrict, revoke
 from indexer.store.sources import forget, leave, move, share
 from indexer.store.truth import Truth
 
@@ -127,6 +129,26 @@ class Writer:
             deleted = sum(delete_document(db, document_id) for document_id in document_ids)
         self.publish()
         return deleted
+
+    def restrict(self, groups: Sequence[str], *paths: str) -> None:
+        """Leave what lies at or below these paths to groups, in one transaction; to all who may use the collection, if
+        there are none. Raises ConfigError where a name cannot be that of a group.
+        """
+        names = check_groups(groups)
+        with self._transaction() as db:
+            for path in paths:
+                restrict(db, path, names)
+
+    def grant(self, *groups: str) -> None:
+        """Let groups use the collection. Raises ConfigError where a name cannot be that of a group."""
+        names = check_groups(groups)
+        with self._transaction() as db:
+            grant(db, names)
+
+    def revoke(self, *groups: str) -> None:
+        """Let groups use the collection no more."""
+        with self._transaction() as db:
+            revoke(db, groups)
 
     def publish(self, force: bool = False) -> None:
         """Bring the lexical index up to date if the last time is a while ago; the dense one needs it only for size."""

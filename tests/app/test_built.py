@@ -194,15 +194,18 @@ def test_a_retriever_that_is_open_follows_both_switches(footnote: Footnote, pape
 
 def test_the_api_that_is_open_follows_too(footnote: Footnote, papers: Path, home: Path) -> None:
     from app.api.library import Library
+    from app.caller import ANYBODY
+    from indexer.filter import EVERYTHING
 
     footnote("ingest", papers)
     library = Library(load_settings())
-    assert library.retriever("default", "dense", False).search("tower")
+    asked = (ANYBODY, "default", "tower", 10, "dense", False, EVERYTHING)
+    assert library.search(*asked)[0]
     footnote("reindex", "--encoder", "none")
-    assert library.retriever("default", "dense", False).search("tower")
-    assert library.encoder(library.collection("default")).max_tokens == 20
+    assert library.search(*asked)[0]
+    assert library.encoder_of(ANYBODY, "default").max_tokens == 20
     (papers / "new.txt").write_text("The buoy rings.")
-    report = library.ingest("default", [papers], lambda progress: None)
+    report = library.ingest("default", [papers], (), lambda progress: None)
     assert (report.indexed_as("new"), report.count("unchanged")) == (1, 3)
 
 

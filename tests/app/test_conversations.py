@@ -159,6 +159,7 @@ def test_a_store_of_an_earlier_layout_is_brought_up_to_date(tmp_path: Path) -> N
     store_thumb(database, "a", Thumb("up"), "default", {})
     with sqlite3.connect(tmp_path / "server.db") as db:
         db.executescript(
+            "ALTER TABLE key DROP COLUMN groups; ALTER TABLE ingest DROP COLUMN groups; DROP TABLE audit;"
             "DROP TABLE exposure; DROP TABLE turn; DROP TABLE conversation;"
             "DROP INDEX feedback_answer; DROP TRIGGER feedback_is_kept;"
             "CREATE TRIGGER feedback_is_kept BEFORE DELETE ON feedback BEGIN SELECT RAISE(ABORT, 'kept'); END;"

@@ -25,6 +25,7 @@ def test_a_folder_to_review_is_named_whole(tmp_path: Path, monkeypatch: pytest.M
     command = ui_command(Settings(), None, 8600, review=Path("asked"))  # the server runs in another folder
     assert command[-3:] == ["--", "--review", str(tmp_path / "asked")]
     monkeypatch.setattr("sys.argv", ["main.py", *command[-2:]])
+    monkeypatch.setattr("app.ui.person.is_loopback", lambda: True)
     assert rooms.review_folder() == tmp_path / "asked"
     monkeypatch.setattr("sys.argv", ["main.py", "contracts"])
     assert (rooms.review_folder(), rooms.first_collection()) == (None, "contracts")

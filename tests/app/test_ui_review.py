@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import streamlit
+from streamlit import config
 from streamlit.testing.v1 import AppTest
 
 from app.settings import ROOT
@@ -21,6 +22,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     out = question_folder(tmp_path / "asked")
     monkeypatch.setenv("FOOTNOTE_HOME", str(tmp_path / "home"))
     monkeypatch.setattr("sys.argv", ["main.py", "--review", str(out)])
+    config.set_option("server.address", "127.0.0.1")  # as the file says that Streamlit seeks in the current folder
     _forget()
     yield out
     _forget()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from generator.markers import code_spans, take_out
 from generator.pipeline import Pipeline
 from generator.prompt import Prompt
+from indexer.access import FULL, Access
 from indexer.document import Chunk, Document
 from indexer.errors import IndexError_
 from indexer.filter import EVERYTHING, Filter
@@ -72,13 +73,14 @@ class Shelf:
         rerank: bool = False,
         *,
         asked: Filter = EVERYTHING,
+        access: Access = FULL,
     ) -> tuple[Hit, ...]:
         return HITS
 
-    def count(self) -> int:
+    def count(self, access: Access = FULL) -> int:
         return len(HITS)
 
-    def document(self, document_id: str) -> Document:
+    def document(self, document_id: str, access: Access = FULL) -> Document:
         if document_id not in DOCUMENTS:
             raise IndexError_("gone")
         return DOCUMENTS[document_id]

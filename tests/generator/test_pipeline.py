@@ -14,6 +14,7 @@ from generator.pipeline import Done, Found, Pipeline, PipelineSettings, Stage, T
 from generator.prompt import Prompt
 from generator.trace import Trace
 from generator.usage import Usage
+from indexer.access import FULL, Access
 from indexer.document import Document
 from indexer.errors import ConfigError, IndexError_, ModelError
 from indexer.filter import EVERYTHING, Filter
@@ -51,9 +52,17 @@ class Retriever:
         self.queries: list[str] = []
 
     def search(
-        self, query: str, k: int = 10, mode: str = "hybrid", rerank: bool = False, *, asked: Filter = EVERYTHING
+        self,
+        query: str,
+        k: int = 10,
+        mode: str = "hybrid",
+        rerank: bool = False,
+        *,
+        asked: Filter = EVERYTHING,
+        access: Access = FULL,
     ) -> tuple[Hit, ...]:
         self.queries.append(query)
+        self.access = access
         return self.hits[:k]
 
 
@@ -62,12 +71,13 @@ class Collection:
 
     def __init__(self, *documents: Document) -> None:
         self.documents = {document.id: document for document in documents}
+        self.hidden: set[str] = set()  # from everybody who has not full access
 
-    def count(self) -> int:
+    def count(self, access: Access = FULL) -> int:
         return len(self.documents)
 
-    def document(self, document_id: str) -> Document:
-        if document_id not in self.documents:
+    def document(self, document_id: str, access: Access = FULL) -> Document:
+        if document_id not in self.documents or (document_id in self.hidden and not access.is_full):
             raise IndexError_("gone")
         return self.documents[document_id]
 
@@ -228,6 +238,25 @@ def test_deleted_evidence_is_not_carried(hit: Callable[..., Hit], collection: Co
     del collection.documents["d"]
     answer = pipeline.answer("How tall is it?", [("When did the tower open?", "1889 [1]")], earlier=[tower])
     assert [h.chunk.id for h in answer.hits] == [h.chunk.id for h in model.prompts[0].hits] == [tea.chunk.id]
+
+
+def test_a_document_that_the_caller_may_not_read_is_neither_cited_nor_carried(
+    hit: Callable[..., Hit], retriever: Retriever, collection: Collection
+) -> None:
+    collection.hidden.add("d")
+    stranger = Access(frozenset({"sport"}))
+    pipeline = Pipeline(retriever, Model("330 metres [1]"), collection)
+    assert not pipeline.answer("How tall?").abstained
+    assert retriever.access is FULL
+    assert pipeline.answer("How tall?", access=stranger).abstained  # taken from it between search and answer
+    assert retriever.access is stranger
+    tower, tea = hit(TOWER[10:].strip(), 10), hit("Tea is green.", 0, "tea")
+    model = Model("green [1]")
+    pipeline = Pipeline(Retriever(tea), model, collection, PipelineSettings(passages=2, carry_evidence=True))
+    before = [("When did the tower open?", "1889 [1]")]
+    answer = pipeline.answer("How tall is it?", before, earlier=[tower], access=stranger)
+    assert [h.chunk.id for h in answer.hits] == [tea.chunk.id]
+    assert len(pipeline.answer("How tall is it?", before, earlier=[tower]).hits) == 2
 
 
 def test_every_question_leaves_a_trace(retriever: Retriever, collection: Collection) -> None:

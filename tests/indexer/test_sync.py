@@ -282,6 +282,7 @@ def test_an_older_collection_opens_and_is_migrated(desk: Any, tmp_path: Path) ->
     desk.collection.close()
     with sqlite3.connect(path) as db:  # back to the first schema
         db.executescript(
+            "DROP TABLE grants; DROP TABLE restrictions;"
             "DROP INDEX files_sha256; ALTER TABLE files DROP COLUMN change; ALTER TABLE files DROP COLUMN index_ms;"
             "PRAGMA user_version = 1"
         )

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from indexer.access import Access
 from indexer.chunk import ChunkSettings
 from indexer.collection import Collection
 from indexer.errors import ConfigError, IndexError_
 from indexer.reindex import reindex
 from retriever.fusion import convex, rrf
 from retriever.hit import Hit
-from retriever.search import Retriever, RetrieverSettings
+from retriever.search import Mode, Retriever, RetrieverSettings
 
 Fill = Callable[..., list[str]]
 TEXTS = [
@@ -364,3 +365,20 @@ def test_a_search_whose_generation_is_taken_away_is_asked_again(
 
     monkeypatch.setattr(collection.generation.lexical, "search", switch_then_fail)
     assert documents(Retriever(collection, encoder, renew=lambda: other).search("lamp"))
+
+
+@pytest.mark.parametrize("engine", ["tantivy", "rank-bm25"])
+@pytest.mark.parametrize("mode", ["bm25", "dense", "hybrid"])
+def test_no_mode_finds_or_ranks_what_the_caller_may_not_read(
+    collection: Collection, fill: Fill, encoder: Any, mode: Mode, engine: Any
+) -> None:
+    fill(["keeper lamp tower", "keeper lamp", "keeper of bees"])
+    retriever = Retriever(collection, encoder, RetrieverSettings(lexical_engine=engine))
+    with collection.writer() as writer:
+        writer.restrict(["legal"], "/doc0.txt")
+    for access, expected in ((Access(frozenset()), {"doc1", "doc2"}), (Access(frozenset({"legal"})), {"doc0"})):
+        hits = retriever.search("keeper lamp tower", 1, mode, access=access)
+        assert {hit.chunk.document_id for hit in hits} <= expected
+        assert [part.rank for part in hits[0].parts.values()] == [1] * len(hits[0].parts)
+    everything = retriever.search("keeper lamp tower", 10, mode, access=Access(frozenset()))
+    assert {hit.chunk.document_id for hit in everything} == {"doc1", "doc2"}

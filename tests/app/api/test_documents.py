@@ -111,7 +111,7 @@ def test_an_upload_that_was_cut_off_goes_on_with_the_next_server(
 ) -> None:
     held, real = threading.Event(), Library.ingest
 
-    def endless(self: Library, name: str, paths: list[Path], on_progress: Any) -> Any:
+    def endless(self: Library, name: str, paths: list[Path], groups: list[str], on_progress: Any) -> Any:
         while True:
             on_progress(Progress(0, 1, 0, 0, 0, 0.0, None, "a.txt"))
             held.set()

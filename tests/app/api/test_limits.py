@@ -193,7 +193,7 @@ def test_a_mistake_of_ours_is_said_as_one_and_logged(
 
     running = serve()
     monkeypatch.setattr("app.api.search._search", fail)
-    monkeypatch.setattr("app.api.library.Library.pipeline", fail)
+    monkeypatch.setattr("app.api.library.Library.ask", fail)
     with running.client() as client, caplog.at_level(logging.ERROR):
         for answered in (
             client.post("/search", json={"query": "x", "collection": tower}),

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import streamlit
+from streamlit import config
 from streamlit.testing.v1 import AppTest
 
 from app.settings import ROOT
-from app.ui import rooms
+from app.ui import person, rooms
 from app.ui.session import Chat
 from generator.answer import Answer, Citation
 from generator.pipeline import Done, Event
@@ -41,6 +42,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("FOOTNOTE_HOME", str(tmp_path))
     monkeypatch.setattr("sys.argv", ["main.py"])
     monkeypatch.setattr(rooms, "warm", lambda name: None)
+    config.set_option("server.address", "127.0.0.1")  # as the file says that Streamlit seeks in the current folder
     forget()
     yield tmp_path
     forget()
@@ -50,6 +52,7 @@ def forget() -> None:
     """Close what a page has opened."""
     rooms.settings.cache_clear()
     rooms.database.cache_clear()
+    person.keys.cache_clear()
     streamlit.cache_resource.clear()
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from app.caller import ANYBODY
 from app.settings import ROOT
 from app.ui import rooms
 from app.ui.panel import shown_path
@@ -50,10 +51,10 @@ def test_a_question_is_asked_once_however_often_the_page_is_drawn(
     chat_of(app).open("c.0.1")
     html = html_of(app.run())
     assert f'<mark class="fn-quote" data-fn-mark>{QUOTE}</mark>' in html
-    assert asked == [("default", "How high?", (), None, (), (), None)]
+    assert asked == [(ANYBODY, "default", "How high?", (), None, (), (), None)]
 
     app.chat_input[0].set_value("And how old?").run()
-    assert asked[1:] == [("default", "And how old?", (("How high?", "41 metres [1]."),), None, (), (), None)]
+    assert asked[1:] == [(ANYBODY, "default", "And how old?", (("How high?", "41 metres [1]."),), None, (), (), None)]
     assert not chat_of(app).opened
 
 
@@ -66,7 +67,7 @@ def test_a_rewritten_question_can_be_corrected_and_asked_again(
 
     def ask(*about: object) -> Iterator[Event]:
         asked.append(about)
-        yield Done(replace(answer(document_id), hits=(found,), query=f"{about[1]} (light)"))
+        yield Done(replace(answer(document_id), hits=(found,), query=f"{about[2]} (light)"))
 
     monkeypatch.setattr(rooms, "ask", ask)
     app = page().run()
@@ -77,7 +78,8 @@ def test_a_rewritten_question_can_be_corrected_and_asked_again(
     box.set_value("How old is the light?")
     click(app, "Ask again")
     history = (("And how old?", "41 metres [1]."),)
-    assert asked[1] == ("default", "How old is the light?", history, "How old is the light?", (found,), (), None)
+    again = "How old is the light?"
+    assert asked[1] == (ANYBODY, "default", again, history, again, (found,), (), None)
     app.text_area[0].set_value("  ")
     click(app, "Ask again")
     assert len(asked) == 2
@@ -155,7 +157,7 @@ def test_a_filter_goes_with_the_question_and_a_wrong_one_asks_nothing(
 
     field(app.text_input, "Only documents that hold").set_value("type=md; source=light.md").run()
     app.chat_input[0].set_value("How high?").run()
-    assert answering == [("default", "How high?", (), None, (), ("type=md", "source=light.md"))]
+    assert answering == [(ANYBODY, "default", "How high?", (), None, (), ("type=md", "source=light.md"), None)]
     assert "Only documents with <bdi>type=md; source=light.md</bdi>" in html_of(app)
 
     again = page()

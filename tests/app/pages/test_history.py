@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from app.caller import ANYBODY, Caller
 from app.conversations import TurnRecord
 from app.feedback import Thumb
 from app.ui import rooms
@@ -49,7 +50,7 @@ def test_an_answer_that_is_being_written_is_found_again_after_a_reload(
         assert go.wait(20)
         yield Done(answer(document_id))
 
-    turn.start(slow, lambda record: rooms.keep("default", record))
+    turn.start(slow, lambda record: rooms.keep(ANYBODY, "default", record))
     wait = Turn.wait
 
     def watched(self: Turn, seen: int, timeout_s: float) -> int:
@@ -136,7 +137,7 @@ def test_a_thumb_is_stored_with_its_reason_and_what_led_to_the_answer(
 def test_an_answer_that_cannot_be_kept_is_shown_and_says_so(
     document_id: str, answering: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(name: str, record: TurnRecord) -> TurnRecord:
+    def full(caller: Caller, name: str, record: TurnRecord) -> TurnRecord:
         raise IndexError_("The disk is full.", "Free some space.")
 
     monkeypatch.setattr(rooms, "keep", full)

@@ -12,7 +12,9 @@ DRAW = f"""
 import json, sys
 sys.path.insert(0, {str(ROOT)!r})
 sys.argv = ["main.py"]
+from streamlit import config
 from streamlit.testing.v1 import AppTest
+config.set_option("server.address", "127.0.0.1")
 from app.ui import rooms
 rooms.WARM_AFTER_S = 3600.0
 page = AppTest.from_file({str(ROOT / "app" / "ui" / "main.py")!r}, default_timeout=120).run()
