@@ -11,8 +11,9 @@ from app.ui.evaluations import Measured
 from app.ui.jobs import Job, Jobs, Report
 from app.ui.library import Elsewhere, Facts, Health, Ingesting
 from app.ui.outcomes import outcome_html
+from app.ui.person import is_loopback
 from app.ui.upkeep import collections_html
-from app.ui.working import elsewhere_html, files_html, is_loopback, progress_told
+from app.ui.working import elsewhere_html, files_html, progress_told
 from indexer.errors import IndexError_
 from indexer.ledger import Progress
 from indexer.store.lock import Holder
