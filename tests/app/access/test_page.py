@@ -5,7 +5,7 @@ Every function of the two modules that the pages draw from is tried, or named as
 
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from tenants import MARKER, VAULT, WORDS, World
 
 from app.api.keys import Keys
 from app.caller import Caller, caller_of
+from app.commands.upkeep import Wanted
 from app.conversations import Conversations
 from app.database import Database
 from app.feedback import Thumb
@@ -83,7 +84,11 @@ def attempts(world: World, caller: Caller) -> dict[tuple[Any, str], list[Callabl
         "document": [lambda n=n, i=i: rooms.document(n, i) for n, i in product(names, ids)],
         "remove": [lambda n=n, i=i: rooms.remove(n, i) for n, i in product(names, ids)],
         "uploads_dir": [lambda: rooms.uploads_dir(caller, "shared")],
-        "ask": [lambda n=n: answered(caller, n) for n in names],
+        "arm_of": [lambda: rooms.arm_of(chat)],
+        "ask": [
+            *(lambda n=n: answered(caller, n) for n in names),
+            *(lambda f=f: answered(caller, "shared", [f]) for f in filters),
+        ],
         "search": [lambda n=n, f=f: rooms.search(n, WORDS, [f]) for n, f in product(names[:2], filters)],
         "sequence": [lambda n=n: rooms.sequence(n) for n in names[1:]],
         "conversations": [
@@ -110,14 +115,15 @@ def attempts(world: World, caller: Caller) -> dict[tuple[Any, str], list[Callabl
         "sync": [lambda: library.sync("shared", Path(world.sources[0]).parent, prune=True)],
         "retry": [lambda n=n: library.retry(n) for n in names[1:]],
         "delete": [lambda n=n: library.delete(n, world.sources) for n in names],
-        "check": [lambda n=n: library.check(n) for n in names],
+        "check": [lambda n=n, r=r: library.check(n, repair=r) for n, r in product(names, (False, True))],
+        "rebuild": [lambda n=n: library.rebuild(n, Wanted(chunk_tokens=64)) for n in names],
     }
     tried = {(rooms, name): tries for name, tries in by_rooms.items()}
     return tried | {(library, name): tries for name, tries in by_library.items()}
 
 
-def answered(caller: Caller, name: str) -> object:
-    return [event.answer for event in rooms.ask(caller, name, WORDS, (), None, ()) if isinstance(event, Done)]
+def answered(caller: Caller, name: str, filters: Sequence[str] = ()) -> object:
+    return [event.answer for event in rooms.ask(caller, name, WORDS, (), None, (), filters) if isinstance(event, Done)]
 
 
 def kept_record(world: World, chat: str) -> Any:

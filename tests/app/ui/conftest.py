@@ -212,6 +212,8 @@ def chromium() -> Iterator["playwright.Browser"]:
 def context(chromium: "playwright.Browser") -> Iterator["playwright.BrowserContext"]:
     """One cache for all tabs: a fresh one reads, parses and compiles Streamlit's scripts anew, for seconds."""
     context = chromium.new_context(permissions=["clipboard-read", "clipboard-write"])
+    # Of what the tab before left behind, the cache alone is wanted: not a sidebar that it folded.
+    context.add_init_script("sessionStorage.begun ??= localStorage.clear() ?? 1")
     yield context
     context.close()
 

@@ -70,7 +70,7 @@ def picture(page: "playwright.Page", name: str) -> None:
 
 def test_a_collection_from_its_first_folder_to_its_last_deletion(site: Site, page: "playwright.Page") -> None:
     papers = site.home.parent / "papers"
-    rows = page.locator(".fn-table tbody tr")
+    rows = page.get_by_role("region", name="Files").locator("tbody tr")
     sync(page, papers)
     ended(page, "Syncing", "2 indexed, 1 failed")
     dismiss(page)
@@ -119,8 +119,9 @@ def test_a_collection_from_its_first_folder_to_its_last_deletion(site: Site, pag
     page.get_by_role("button", name="Repair or rebuild").click()
     page.get_by_role("textbox", name="Encoder").fill("no-such-encoder")
     page.get_by_role("button", name="Reindex").click()
-    ended(page, "Reindexing", "There is no encoder no-such-encoder")
+    playwright.expect(page.get_by_role("alert")).to_contain_text("There is no encoder no-such-encoder")
     dismiss(page)
+    playwright.expect(page.get_by_role("alert")).to_have_count(0)
     page.get_by_role("button", name="Repair or rebuild").click()
     page.get_by_role("textbox", name="Encoder").fill("")
     page.get_by_role("spinbutton", name="Tokens of a chunk, at most").fill("32")

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import pytest
 from app.settings import ROOT, Settings, load_settings
 from app.wiring import build_encoder
 from indexer.llm2vec.training.pairs import Pair, read_pairs
-from tests.app.ui.conftest import ChatServer, Site, ask, passage_with, playwright, wait_until
+from tests.app.ui.conftest import ChatServer, Site, ask, passage_with, playwright, serving, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.model]
 
@@ -34,9 +33,10 @@ MOVED = 0.02  # of cosine; the run is the same each time but for the processor's
 
 
 @pytest.fixture(scope="module")
-def site(serve: Callable[..., AbstractContextManager[Site]], chat_server: ChatServer) -> Iterator[Site]:
+def site(ingested: Path, chat_server: ChatServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     chat_server.script = repeat
-    with serve(FOOTNOTE_GENERATOR__BASE_URL=chat_server.base_url) as site:
+    folder, address = tmp_path_factory.mktemp("loop"), chat_server.base_url
+    with serving(ingested, folder, FOOTNOTE_GENERATOR__BASE_URL=address) as site:  # one of its own: it is reindexed
         yield site
 
 
@@ -59,6 +59,7 @@ def judge(page: "playwright.Page", question: str, is_liked: bool) -> None:
     """Ask in a conversation of its own, and say what the answer is worth; a bad one is corrected."""
     page.get_by_role("button", name="New chat").click()
     page.get_by_role("heading", name="Ask your documents").wait_for()
+    playwright.expect(page.locator(".fn-turn")).to_have_count(0)  # the last conversation's still stands there, pale
     wait_until(ask(page, question), "answered")
     page.get_by_role("radio", name="Helpful" if is_liked else "Not helpful", exact=False).first.click()
     if not is_liked:

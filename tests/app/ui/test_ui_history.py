@@ -9,6 +9,7 @@ from tests.app.ui.conftest import (
     UI,
     ChatServer,
     Site,
+    Tab,
     Visit,
     ask,
     await_clicks,
@@ -33,7 +34,7 @@ def script(chat_server: ChatServer) -> None:
 
 
 def test_a_reload_takes_up_an_answer_that_is_being_written(
-    site: Site, visit: Visit, chat_server: ChatServer, tmp_path: Path
+    site: Site, visit: Visit, tab: Tab, chat_server: ChatServer, tmp_path: Path
 ) -> None:
     chat_server.go.clear()
     page = visit(site)
@@ -55,7 +56,8 @@ def test_a_reload_takes_up_an_answer_that_is_being_written(
     # And so does another server of the same home.
     address = page.url.split("?")[1]
     with running(UI, site.home, tmp_path / "again.log", FOOTNOTE_GENERATOR__BASE_URL=chat_server.base_url) as again:
-        page.goto(f"{again.url}/?{address}")
+        page = tab(again, f"?{address}")
+        turn = page.locator('[data-fn-turn="0"]')
         wait_until(turn, "answered")
         await_clicks(page)
         assert turn.inner_html() == before
