@@ -10,6 +10,7 @@ chunks of equal text share a row. Malkov and Yashunin 2016 (arXiv:1603.09320).
 """
 
 import contextlib
+import ctypes
 import importlib
 import uuid
 from collections.abc import Iterable, Iterator
@@ -130,12 +131,19 @@ def _graph_of(folder: Path, base: Base) -> Any:
     faiss: Any = importlib.import_module("faiss")
 
     graph, _ = _files(folder, base.note.build)
+    _give_back_memory()
     try:
         if checksum(graph) != base.note.graph_crc:
             raise ValueError("its checksum differs")
         return faiss.read_index(str(graph))
     except (OSError, RuntimeError) as error:
         raise ValueError(f"it cannot be read: {error}") from error
+
+
+def _give_back_memory() -> None:
+    """Return what was freed to the system: glibc keeps it for the next allocation, and a graph's are none it fits."""
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _add_parts(index: Any, old: Base | None, alive: Mask, new: Iterable[Part]) -> tuple[Keys, Keys, Keys]:
