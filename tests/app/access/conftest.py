@@ -70,4 +70,4 @@ def serve(home: Path, encoder: Any, model: FakeServer) -> Iterator[Callable[...,
 
 
 _ui = sibling("footnote_ui_conftest", ROOT / "tests" / "app" / "ui" / "conftest.py")
-chromium, chat_server = _ui.chromium, _ui.chat_server  # a browser, and a model that says what its script tells it
+chat_server = _ui.chat_server  # a model that says what its script tells it

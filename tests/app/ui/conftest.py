@@ -1,6 +1,6 @@
 """A real server of the page with real collections, a real browser, and a chat server that writes when it is told to.
 
-FOOTNOTE_TEST_SCREENSHOT=PATH keeps a picture of an answer with its source open; CHROMIUM=PATH names the browser.
+FOOTNOTE_TEST_SCREENSHOT=PATH keeps a picture of an answer with its source open.
 """
 
 import json
@@ -30,17 +30,6 @@ from indexer.ingest import ingest
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the Python package playwright is not installed")
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or ""
-ARGUMENTS = [
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 START_S = 90
 UI = ("ui", "--collection", "default")
 BUDGET = ROOT / "data" / "corpus" / "council" / "budget-2023.pdf"
@@ -195,17 +184,6 @@ def passage_with(words: str, prompt: str) -> int:
         if words in text:
             return int(number)
     raise AssertionError(f"no passage of the prompt has {words!r}")
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator["playwright.Browser"]:
-    if not CHROMIUM or not Path(CHROMIUM).exists():
-        pytest.skip("no Chromium on this machine; set CHROMIUM to the path of one")
-    playwright.expect.set_options(timeout=30_000)  # a busy machine draws a page in more than the five seconds
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")
