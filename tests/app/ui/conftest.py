@@ -347,12 +347,18 @@ def choose(page: "playwright.Page", collection: str) -> None:
     unfold = page.get_by_test_id("stExpandSidebarButton")
     if folded := unfold.is_visible():
         unfold.click()
-    page.get_by_role("combobox", name="Collection").click()
-    page.get_by_role("option", name=collection).click()
+    box, option = page.get_by_role("combobox", name="Collection"), page.get_by_role("option", name=collection)
+    box.click()
+    with suppress(playwright.TimeoutError):
+        option.wait_for(timeout=5_000)
+    if not option.is_visible():  # the sidebar was still sliding
+        box.click()
+    option.click()
     page.get_by_text("Documents (1)").wait_for()
     if folded:
         page.get_by_test_id("stSidebarCollapseButton").get_by_role("button").click()
         unfold.wait_for()
+    settle(page)
 
 
 def wait_until(turn: "playwright.Locator", states: str) -> None:

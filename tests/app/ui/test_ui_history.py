@@ -51,7 +51,7 @@ def test_a_reload_takes_up_an_answer_that_is_being_written(
     page.reload()
     wait_until(turn, "answered")
     await_clicks(page)
-    assert turn.inner_html() == before
+    playwright.expect(turn).to_have_js_property("innerHTML", before)
 
     # And so does another server of the same home.
     address = page.url.split("?")[1]
@@ -60,7 +60,7 @@ def test_a_reload_takes_up_an_answer_that_is_being_written(
         turn = page.locator('[data-fn-turn="0"]')
         wait_until(turn, "answered")
         await_clicks(page)
-        assert turn.inner_html() == before
+        playwright.expect(turn).to_have_js_property("innerHTML", before)
         turn.locator("button.fn-chip").click()
         playwright.expect(page.locator(".fn-sheet mark")).to_have_text(QUOTE)
     assert len(chat_server.asked) == 1, "what is stored is shown, not made again"
