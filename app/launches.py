@@ -10,6 +10,7 @@ from typing import Literal
 from app.settings import ROOT, Settings
 from app.vllm import HOST, Launch
 from indexer.errors import ModelError
+from indexer.llm2vec.loading import cpu_dtype
 
 VENV = ROOT / ".venv-vllm"
 DEFAULT_NAME = "smollm2-135m"
@@ -19,7 +20,7 @@ _CONTEXT_TOKENS = 4096  # of SmolLM2, which could take 8192
 _STRUCTURED = '{"backend": "xgrammar", "disable_any_whitespace": true}'
 # Eager mode: compiling takes two minutes and pays only for a server that runs for hours. Prompts are read whole: vLLM
 # on a processor dies of a seeded request that it reads in pieces.
-_ON_PROCESSOR = ("--dtype", "bfloat16", "--enforce-eager", "--no-enable-chunked-prefill")
+_ON_PROCESSOR = ("--enforce-eager", "--no-enable-chunked-prefill")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ def launch_of(settings: Settings, model: str, port: int, reader: bool, options: 
     command = _program(found) + (("--model", source) if found.kind == "cpu" else (source,))
     command += ("--served-model-name", name, "--host", HOST, "--port", str(port))
     command += ("--structured-outputs-config", _STRUCTURED)
-    command += _ON_PROCESSOR if found.kind == "cpu" else ()
+    command += ("--dtype", cpu_dtype(), *_ON_PROCESSOR) if found.kind == "cpu" else ()
     command += () if model else ("--max-model-len", str(_CONTEXT_TOKENS))
     return Launch((*command, *options), _environment(os.environ), port, name)
 

@@ -293,6 +293,17 @@ def test_the_command_line(home: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     assert "PYTHONPATH" not in launch.environment
 
 
+@pytest.mark.parametrize(("native", "dtype"), [(True, "bfloat16"), (False, "float32")])
+def test_a_processor_computes_with_the_numbers_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, native: bool, dtype: str
+) -> None:
+    monkeypatch.setattr("app.launches.installed", lambda: Installed("cpu", "0"))
+    monkeypatch.setattr("app.launches._weights", lambda *_: ("base", "tiny"))
+    monkeypatch.setattr("indexer.llm2vec.loading._cpu_has_bfloat16", lambda: native)
+    command = launch_of(load_settings(), "", 8123, False, []).command
+    assert command[command.index("--dtype") + 1] == dtype
+
+
 @pytest.mark.parametrize(
     ("log", "error"),
     [
