@@ -13,7 +13,7 @@ import json
 import tempfile
 import time
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -31,9 +31,14 @@ def serve(port: Connection, tokens: int, per_chunk: int) -> None:
     """Answer every request with the same tokens, and send the port first."""
     sizes = [min(per_chunk, tokens - start) for start in range(0, tokens, per_chunk)]
     last = len(sizes) - 1
-    events = [_chunk([_choice(" word" * size, "stop" if at == last else None)]) for at, size in enumerate(sizes)]
-    used = {"prompt_tokens": 1, "completion_tokens": tokens, "total_tokens": tokens + 1}
-    stream = b"".join([*events, _chunk([], usage=used), b"data: [DONE]\n\n"])
+    events = [chunk([choice(" word" * size, "stop" if at == last else None)]) for at, size in enumerate(sizes)]
+    used = {"prompt_tokens": 1, "completion_tokens": tokens}
+    stream = b"".join([*events, chunk([], used), b"data: [DONE]\n\n"])
+    serve_events(port, lambda _: stream)
+
+
+def serve_events(port: Connection, answer: Callable[[bytes], bytes]) -> None:
+    """Serve one model whose streams `answer` makes of a request's body, and send the port first."""
     models = json.dumps({"object": "list", "data": [{"id": MODEL, "object": "model"}]}).encode()
 
     class Handler(BaseHTTPRequestHandler):
@@ -43,8 +48,11 @@ def serve(port: Connection, tokens: int, per_chunk: int) -> None:
             self._give(models, "application/json")
 
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self._give(stream, "text/event-stream")
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.path.endswith("/chat/completions"):
+                self._give(answer(body), "text/event-stream")
+            else:
+                self.send_error(404)
 
         def log_message(self, *_: Any) -> None:
             """Say nothing."""
@@ -61,13 +69,16 @@ def serve(port: Connection, tokens: int, per_chunk: int) -> None:
     server.serve_forever()
 
 
-def _choice(text: str, reason: str | None) -> dict[str, Any]:
+def choice(text: str, reason: str | None) -> dict[str, Any]:
+    """One piece of a streamed answer, and why it is the last one."""
     return {"index": 0, "delta": {"content": text}, "logprobs": None, "finish_reason": reason}
 
 
-def _chunk(choices: list[dict[str, Any]], **more: Mapping[str, int]) -> bytes:
+def chunk(choices: list[dict[str, Any]], used: Mapping[str, int] | None = None) -> bytes:
+    """One event of a stream, in the OpenAI protocol."""
     told = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": MODEL, "choices": choices}
-    return b"data: " + json.dumps({**told, **more}).encode() + b"\n\n"
+    usage = {"usage": {**used, "total_tokens": sum(used.values())}} if used else {}
+    return b"data: " + json.dumps({**told, **usage}).encode() + b"\n\n"
 
 
 def main() -> None:

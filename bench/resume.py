@@ -1,9 +1,12 @@
 """An evaluation that is killed again and again beside one that is left alone: exported cases must be the same bytes.
 
     python -m bench.resume --limit 60 --kills 20
+    python -m bench.resume --limit 300 --kills 20 --dataset ../shared/bench/squad2-dev --copying
 
-Runs `footnote eval answers` with the real encoder and reader in two homes, kills the second at random moments
-(SIGKILL, to the whole process group), and compares what `footnote eval export` writes. The last line is JSON.
+Runs `footnote eval answers` in two homes, kills the second at random moments (SIGKILL, to the whole process group), and
+compares what `footnote eval export` writes. The real encoder and reader answer; with `--copying` BM25 searches and a
+model server answers that copies the beginning of the first passage, for many answers on a slow machine. The last line
+is JSON.
 """
 
 import argparse
@@ -16,10 +19,18 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
+
+from bench.client_cost import choice, chunk, serve_events
 
 ROOT = Path(__file__).parents[1]
 RUN = [sys.executable, "-m", "app", "eval"]
+COPIED_WORDS = 12
+THINKING_S = 6.0  # of the copying server: without it little would be left to kill
 
 
 def main() -> None:
@@ -29,8 +40,9 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--models", type=Path, help="a home whose converted models are taken")
+    parser.add_argument("--copying", action="store_true", help="answers by a server that copies")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    with copying(options.copying), tempfile.TemporaryDirectory() as folder:
         calm, disturbed = Path(folder) / "calm", Path(folder) / "disturbed"
         calm.mkdir()
         if options.models:
@@ -46,6 +58,37 @@ def main() -> None:
         print(json.dumps({"cases": told["cases"], "kills": kills, "equal": same, "exit": outcome.returncode}))
         if not same or outcome.returncode:
             sys.exit(1)
+
+
+@contextmanager
+def copying(wanted: bool) -> Iterator[None]:
+    """Let a copying model server answer the commands that are started meanwhile."""
+    if not wanted:
+        yield
+        return
+    here, there = get_context("spawn").Pipe()
+    server = get_context("spawn").Process(target=serve_copies, args=(there,), daemon=True)
+    server.start()
+    os.environ["FOOTNOTE_GENERATOR__BASE_URL"] = f"http://127.0.0.1:{here.recv()}/v1"
+    os.environ["FOOTNOTE_RETRIEVER__MODE"] = "bm25"
+    try:
+        yield
+    finally:
+        server.terminate()
+
+
+def serve_copies(port: Connection) -> None:
+    """Answer every request with the first words of the first passage in its prompt."""
+    serve_events(port, _copied)
+
+
+def _copied(body: bytes) -> bytes:
+    time.sleep(THINKING_S)
+    prompt = json.loads(body)["messages"][-1]["content"]
+    first = prompt.partition(">\n")[2].split()[:COPIED_WORDS]
+    used = {"prompt_tokens": len(prompt.split()), "completion_tokens": len(first)}
+    events = [chunk([choice(f"{word} ", None)]) for word in first] + [chunk([choice("[1].", "stop")]), chunk([], used)]
+    return b"".join([*events, b"data: [DONE]\n\n"])
 
 
 def kill_until_done(options: argparse.Namespace, home: Path, took_s: float) -> int:
