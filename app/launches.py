@@ -20,6 +20,7 @@ _CONTEXT_TOKENS = 4096  # of SmolLM2, which could take 8192
 _STRUCTURED = '{"backend": "xgrammar", "disable_any_whitespace": true}'
 # Eager mode: compiling takes two minutes and pays only for a server that runs for hours. Prompts are read whole: vLLM
 # on a processor dies of a seeded request that it reads in pieces.
+_STEP_S = 3600  # vLLM ends itself when one step takes longer, by itself after 300 s: a busy processor needs them
 _ON_PROCESSOR = ("--enforce-eager", "--no-enable-chunked-prefill")
 
 
@@ -70,9 +71,12 @@ def _program(found: Installed) -> tuple[str, ...]:
 def _environment(environ: Mapping[str, str]) -> Mapping[str, str]:
     """Ours, without what the launcher set for our own Python, and with nothing that reports home."""
     ours = {name: value for name, value in environ.items() if not name.startswith(("PYTHON", "FOOTNOTE_"))}
-    cache = {"VLLM_CPU_KVCACHE_SPACE": environ.get("VLLM_CPU_KVCACHE_SPACE", "2")}
-    offline = {"HF_HUB_OFFLINE": environ.get("HF_HUB_OFFLINE", "1")}
-    return {**ours, **cache, **offline, "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+    usual = {
+        "VLLM_CPU_KVCACHE_SPACE": "2",
+        "VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS": str(_STEP_S),
+        "HF_HUB_OFFLINE": "1",
+    }
+    return {**usual, **ours, "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
 
 
 def _weights(settings: Settings, model: str, reader: bool) -> tuple[str, str]:

@@ -290,6 +290,7 @@ def test_the_command_line(home: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     assert ("--enforce-eager" in line) == (kind == "cpu")
     assert line.endswith("--max-model-len 512")
     assert launch.environment["DO_NOT_TRACK"] == "1"
+    assert int(launch.environment["VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS"]) > 300  # which a slow processor may need
     assert "PYTHONPATH" not in launch.environment
 
 
