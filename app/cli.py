@@ -14,7 +14,7 @@ from app.commands.evaluation_runs import run_commands
 from app.commands.keys import keys
 from app.commands.options import Filters, Hidden, Json, Mode, Name
 from app.commands.train import training
-from app.door import Invocation, opened
+from app.door import Invocation, leave, opened
 
 app = typer.Typer(
     name="footnote",
@@ -161,6 +161,7 @@ def serve(
         from app.api.launch import run_serve
 
         run_serve(settings, host, port)
+    leave()
 
 
 @app.command()

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from eval.dataset import Dataset, Entry
+from indexer.access import FULL, Access
 from indexer.chunk import CHUNKER_VERSION, ChunkSettings, chunk
 from indexer.collection import Collection
 from indexer.document import Chunk, Document
@@ -84,9 +85,9 @@ def index_corpus(
     return collection
 
 
-def sources_of(collection: Collection) -> frozenset[str]:
-    """What a collection's documents are called."""
-    return frozenset(info.source for info in collection.documents())
+def sources_of(collection: Collection, access: Access = FULL) -> frozenset[str]:
+    """What the documents that a caller may read are called."""
+    return frozenset(info.source for info in collection.documents(access))
 
 
 def chunking_for(dataset: Dataset, encoder: Encoder | None, served: ChunkSettings) -> ChunkSettings | None:

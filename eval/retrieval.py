@@ -16,13 +16,15 @@ from eval.dataset import Case, Dataset, drawn
 from eval.formats import load_any
 from eval.index import OnProgress, index_corpus, sources_of
 from eval.metrics import check_measures, score_rankings
-from eval.run import Record, RunWriter, finished_run, load_run, runs_folder, writing
+from eval.run import Record, RunWriter, finished_run, load_run, runs_folder, whose, writing
 from eval.statistics import bootstrap_interval
 from generator.followup import self_contained
+from indexer.access import FULL, Access
 from indexer.chunk import ChunkSettings
 from indexer.collection import Collection
 from indexer.encoder import Encoder, Vectors
 from indexer.errors import ConfigError, DatasetError
+from indexer.reading import Reading
 from indexer.store.text import embed_text
 from retriever.hit import Hit
 from retriever.rerank import Reranker
@@ -47,6 +49,8 @@ def evaluate_retrieval(
     measures: Sequence[str] = (),
     limit: int | None = None,
     reuse: bool = False,
+    owner: str = "",
+    access: Access = FULL,
     on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
     """Score each mode on a data set's judged questions, and say what was evaluated.
@@ -55,7 +59,8 @@ def evaluate_retrieval(
     encoder and chunking, under `home`/eval. With a `reranker` every mode is reranked.
     With a collection that is `served`, that one is searched instead, and judgements name its documents' sources.
     `measures` of ir_measures are computed beside ours. `limit` draws so many questions. `reuse` takes a finished run of
-    the same evaluation where there is one.
+    the same evaluation where there is one. An `owner` is whose run it is; what is served is searched with that caller's
+    `access`.
     `by_span` counts a hit as relevant if it overlaps words that hold an answer, instead of by its document.
     Texts that the encoder cuts are counted as "truncated". Every ranking is stored in a run as it is made; after a
     kill, the same call ranks what is missing.
@@ -72,7 +77,7 @@ def evaluate_retrieval(
     _check_modes(modes, encoder)
     check_measures(measures, DEPTH)
     settings = settings or RetrieverSettings()
-    dataset = load_any(dataset_dir, None if served is None else sources_of(served))
+    dataset = load_any(dataset_dir, None if served is None else sources_of(served, access))
     collection = index_corpus(dataset, home, encoder, chunking, on_progress) if served is None else served
     if not dataset.judged:
         raise DatasetError(f"{dataset_dir} names no relevant document.", "Retrieval is measured against such names.")
@@ -91,11 +96,13 @@ def evaluate_retrieval(
         "measures": list(measures),
         "limit": limit,
         "collection": None if served is None else [served.name, served.sequence()],
+        **whose(owner, access),
     }
     path = finished_run(home, identity) if reuse else None
     if path is None:
         with writing(runs_folder(home), identity, {}, cases) as writer:
-            _rank_missing(writer, collection, cases, modes, encoder, settings, reranker, k, on_progress)
+            reading = Reading(collection, access if served is not None else FULL)
+            _rank_missing(writer, reading, cases, modes, encoder, settings, reranker, k, on_progress)
             rankings = _rankings(writer)
             writer.finish({mode: _scores(cases, rankings[mode], measures) for mode in modes})
         path = writer.path
@@ -162,7 +169,7 @@ def _check_modes(modes: Sequence[str], encoder: Encoder | None) -> None:
 
 def _rank_missing(
     run: RunWriter,
-    collection: Collection,
+    reading: Reading,
     cases: Sequence[Case],
     modes: Sequence[str],
     encoder: Encoder | None,
@@ -176,11 +183,11 @@ def _rank_missing(
     todo = {mode: [(place, case) for place, case in enumerate(cases) if (mode, case.id) not in done] for mode in modes}
     asked = [searched_for(case) for mode, missing in todo.items() if mode != "bm25" for _, case in missing]
     questions = _EncodedQuestions(encoder, asked, on_progress) if encoder is not None and asked else None
-    retriever = Retriever(collection, questions, settings, reranker)
+    retriever = Retriever(reading.collection, questions, settings, reranker)
     for mode, missing in todo.items():
         ranked: list[Record] = []
         for place, case in missing:
-            ranked.append(_rank(retriever, case, place, cast(Mode, mode), k, reranker is not None))
+            ranked.append(_rank(retriever, case, place, cast(Mode, mode), k, reranker is not None, reading.access))
             if len(ranked) == _RECORDS_A_COMMIT:
                 run.add(*ranked)
                 ranked = []
@@ -214,10 +221,10 @@ def searched_for(case: Case) -> str:
     return self_contained(case.question, case.turns)
 
 
-def _rank(retriever: Retriever, case: Case, place: int, mode: Mode, k: int, rerank: bool) -> Record:
+def _rank(retriever: Retriever, case: Case, place: int, mode: Mode, k: int, rerank: bool, access: Access) -> Record:
     """Rank entries for one question, best first; the time is without encoding the question."""
     timings_ms: dict[str, float] = {}
-    hits = retriever.search(searched_for(case), k, mode, rerank, timings_ms)
+    hits = retriever.search(searched_for(case), k, mode, rerank, timings_ms, access=access)
     spent_ms = sum(spent for stage, spent in timings_ms.items() if stage != "encode")
     best: dict[str, float] = {}
     for hit in hits:

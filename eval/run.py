@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from eval.dataset import Case
 from eval.run_file import LAYOUT, as_text, begin_file, circumstances, free_path, key_of, now, read_cases
 from generator.usage import Usage
+from indexer.access import Access
 from indexer.errors import ConfigError, DatasetError, FootnoteError
 
 WASTED = "wasted"  # the fact that holds what failed calls of judges took
@@ -181,6 +182,22 @@ def list_facts(home: Path, kind: str) -> list[Mapping[str, Any]]:
         except sqlite3.Error as error:
             raise _no_run(path, error) from error
     return [facts for facts in found if facts.get("kind") == kind]
+
+
+def whose(owner: str, access: Access) -> dict[str, Any]:
+    """What else names a run that is somebody's: nobody else goes on with it, and other groups make another."""
+    if not owner:
+        return {}
+    return {"owner": owner, "groups": None if access.groups is None else sorted(access.groups)}
+
+
+def owner_of(home: Path, name: str) -> str:
+    """Whose a run is; empty for one of the command line, or whose file cannot be read."""
+    try:
+        with closing(_open(runs_folder(home) / f"{name}.db")) as connection:
+            return str(_facts(connection).get("owner", ""))
+    except (sqlite3.Error, ValueError):
+        return ""
 
 
 def load_run(home: Path, name: str) -> Run:

@@ -1,5 +1,6 @@
 """`eval answers`: the served pipeline, asked a data set's questions."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,16 @@ from eval.dataset import Dataset
 from eval.formats import load_any
 from eval.index import chunking_for, index_corpus, sources_of
 from eval.report import judge_warning
-from eval.run import Run
+from eval.run import Run, whose
 from eval.summary import summarise
 from generator.chat import ChatModel
-from generator.pipeline import Pipeline
+from generator.pipeline import Event, Pipeline
+from generator.prompt import Turn
 from generator.usage import Prices
+from indexer.access import FULL, Access
 from indexer.collection import Collection
 from indexer.encoder import Encoder
+from retriever.hit import Hit
 from retriever.search import Retriever
 
 CONCURRENT_WITH_SERVER = 16
@@ -44,6 +48,8 @@ class Asking:
     judged_metrics: tuple[str, ...] = ()
     prices: Prices | None = None
     reuse: bool = False  # take a finished run of the same
+    owner: str = ""  # whose run it is, where somebody signed in
+    access: Access = FULL  # and what of a served collection they may read
 
 
 def run_answers(settings: Settings, path: Path, name: str | None, asking: Asking, gate: Gate, as_json: bool) -> None:
@@ -85,13 +91,14 @@ def evaluate_with(
     """Build the pipeline that the settings describe, ask it, and give the run and the collection that it searched."""
     grader = build_grader(settings, asking.grader, asking.judging) if asking.grader else None
     claim_judge = _claim_judge(settings, asking.judged_metrics)
-    ready = prepare(settings, path, served, meter)
+    access = asking.access if served is not None else FULL
+    ready = prepare(settings, path, served, meter, access)
     steps = steps_of([grader] if grader else [])
     run = evaluate_answers(
-        ready.pipeline,
+        _Reader(ready.pipeline, access),
         ready.dataset,
         settings.home,
-        {**ready.identity, **({"steps": steps} if steps else {})},
+        {**ready.identity, **({"steps": steps} if steps else {}), **whose(asking.owner, asking.access)},
         limit=asking.limit,
         seed=asking.seed,
         grader=grader,
@@ -108,6 +115,20 @@ def evaluate_with(
 
 
 @dataclass(frozen=True, slots=True)
+class _Reader:
+    """A pipeline that is asked by somebody who may not read everything."""
+
+    pipeline: Pipeline
+    access: Access
+
+    def ask(
+        self, question: str, history: Sequence[Turn] = (), query: str | None = None, earlier: Sequence[Hit] = ()
+    ) -> Iterator[Event]:
+        """Answer one question."""
+        return self.pipeline.ask(question, history, query, earlier, access=self.access)
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """The pipeline that the settings describe, over what a data set is asked of; `identity` says what it is made of."""
 
@@ -119,9 +140,9 @@ class Prepared:
     identity: dict[str, Any]
 
 
-def prepare(settings: Settings, path: Path, served: Collection | None, meter: Meter) -> Prepared:
+def prepare(settings: Settings, path: Path, served: Collection | None, meter: Meter, access: Access = FULL) -> Prepared:
     """Build what serves, over a collection or over the data set's own corpus, which is indexed where it is new."""
-    dataset = load_any(path, None if served is None else sources_of(served))
+    dataset = load_any(path, None if served is None else sources_of(served, access))
     if served is not None:
         settings = as_built(settings, served)
     encoder = build_encoder(settings) if settings.retriever.mode != "bm25" else None

@@ -15,7 +15,7 @@ from app.ui.gold import show_gold
 from app.ui.ledger import PAGE_ROWS
 from app.ui.markup import escaped
 from app.ui.new_run import offer_run
-from app.ui.person import need
+from app.ui.person import may, need
 from app.ui.runs import (
     cases_html,
     comparison_html,
@@ -54,7 +54,7 @@ def show_evaluation() -> None:
     examining = st.session_state.setdefault("examining", Examining())
     assert isinstance(examining, Examining)
     try:
-        need("admin")
+        need("read")
         st.html('<div class="fn-top"><h1>Evaluation</h1></div>')
         with st.container(key="fn-work"):
             if examining.failure:
@@ -66,7 +66,7 @@ def show_evaluation() -> None:
         listen(examining, status_told(job) if job else "")
         view = st.segmented_control(
             "View",
-            VIEWS,
+            VIEWS if may("admin") else VIEWS[:-1],
             default=None if "view" in st.session_state else VIEWS[0],
             required=True,
             key="view",
@@ -77,7 +77,7 @@ def show_evaluation() -> None:
             _show_compare(examining)
         elif view == "New run":
             offer_run(examining, disabled=running)
-        elif view == "Gold cases":
+        elif view == "Gold cases" and may("admin"):  # they are of everybody's conversations
             show_gold(examining)
         else:
             _show_runs(examining)

@@ -9,20 +9,21 @@ from typing import Any
 import streamlit as st
 import typer
 
+from app.caller import Caller
 from app.commands.eval_answers import Asking, evaluate_with
 from app.commands.eval_gate import Gate
 from app.resolved import retriever_settings
 from app.settings import ROOT
 from app.ui import rooms
 from app.ui.jobs import Job, Jobs, Report
-from app.ui.person import need
+from app.ui.person import is_loopback, may, need, reader
 from app.wiring import build_encoder, open_collection
 from eval.compare import compare_runs
 from eval.report import report_of
 from eval.retrieval import evaluate_retrieval
-from eval.run import Run, list_runs, load_run, runs_folder
+from eval.run import Run, list_runs, load_run, owner_of, runs_folder
 from eval.summary import summarise
-from indexer.errors import ConfigError, FootnoteError
+from indexer.errors import ConfigError, DatasetError, FootnoteError
 
 PLACE = "evaluation"  # one at a time on this server: each wants all of the machine
 SAMPLE = ROOT / "data" / "questions"
@@ -43,8 +44,29 @@ def jobs() -> Jobs:
 
 
 def names() -> list[str]:
-    """All runs of this home, newest first."""
-    return list_runs(rooms.settings().home)[::-1]
+    """The runs of this home that the reader may see, newest first: their own; an admin's are all of them."""
+    return [name for name in list_runs(rooms.settings().home)[::-1] if _may_see(name)]
+
+
+def _may_see(name: str) -> bool:
+    caller = reader()
+    return caller.is_admin or (caller.id != "" and _owner(_state(name)) == caller.id)
+
+
+@st.cache_resource(show_spinner=False, max_entries=2000)
+def _owner(stamped: Stamped) -> str:
+    return owner_of(rooms.settings().home, stamped.name)
+
+
+def datasets() -> list[Path]:
+    """What everybody may measure with: the sample questions, and what lies in HOME/eval/datasets."""
+    shared = rooms.settings().home / "eval" / "datasets"
+    return [SAMPLE, *(path for path in sorted(shared.glob("*")) if not path.name.startswith("."))]
+
+
+def may_name_files() -> bool:
+    """Whether the reader may name any data set of this machine."""
+    return is_loopback() and may("admin")
 
 
 def summary(name: str) -> dict[str, Any]:
@@ -96,6 +118,14 @@ def _data(stamped: Stamped) -> tuple[Any, Any]:
 
 
 def _stamped(name: str) -> Stamped:
+    """A run that the reader may see; one of somebody else looks like one that is not there."""
+    is_run = Path(name).name == name and (runs_folder(rooms.settings().home) / f"{name}.db").is_file()
+    if not is_run or not _may_see(name):
+        raise DatasetError(f"There is no run {name}.", "Choose one of the list.")
+    return _state(name)
+
+
+def _state(name: str) -> Stamped:
     path = runs_folder(rooms.settings().home) / f"{name}.db"
     try:
         stat = path.stat()
@@ -154,9 +184,17 @@ def begin(order: Order) -> None:
     """Begin a run in a thread of the server, unless one is going on; a cut-off run of the same goes on.
 
     Raises:
-        ConfigError: a floor is not METRIC=VALUE, or no such metric is known.
+        ConfigError: a floor is not METRIC=VALUE, no such metric is known, or the collection or data set is out of
+            reach.
         DatasetError: there is no such run to compare with.
     """
+    caller = need("read")
+    if order.collection:
+        rooms.check(caller, order.collection)
+    if not may_name_files() and order.dataset not in datasets():
+        raise ConfigError("That data set is not open to you.", "Choose one of the list.")
+    if order.baseline:
+        _stamped(order.baseline)
     try:
         gate = Gate.read(rooms.settings(), order.floors, order.baseline or None)
     except typer.BadParameter as error:
@@ -165,14 +203,14 @@ def begin(order: Order) -> None:
     measure = _measure_search if order.kind == "retrieval" else _measure_answers
 
     def work(report: Report) -> Measured:
-        name = measure(order, report)
-        broken = tuple(gate.close(run(name)))
+        name = measure(order, report, caller)
+        broken = tuple(gate.close(load_run(rooms.settings().home, name)))
         return Measured(name, broken if broken or gate.floors or gate.baseline else None)
 
-    jobs().start(PLACE, job, work, need("admin").id)
+    jobs().start(PLACE, job, work, caller.id)
 
 
-def _measure_search(order: Order, report: Report) -> str:
+def _measure_search(order: Order, report: Report, caller: Caller) -> str:
     settings = rooms.settings()
     report(0, 0, "Loading the encoder; a new data set is then indexed, 64 documents a step")
     encoder = build_encoder(settings) if any(mode != "bm25" for mode in order.modes) else None
@@ -184,16 +222,24 @@ def _measure_search(order: Order, report: Report) -> str:
         retriever_settings(settings),
         served=open_collection(settings, order.collection) if order.collection else None,
         limit=order.limit,
+        owner=caller.id,
+        access=caller.access,
         on_progress=_Told(report),
     )
     return str(measured["run"])
 
 
-def _measure_answers(order: Order, report: Report) -> str:
+def _measure_answers(order: Order, report: Report, caller: Caller) -> str:
     settings = rooms.settings()
     report(0, 0, "Loading the models; a new data set is then indexed, 64 documents a step")
     served = open_collection(settings, order.collection) if order.collection else None
-    asking = Asking(limit=order.limit, grader=order.grader, judged_metrics=order.judged_metrics)
+    asking = Asking(
+        limit=order.limit,
+        grader=order.grader,
+        judged_metrics=order.judged_metrics,
+        owner=caller.id,
+        access=caller.access,
+    )
     made, _ = evaluate_with(settings, order.dataset, served, asking, _Told(report))
     return made.id
 

@@ -10,6 +10,7 @@ from app.ui.beside import Beside
 from app.ui.ledger import moment
 from app.ui.markup import escaped
 from app.ui.panel import shown_path
+from app.ui.person import need
 from indexer.errors import ConfigError, FootnoteError
 
 LISTED = 100
@@ -18,6 +19,7 @@ _THUMBS = {"up": "helpful", "down": "not helpful"}
 
 def show_gold(page: Beside) -> None:
     """Draw the judged answers; each can be corrected and kept as a case."""
+    need("admin")  # the answers are of everybody's conversations
     found = judged_answers(rooms.database(), LISTED)
     if not found:
         st.html('<p class="fn-abstained">No answer has a thumb yet. The chat page asks for them.</p>')

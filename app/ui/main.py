@@ -58,14 +58,14 @@ def _pages() -> tuple[st.Page, ...]:
         st.Page(show_chat, title="Chat", icon=":material/chat:", url_path="chat", default=not reviews),
         st.Page(show_search, title="Search", icon=":material/manage_search:", url_path="search"),
         st.Page(show_library, title="Documents", icon=":material/folder_open:", url_path="documents"),
+        st.Page(show_evaluation, title="Evaluation", icon=":material/insights:", url_path="evaluation"),
     ]
-    if may("admin"):  # runs and written questions quote documents of every group
-        pages += [
-            st.Page(show_evaluation, title="Evaluation", icon=":material/insights:", url_path="evaluation"),
+    if may("admin"):  # written questions quote documents of every group
+        pages.append(
             st.Page(
                 show_review, title="Review questions", icon=":material/fact_check:", url_path="review", default=reviews
-            ),
-        ]
+            )
+        )
     return tuple(pages)
 
 

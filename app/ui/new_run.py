@@ -8,9 +8,7 @@ from app.commands.options import GraderName
 from app.ui import evaluations, rooms
 from app.ui.beside import Beside
 from app.ui.evaluations import SAMPLE, Order
-from app.ui.person import is_loopback
 from eval.claim_metrics import CLAIM_METRICS
-from indexer.collection import Collection
 from indexer.errors import ConfigError, FootnoteError
 from retriever.search import MODES
 
@@ -19,16 +17,10 @@ _OWN, _NOBODY, _NO_RUN = "its own corpus", "nobody", "no run"
 
 def offer_run(page: Beside, *, disabled: bool) -> None:
     """Draw the form; what is wrong in it is told on the page, and nothing is begun."""
-    if not is_loopback():
-        st.html(
-            "<p>Runs are begun here only where the page listens on this machine alone. In a terminal: "
-            "<code>footnote eval retrieval</code> or <code>footnote eval answers</code>.</p>"
-        )
-        return
     of_search = st.radio("What to measure", ("Search", "Answers"), horizontal=True, key="measured") == "Search"
     with st.form("new-run"):
-        path = st.text_input("Data set: a folder or file on this machine", str(SAMPLE), key="dataset").strip()
-        asked = st.selectbox("Asked of", (_OWN, *Collection.list(rooms.settings().home)), key="asked")
+        path = _choose_dataset()
+        asked = st.selectbox("Asked of", (_OWN, *rooms.names()), key="asked")
         modes = st.multiselect("Modes", MODES, ["bm25"], key="modes") if of_search else []
         limit = st.number_input("Questions at most", 1, value=None, placeholder="all", key="limit")
         grader, metrics = ("", ()) if of_search else _choose_judges()
@@ -52,6 +44,13 @@ def offer_run(page: Beside, *, disabled: bool) -> None:
     except FootnoteError as error:
         page.failure = error
     st.rerun()
+
+
+def _choose_dataset() -> str:
+    if evaluations.may_name_files():
+        return st.text_input("Data set: a folder or file on this machine", str(SAMPLE), key="dataset").strip()
+    listed = {str(path): path.name for path in evaluations.datasets()}
+    return str(st.selectbox("Data set", list(listed), format_func=lambda path: listed[path], key="listed-dataset"))
 
 
 def _choose_judges() -> tuple[str, tuple[str, ...]]:

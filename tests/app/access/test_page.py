@@ -21,25 +21,31 @@ from app.conversations import Conversations
 from app.database import Database
 from app.feedback import Thumb
 from app.sections import SignInSection
-from app.ui import library, person, rooms
+from app.ui import evaluations, library, person, rooms
+from app.ui.evaluations import Order
 from app.ui.history import follow_address
 from app.ui.jobs import Report
 from app.ui.person import caller_of_claims
 from app.ui.session import Session
 from app.ui.working import is_told, status_told
+from eval.retrieval import evaluate_retrieval
+from eval.run import load_run
 from generator.pipeline import Done
-from indexer.errors import FootnoteError
+from indexer.access import Access
+from indexer.collection import Collection
+from indexer.errors import ConfigError, FootnoteError
 
 NOTHING_OF_DOCUMENTS = {
     rooms: {"check", "database", "pictures", "question_folders", "review_folder", "settings", "warm"},
     library: {"jobs"},
+    evaluations: {"jobs", "datasets", "may_name_files"},
 }
 
 
 @pytest.fixture
 def reader(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Caller]:
     """Somebody of hr, who may add and delete what they may read."""
-    for cached in (rooms.settings, rooms.database, person.keys, library.jobs):
+    for cached in (rooms.settings, rooms.database, person.keys, library.jobs, evaluations.jobs):
         cached.cache_clear()
     streamlit.cache_resource.clear()
     key, _ = Keys(Database(world.home)).create("hugo", ["read", "ingest"], groups=["hr", "staff"])
@@ -52,7 +58,7 @@ def reader(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Caller]:
 
 
 def as_reader(monkeypatch: pytest.MonkeyPatch, caller: Caller) -> None:
-    for module in (person, rooms, library, sys.modules["app.ui.working"]):
+    for module in (person, rooms, library, evaluations, sys.modules["app.ui.working"]):
         monkeypatch.setattr(module, "reader", lambda: caller)
 
 
@@ -118,8 +124,48 @@ def attempts(world: World, caller: Caller) -> dict[tuple[Any, str], list[Callabl
         "check": [lambda n=n, r=r: library.check(n, repair=r) for n, r in product(names, (False, True))],
         "rebuild": [lambda n=n: library.rebuild(n, Wanted(chunk_tokens=64)) for n in names],
     }
+    others = runs_of_others(world)
+    called = [*others, "last", others[0][:8], others[0][-8:], f"../runs/{others[0]}", f"{run_path(world, others[0])}"]
+    orders = [
+        Order("retrieval", run_path(world, others[0]), "shared", ("bm25",)),
+        Order("retrieval", evaluations.SAMPLE, VAULT, ("bm25",)),
+        Order("retrieval", evaluations.SAMPLE, "", ("bm25",), baseline=others[0]),
+        Order("retrieval", evaluations.SAMPLE, "", ("bm25",), floors=("nonsense",)),
+    ]
+    by_evaluations: dict[str, list[Callable[[], object]]] = {
+        "names": [evaluations.names],
+        "comparable": [evaluations.comparable],
+        "summary": [lambda n=n: evaluations.summary(n) for n in called],
+        "run": [lambda n=n: evaluations.run(n) for n in called],
+        "report": [lambda n=n: evaluations.report(n) for n in called],
+        "unreadable": [lambda n=n: evaluations.unreadable(n) for n in called],
+        "compared": [lambda a=a, b=b: evaluations.compared(a, b) for a, b in product(called[:3], called[:3])],
+        "begin": [lambda o=o: evaluations.begin(o) for o in orders],
+    }
     tried = {(rooms, name): tries for name, tries in by_rooms.items()}
-    return tried | {(library, name): tries for name, tries in by_library.items()}
+    tried |= {(library, name): tries for name, tries in by_library.items()}
+    return tried | {(evaluations, name): tries for name, tries in by_evaluations.items()}
+
+
+def questions(folder: Path, source: str) -> Path:
+    """A data set of one question, which the document of a source answers."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "ledger.tsv"
+    path.write_text(f"question\tsource\nWhat is {WORDS}?\t{source}\n")
+    return path
+
+
+def runs_of_others(world: World) -> list[str]:
+    """A run of the command line, and one of somebody of legal, over the collection that both use."""
+    path = questions(world.home.parent / "named" / MARKER, world.sources[0])
+    served = Collection.open(world.home, "shared")
+    lena = {"owner": "lena", "access": Access(frozenset({"legal", "staff"}))}
+    made = [evaluate_retrieval(path, ["bm25"], None, world.home, served=served, **more) for more in ({}, lena)]
+    return [each["run"] for each in made]
+
+
+def run_path(world: World, name: str) -> Path:
+    return world.home / "eval" / "runs" / f"{name}.db"
 
 
 def answered(caller: Caller, name: str, filters: Sequence[str] = ()) -> object:
@@ -171,6 +217,31 @@ def test_what_was_found_for_one_reader_is_not_kept_for_the_next(
         assert MARKER in repr((rooms.documents("shared"), library.ledger("shared")))
         as_reader(monkeypatch, reader)
         assert MARKER not in repr((rooms.documents("shared"), library.ledger("shared"), library.facts("shared")))
+
+
+def test_each_measures_what_they_may_read_and_sees_their_own_runs(
+    world: World, reader: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = runs_of_others(world)
+    assert all(MARKER in repr(load_run(world.home, name).records) for name in others), "there is something to hide"
+    shared = questions(world.home / "eval" / "datasets", next(iter(rooms.documents("shared"))).source)
+    evaluations.begin(Order("retrieval", shared, "shared", ("bm25",)))
+    job = evaluations.jobs().last(evaluations.PLACE)
+    assert job is not None
+    job.join(60)
+    assert job.failure is None and job.result is not None and job.owner == reader.id
+    mine = job.result.run
+    assert evaluations.names() == [mine] and evaluations.comparable() == {}
+    (record,) = evaluations.run(mine).records
+    assert record.outcome and [source for source, _ in record.outcome["ranking"]] == [
+        info.source for info in rooms.documents("shared")
+    ]
+    with pytest.raises(ConfigError, match="not open to you"):
+        evaluations.begin(Order("retrieval", shared.parent.parent, "shared", ("bm25",)))
+    as_reader(monkeypatch, Caller("lena", ("read",), groups=frozenset({"legal", "staff"}), by_groups=True))
+    assert evaluations.names() == [others[1]]
+    as_reader(monkeypatch, Caller("rita", ("read", "admin")))
+    assert set(evaluations.names()) == {mine, *others}
 
 
 def test_work_of_others_is_not_told(world: World, reader: Caller) -> None:

@@ -91,7 +91,7 @@ def test_each_sees_their_own(site: Any, enter: Any, world: World, chat_server: A
         hugo.get_by_role("button", name="Sign out").wait_for()
         ui.settle(hugo)
         assert MARKER not in hugo.content(), address
-        for name in ("Add files", "Check health", "New run"):
+        for name in ("Add files", "Check health", "Gold cases"):
             assert hugo.get_by_role("button", name=name).count() == 0, (address, name)
 
     lena = enter("lena")
