@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
@@ -22,6 +23,7 @@ from retriever.rerank import Reranker
 
 Mode = Literal["bm25", "dense", "hybrid"]
 MODES: tuple[str, ...] = get_args(Mode)
+_BESIDE = 16  # threads: as many searches at once have their words looked up beside their vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class Retriever:
         self._renew = renew
         self._rank_bm25: tuple[int, _Lexical] | None = None
         self._lock = threading.Lock()
+        self._beside = ThreadPoolExecutor(_BESIDE, thread_name_prefix="bm25")  # starts no thread before a search
 
     def search(
         self,
@@ -126,16 +129,27 @@ class Retriever:
         timings: dict[str, float],
     ) -> dict[str, Ranking]:
         """Rankings of the stages that the mode has; the last one decides."""
-        stages: dict[str, Ranking] = {}
-        if mode != "dense":
-            with _clock(timings, "bm25"):
-                stages["bm25"] = self._lexical(generation).search(query, depth, within)
-        if mode != "bm25":
-            stages["dense"] = self._dense(generation, query, depth, within, timings)
-        if mode == "hybrid":
-            with _clock(timings, "fuse"):
-                stages[self._settings.fusion] = self._fuse(stages["bm25"], stages["dense"])
-        return stages
+        if mode == "bm25":
+            return {"bm25": self._words(generation, query, depth, within, timings)}
+        if mode == "dense":
+            return {"dense": self._dense(generation, query, depth, within, timings)}
+        # Both let go of the interpreter while they search, so they take as long as the slower one.
+        timings["bm25"] = 0.0  # its place is before those of dense search, whichever ends first
+        words = self._beside.submit(self._words, generation, query, depth, within, timings)
+        try:
+            dense = self._dense(generation, query, depth, within, timings)
+        finally:
+            wait([words])
+        lexical = words.result()
+        with _clock(timings, "fuse"):
+            fused = self._fuse(lexical, dense)
+        return {"bm25": lexical, "dense": dense, self._settings.fusion: fused}
+
+    def _words(
+        self, generation: Generation, query: str, depth: int, within: KeyRanges | None, timings: dict[str, float]
+    ) -> Ranking:
+        with _clock(timings, "bm25"):
+            return self._lexical(generation).search(query, depth, within)
 
     def _check(self, query: str, k: int, mode: str, rerank: bool) -> None:
         limit = self._settings.max_query_chars
@@ -173,7 +187,8 @@ class Retriever:
             if self._renew is not None and manifest is not None and manifest.fingerprint != self._encoder.fingerprint:
                 self._encoder = self._renew()
             encoder = self._encoder
-        self._collection.check_encoder(encoder.fingerprint, generation)
+        if manifest is not None and manifest.fingerprint != encoder.fingerprint:
+            self._collection.check_encoder(encoder.fingerprint, generation)
         return encoder
 
     def _fuse(self, lexical: Ranking, dense: Ranking) -> Ranking:
@@ -225,7 +240,8 @@ def _hits(found: Mapping[int, StoredChunk], stages: dict[str, Ranking]) -> tuple
         for rank, (key, score) in enumerate(ranking, start=1):
             if key in parts:
                 parts[key][stage] = Part(score, rank)
-    order = dict.fromkeys(key for ranking in reversed(stages.values()) for key, _ in ranking if key in found)
+    read = [key for key, _ in stages.get("rerank", ()) if key in found]
+    order = dict.fromkeys([*read, *found])  # the chunks were found in the order of the stage before that
     hits = []
     for rank, key in enumerate(order, start=1):
         stage = next(name for name in reversed(stages) if name in parts[key])

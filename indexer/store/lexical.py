@@ -26,6 +26,7 @@ from indexer.store.truth import Truth
 _logger = logging.getLogger(__name__)
 _MAX_QUERY_TERMS = 1024  # distinct; a pasted page keeps its first thousand
 _TANTIVY_ERRORS = (ValueError, OSError, RuntimeError)
+_MARGIN = 16  # hits more than are asked for: those that tie with the last one are rarely more
 _MAX_TIES = 4096  # hits of one score that are fetched to cut a tie by key
 _MAX_RANGES = 512  # of a filter, inside a query; more of them are quicker held against the hits
 
@@ -95,34 +96,38 @@ class Lexical:
     def _search(
         self, reader: _Reader, counts: list[tuple[str, int]], k: int, within: KeyRanges | None
     ) -> list[tuple[int, float]]:
-        query, limit = _query(reader.index.schema, counts), k + 1
+        query, limit = _query(reader.index.schema, counts), k + max(_MARGIN, k // 4)
         many = within is not None and len(within) > _MAX_RANGES
         if within is not None and not many:
             query = _only(reader.index.schema, query, within)
         while True:
             hits = reader.searcher.search(query, limit=limit, count=False).hits
-            keys = reader.searcher.fast_field_values("key", [address for _, address in hits])
-            ranked = sorted(((key, score) for key, (score, _) in zip(keys, hits, strict=True)), key=_best_first)
+            keys = np.array(reader.searcher.fast_field_values("key", [address for _, address in hits]), np.int64)
+            scores = np.array([score for score, _ in hits], np.float64)
+            ranked = np.lexsort((keys, -scores))
             if many:
-                let_through = inside(np.array([key for key, _ in ranked], np.int64), within or ())
-                ranked = [hit for hit, holds in zip(ranked, let_through, strict=True) if holds]
+                ranked = ranked[inside(keys[ranked], within or ())]
             if reader.sequence < self._truth.sequence():
-                alive = self._truth.existing([key for key, _ in ranked])
-                ranked = [hit for hit in ranked if hit[0] in alive]
+                alive = self._truth.existing(keys.tolist())
+                ranked = ranked[[key in alive for key in keys[ranked].tolist()]]
             complete = len(hits) < limit
-            tie = len(ranked) > k and ranked[-1][1] == ranked[k - 1][1] and limit < k + _MAX_TIES
+            tie = len(ranked) > k and scores[ranked[-1]] == scores[ranked[k - 1]] and limit < k + _MAX_TIES
             if complete or (len(ranked) > k and not tie):
-                return ranked[:k]
+                best = ranked[:k]
+                return list(zip(keys[best].tolist(), scores[best].tolist(), strict=True))
             limit *= 4
 
     def _fresh(self, rebuild: bool = False) -> _Reader:
+        reader, target = self._reader, self._truth.sequence()
+        if reader is not None and reader.sequence >= target and self._read_stamp() == self._stamp and not rebuild:
+            return reader
         with self._refreshing:
-            target, stamp = self._truth.sequence(), self._read_stamp()
-            if self._reader is None or self._reader.sequence < target or stamp != self._stamp or rebuild:
+            stamp = self._read_stamp()
+            if self._reader is None or stamp != self._stamp or rebuild:
                 self._stamp = stamp
                 self._reader = None if rebuild else self._load()
-                if self._reader is None or self._reader.sequence < target:
-                    self._catch_up_if_free(rebuild)
+            if self._reader is None or self._reader.sequence < target:
+                self._catch_up_if_free(rebuild)
             if self._reader is None:
                 raise IndexError_(
                     f"The lexical index {self._folder} is missing or damaged, and another process is writing",
@@ -184,7 +189,3 @@ def _only(schema: Any, query: Any, within: KeyRanges) -> Any:
 
     ranges = Query.boolean_query([(Occur.Should, key_range(schema, first, last)) for first, last in within])
     return Query.boolean_query([(Occur.Must, query), (Occur.Must, Query.const_score_query(ranges, 0.0))])
-
-
-def _best_first(hit: tuple[int, float]) -> tuple[float, int]:
-    return -hit[1], hit[0]

@@ -91,13 +91,13 @@ class Truth:
 
     def manifest(self) -> Manifest | None:
         """Return what the generation was built with; None before the first document."""
-        with self.reading() as db:
+        with self._connection() as db:
             row = db.execute("SELECT value FROM meta WHERE name = 'manifest'").fetchone()
         return Manifest(**json.loads(row[0])) if row else None
 
     def sequence(self) -> int:
         """Return the number of the newest operation; it only ever rises."""
-        with self.reading() as db:
+        with self._connection() as db:  # one statement is an instant by itself, and every search asks this thrice
             return sequence(db)
 
     def changed_at(self) -> str:
