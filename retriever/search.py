@@ -14,9 +14,10 @@ from indexer.collection import Collection, Generation
 from indexer.encoder import Encoder
 from indexer.errors import ConfigError, IndexError_
 from indexer.filter import EVERYTHING, Filter
-from indexer.store.keys import KeyRanges
+from indexer.store.keys import KeyRanges, intersection
 from indexer.store.records import StoredChunk
 from indexer.store.text import embed_text
+from retriever.asked import read_question
 from retriever.fusion import Normalisation, Ranking, best_first, convex, rrf
 from retriever.hit import Hit, Part
 from retriever.rerank import Reranker
@@ -73,8 +74,12 @@ class Retriever:
         timings_ms: dict[str, float] | None = None,
         asked: Filter = EVERYTHING,
         access: Access = FULL,
+        loosely: bool = False,
     ) -> tuple[Hit, ...]:
         """Return the `k` best chunks; fewer only when the collection does not hold more that match.
+
+        Phrases in quotation marks, title: and heading: (retriever/asked.py) leave only chunks that hold all of them;
+        `loosely` takes them for words where no chunk does, as a question in conversation may quote from memory.
 
         `timings_ms`, when given, gets the time of every stage that ran, such as bm25 or fuse.
         Only documents that hold the filter `asked` and that `access` may read are searched: both come before every
@@ -90,7 +95,7 @@ class Retriever:
         while True:
             generation = self._collection.generation
             try:
-                return self._search(generation, query, k, mode, rerank, asked, access, timings)
+                return self._search(generation, query, k, mode, rerank, asked, access, loosely, timings)
             except IndexError_:
                 if self._collection.generation is generation:  # else it was switched off meanwhile: ask the next one
                     raise
@@ -104,12 +109,18 @@ class Retriever:
         rerank: bool,
         asked: Filter,
         access: Access,
+        loosely: bool,
         timings: dict[str, float],
     ) -> tuple[Hit, ...]:
+        question = read_question(query)
         within = None
         if asked or not access.is_full:
             with _clock(timings, "filter"):
                 within = self._collection.matching(asked, generation, access)
+        if question.required:
+            with _clock(timings, "phrases"):
+                within = _both(within, generation.lexical.holding(question.required), loosely)
+        query = question.words
         stages = self._rank(generation, query, mode, max(k, self._settings.candidates), within, timings)
         keys = [key for key, _ in stages[_last(stages)]]
         with _clock(timings, "fetch"):
@@ -222,7 +233,7 @@ class Retriever:
             sequence = generation.truth.sequence()
             if self._rank_bm25 is None or self._rank_bm25[0] != sequence:
                 passages = ((key, embed_text(title, path, text)) for key, title, path, text in generation.truth.texts())
-                self._rank_bm25 = sequence, RankBM25(passages)
+                self._rank_bm25 = sequence, RankBM25(passages, generation.truth.language())
             return self._rank_bm25[1]
 
 
@@ -248,6 +259,15 @@ def _hits(found: Mapping[int, StoredChunk], stages: dict[str, Ranking]) -> tuple
         stored, score = found[key], parts[key][stage].score
         hits.append(Hit(stored.chunk, stored.source, stored.title, score, rank, stage, MappingProxyType(parts[key])))
     return tuple(hits)
+
+
+def _both(within: KeyRanges | None, holding: KeyRanges | None, loosely: bool) -> KeyRanges | None:
+    """What filter and phrases let through; `loosely`, what the filter does where nothing holds both."""
+    if within is None or holding is None:
+        met = holding if within is None else within
+    else:
+        met = intersection(within, holding)
+    return within if loosely and not met else met
 
 
 def _last(stages: dict[str, Ranking]) -> str:

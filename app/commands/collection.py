@@ -182,15 +182,27 @@ def reindex(
             show_default="the collection's own",
         ),
     ] = None,
+    language: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Whose word forms bm25 knows: english, german, ... or none. Alone, only the words are indexed anew.",
+            show_default="the collection's own",
+        ),
+    ] = None,
     progress: ShowProgress = ProgressForm.auto,
     collection: Name = "default",
     as_json: Json = False,
 ) -> None:
-    """Rebuild with another encoder or chunk size."""
+    """Rebuild with another encoder, chunk size or language."""
     with opened(context, as_json) as settings:
-        from app.commands.upkeep import Wanted, run_reindex
+        from app.commands.upkeep import Wanted, run_reindex, run_speak
 
-        run_reindex(settings, collection, Wanted(encoder, chunk_tokens, chunk_overlap), progress, as_json)
+        wanted = Wanted(encoder, chunk_tokens, chunk_overlap)
+        if language is not None:
+            run_speak(settings, collection, language, as_json, alone=wanted == Wanted())
+        if language is None or wanted != Wanted():
+            run_reindex(settings, collection, wanted, progress, as_json)
 
 
 @collection_commands.command()

@@ -18,6 +18,7 @@ from indexer.encoder import Encoder
 from indexer.errors import ConfigError
 from indexer.purge import purge
 from indexer.reindex import reindex, rollback
+from indexer.store.language import LANGUAGES
 from indexer.verify import verify
 
 
@@ -70,6 +71,25 @@ def run_reindex(settings: Settings, name: str, wanted: Wanted, form: ProgressFor
         made = reindex_as(settings, name, wanted, tell)
     more = f"{count(made.chunks, 'chunk')} of at most {made.chunk_tokens} tokens"
     _print_generation(name, made.generation, f"{more}, encoder {made.encoder}; `footnote rollback` goes back", as_json)
+
+
+def run_speak(settings: Settings, name: str, language: str, as_json: bool, *, alone: bool) -> None:
+    """Let a collection's index of words be one of another language; says so if nothing else is done.
+
+    Raises:
+        ConfigError: no stems of that language are known; nothing is done then.
+    """
+    if language not in LANGUAGES:
+        raise ConfigError(
+            f'"{language[:80]}" is no language that bm25 knows', f"Choose one of: {', '.join(LANGUAGES)}."
+        )
+    collection = open_collection(settings, name)
+    collection.speak(language, note, timeout_s=settings.indexer.lock_wait_s)
+    if not alone:
+        return None
+    if as_json:
+        return emit({"collection": name, "generation": collection.generation.number, "language": language})
+    return show(f"Collection '{name}': words are indexed anew, language {language}")
 
 
 def reindex_as(settings: Settings, name: str, wanted: Wanted, tell: Teller) -> Reindexed:

@@ -129,6 +129,34 @@ def test_reindex_and_rollback(footnote: Footnote, papers: Path, encoder: Any) ->
     assert footnote("rollback").code == 1
 
 
+def test_a_language_of_words_is_kept_by_reindex_and_rollback(footnote: Footnote, papers: Path, encoder: Any) -> None:
+    (papers / "note.txt").write_text("Die Versicherungen zahlen nichts für Häuser am Ufer.")
+    footnote("ingest", papers)
+    assert footnote("status", "--json").json["language"] == "english"
+    assert not footnote("search", "Haus", "--mode", "bm25", "--json").json["hits"]
+    assert footnote("reindex", "--language", "german", "--json").json == {
+        "collection": "default",
+        "generation": 1,
+        "language": "german",
+    }
+    refused = footnote("reindex", "--language", "klingon")
+    assert refused.code == 1 and "german" in refused.stderr
+    for command in (("reindex", "--chunk-tokens", "32"), ("rollback",)):
+        assert footnote("search", "Haus", "--mode", "bm25", "--json").json["hits"][0]["source"].endswith("note.txt")
+        assert footnote(*command).code == 0
+    assert footnote("status", "--json").json["language"] == "german"
+    assert footnote("reindex", "--language", "none", "--chunk-tokens", "48", "--json").json["generation"] == 2
+    assert not footnote("search", "Haus", "--mode", "bm25", "--json").json["hits"]
+
+
+def test_a_phrase_is_asked_for_in_quotation_marks(footnote: Footnote, papers: Path) -> None:
+    (papers / "cheese.txt").write_text("Goat cheese ripens in the cellar.")
+    footnote("ingest", papers)
+    assert len(footnote("search", '"goat cheese"', "--json").json["hits"]) == 1
+    assert footnote("search", '"cheese goat"', "--json").json["hits"] == []
+    assert "Nothing matches" in footnote("search", "title:unheard cheese").stdout
+
+
 def test_encode_writes_unit_rows(footnote: Footnote, tmp_path: Path) -> None:
     source, output = tmp_path / "texts.json", tmp_path / "vectors.npy"
     source.write_text(json.dumps(["one text", "another", "one text"]), encoding="utf-8")
@@ -226,7 +254,7 @@ def test_a_wrong_setting_is_an_error_of_every_command(
 
 
 def test_what_should_not_happen_is_one_line_and_a_log(footnote: Footnote, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(home: Path, name: str, create: bool) -> None:
+    def fail(home: Path, name: str, **_: object) -> None:
         raise KeyError("gone")
 
     monkeypatch.setattr("app.wiring.Collection.open", fail)
