@@ -105,7 +105,9 @@ def write_phase(folder: Path, bench: Path, chunks: int) -> dict[str, Any]:
     """Make the collection, if it is not there whole."""
     if not (folder / "collections").exists() or Collection.open(folder, NAME).count() < chunks:
         write(folder, bench, chunks)
-    return {}
+    began = time.perf_counter()
+    Collection.open(folder, NAME).lexical.search("brought up to date before anything is timed", 1)
+    return {"seconds": round(time.perf_counter() - began, 2)}
 
 
 def open_cold(folder: Path, bench: Path, chunks: int) -> dict[str, Any]:

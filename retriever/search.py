@@ -149,8 +149,9 @@ class Retriever:
         words = self._beside.submit(self._words, generation, query, depth, within, timings)
         try:
             dense = self._dense(generation, query, depth, within, timings)
-        finally:
+        except BaseException:
             wait([words])
+            raise
         lexical = words.result()
         with _clock(timings, "fuse"):
             fused = self._fuse(lexical, dense)

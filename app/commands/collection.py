@@ -130,13 +130,34 @@ def verify(
     context: typer.Context,
     collection: Name = "default",
     repair: Annotated[bool, typer.Option("--repair", help="Rebuild what can be rebuilt.")] = False,
+    recall_check: Annotated[
+        int | None,
+        typer.Option(
+            "--recall-check",
+            min=1,
+            metavar="N",
+            help="Also compare dense search with an exact scan on N questions that were asked, or on N passages.",
+            show_default=False,
+        ),
+    ] = None,
+    queries: Annotated[
+        Path | None,
+        typer.Option(
+            "--queries",
+            metavar="FILE",
+            help="Questions for --recall-check, one a line.",
+            show_default="those of conversations and thumbs",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check text, offsets and both indexes against each other."""
+    if queries is not None and recall_check is None:
+        raise typer.BadParameter("--queries goes with --recall-check.")
     with opened(context, as_json) as settings:
-        from app.commands.upkeep import run_verify
+        from app.commands.verify import run_verify
 
-        run_verify(settings, collection, repair, as_json)
+        run_verify(settings, collection, repair, as_json, recall_check, queries)
 
 
 @collection_commands.command()

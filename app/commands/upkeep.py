@@ -1,8 +1,6 @@
-"""`verify`, `purge`, `reindex` and `rollback`: checking a collection, compacting it, rebuilding it, going back."""
+"""`purge`, `reindex` and `rollback`: compacting a collection, rebuilding it, going back."""
 
 from dataclasses import asdict, dataclass
-
-import typer
 
 from app.built import as_built, recipe_of, said_by
 from app.commands.options import ProgressForm
@@ -19,27 +17,6 @@ from indexer.errors import ConfigError
 from indexer.purge import purge
 from indexer.reindex import reindex, rollback
 from indexer.store.language import LANGUAGES
-from indexer.verify import verify
-
-
-def run_verify(settings: Settings, name: str, repair: bool, as_json: bool) -> None:
-    """Print every finding; the exit code is 1 when one is left."""
-    collection = open_collection(settings, name)
-    findings = verify(collection, repair, on_wait=note, timeout_s=settings.indexer.lock_wait_s)
-    left = [finding for finding in findings if not finding.repaired]
-    if as_json:
-        checked = {"documents": len(collection.documents()), "chunks": collection.count()}
-        emit({"collection": name, **checked, "ok": not left, "findings": [asdict(finding) for finding in findings]})
-    else:
-        for finding in findings:
-            state = "repaired" if finding.repaired else finding.kind
-            show(f"{state}: {finding.where}: {finding.message}", "green" if finding.repaired else "red", wrap=False)
-            show("" if finding.repaired else f"  {finding.remedy}", wrap=False)
-        documents = count(len(collection.documents()), "document")
-        verdict = count(len(left), "finding") if left else "everything agrees"
-        show(f"Collection '{name}': {documents}, {count(collection.count(), 'chunk')}: {verdict}")
-    if left:
-        raise typer.Exit(1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,7 @@ class Lexical:
 
     def __init__(self, folder: Path, truth: Truth, lock: WriteLock) -> None:
         self._folder, self._truth, self._lock = folder, truth, lock
+        self._applied = folder / "applied.json"
         self._reader: _Reader | None = None
         self._stamp = (0, 0)  # of applied.json when it was last read
         self._refreshing = threading.Lock()
@@ -159,7 +160,7 @@ class Lexical:
 
     def _read_stamp(self) -> tuple[int, int]:
         try:
-            stat = (self._folder / "applied.json").stat()
+            stat = self._applied.stat()
         except OSError:
             return 0, 0
         return stat.st_mtime_ns, stat.st_ino

@@ -15,8 +15,11 @@ import pytest
 from typer.main import get_command
 
 from app.cli import app
+from app.conversations import Conversations
+from app.database import Database
 from app.settings import ROOT
 from indexer.collection import Collection
+from tests.indexer.cut_graph import cut_links
 
 Footnote = Callable[..., Any]
 
@@ -103,6 +106,38 @@ def test_verify_finds_damage_and_repairs_it(footnote: Footnote, papers: Path, ho
     assert repaired.code == 0
     assert "repaired: " in repaired.stdout
     assert "everything agrees" in footnote("verify").stdout
+
+
+def test_recall_is_checked_on_questions_of_a_file_or_that_were_asked(
+    footnote: Footnote, papers: Path, home: Path, tmp_path: Path
+) -> None:
+    for number in range(200):
+        (papers / f"{number}.txt").write_text(f"Box {number} holds item {number % 23} of shelf {number % 7}.")
+    footnote("ingest", papers)
+    drawn = footnote("verify", "--recall-check", "20", "--json")
+    assert drawn.code == 0
+    assert (drawn.json["recall"]["n"], drawn.json["recall"]["questions"], drawn.json["recall"]["ok"]) == (20, 0, True)
+    kept = Conversations(Database(home))
+    for name, question in (("default", "Which box holds item 5?"), ("elsewhere", "Who keeps the tower?")):
+        kept.ask(kept.begin(name, question).id, question)
+    assert footnote("verify", "--recall-check", "20", "--json").json["recall"]["questions"] == 1
+    asked = tmp_path / "asked.txt"
+    asked.write_text("Where is item 7?\n\nWhere is item 9?\n")
+    of_file = footnote("verify", "--recall-check", "20", "--queries", asked)
+    assert "of 2 questions" in of_file.stdout
+    cut_links(next((home / "collections").rglob("dense")), keep=0)
+    low = footnote("verify", "--recall-check", "20")
+    assert low.code == 1
+    assert "--repair" in low.stdout and "everything agrees" in low.stdout
+    repaired = footnote("verify", "--recall-check", "20", "--repair", "--json")
+    assert (repaired.code, repaired.json["recall"]["ok"]) == (0, True)
+    assert footnote("verify", "--queries", asked).code == 2
+    assert "holds no question" in footnote("verify", "--recall-check", "5", "--queries", empty(tmp_path)).stderr
+
+
+def empty(folder: Path) -> Path:
+    (folder / "empty.txt").write_text("\n\n")
+    return folder / "empty.txt"
 
 
 def test_purge_says_what_it_keeps(footnote: Footnote, papers: Path, encoder: Any) -> None:
@@ -339,7 +374,7 @@ def test_the_documented_keys_are_the_real_ones(footnote: Footnote, papers: Path)
         "status`": ("status",),
         "status --failed": ("status", "--failed"),
         "documents": ("documents",),
-        "verify": ("verify",),
+        "verify": ("verify", "--recall-check", "5"),
         "search": ("search", "ferry"),
         "doctor": ("doctor",),
         "delete": ("delete", papers / "bees.txt"),
