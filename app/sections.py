@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from indexer.store.language import Language
+
 
 class Section(BaseModel):
     """A group of keys: fixed after loading, and refusing keys it does not know."""
@@ -29,6 +31,10 @@ class IndexerSection(Section):
 
     ocr_languages: str = Field(default="eng", pattern=r"^([A-Za-z_]+(\+[A-Za-z_]+)*)?$")
     """Languages of scanned pages and pictures, as tesseract names them, such as eng+deu; empty does not read them."""
+
+    language: Language = "english"
+    """Whose stems and stopwords bm25 uses in collections made from now on; none has neither. Chinese, Japanese, Korean
+    and Thai are found in any. `footnote reindex --language NAME` changes a collection that is there."""
 
     chunk_tokens: int = Field(default=256, ge=16, le=8192)
     """Most tokens of a chunk, counted by the encoder's tokenizer. Changing it asks for `footnote reindex`."""

@@ -32,12 +32,12 @@ _LLM2VEC = ("adapter", "pooling", "query_instruction", "max_tokens", "dim")  # s
 
 
 def open_collection(settings: Settings, name: str, *, create: bool = False) -> Collection:
-    """Open a collection of the settings' home.
+    """Open a collection of the settings' home; one that is made now has the settings' language.
 
     Raises:
         IndexError_: it does not exist (and `create` is false), or cannot be opened.
     """
-    return Collection.open(settings.home, name, create=create)
+    return Collection.open(settings.home, name, create=create, language=settings.indexer.language)
 
 
 def settings_of(settings: Settings, name: str) -> Settings:

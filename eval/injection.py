@@ -76,6 +76,7 @@ class Planted:
         *,
         asked: Filter = EVERYTHING,
         access: Access = FULL,
+        loosely: bool = False,
     ) -> tuple[Hit, ...]:
         """All passages, each a whole document; neither `k` nor a filter is looked at, because none may be missing."""
         return tuple(

@@ -40,8 +40,12 @@ class Searcher(Protocol):
         *,
         asked: Filter = EVERYTHING,
         access: Access = FULL,
+        loosely: bool = False,
     ) -> tuple[Hit, ...]:
-        """The `k` best chunks of the documents that hold the filter and that the caller may read."""
+        """The `k` best chunks of the documents that hold the filter and that the caller may read.
+
+        `loosely` takes quoted words for any words where no chunk holds them as they are.
+        """
 
 
 class Documents(Protocol):
@@ -238,7 +242,9 @@ class Pipeline:
     def _search(self, query: str, asked: Filter, access: Access) -> tuple[Hit, ...]:
         settings = self._settings
         wanted = max(settings.passages, settings.selection.pool)
-        hits = self._retriever.search(query, wanted, settings.mode, settings.rerank, asked=asked, access=access)
+        hits = self._retriever.search(
+            query, wanted, settings.mode, settings.rerank, asked=asked, access=access, loosely=True
+        )
         if not hits and self._collection.count(access) == 0:
             raise IndexError_(
                 f"Collection '{self._collection.name}' is empty",

@@ -23,9 +23,11 @@ from indexer.document import INSIDE, Chunk, Document
 from indexer.encoder import Vectors
 from indexer.errors import ConfigError, IndexError_
 from indexer.filter import Filter
+from indexer.store.changes import write_language
 from indexer.store.dense import Dense
 from indexer.store.disk import disk_error, read_json, write_json
 from indexer.store.keys import KeyRanges, Keys
+from indexer.store.language import Language
 from indexer.store.lexical import Lexical
 from indexer.store.lexical_writer import LexicalWriter
 from indexer.store.lock import WriteLock
@@ -65,8 +67,8 @@ class Collection:
         self._matching: dict[tuple[int, int, Filter, Access], KeyRanges | None] = {}
 
     @staticmethod
-    def open(home: Path, name: str, *, create: bool = False) -> "Collection":
-        """Open a collection.
+    def open(home: Path, name: str, *, create: bool = False, language: Language = "english") -> "Collection":
+        """Open a collection; one that is made now is of this language.
 
         Raises:
             ConfigError: the name is not one that a folder may have.
@@ -76,7 +78,7 @@ class Collection:
         if not (collection.folder / "current.json").exists():
             if not create:
                 raise _missing(home, name)
-            _create(collection)
+            _create(collection, language)
         _ = collection.generation
         return collection
 
@@ -252,6 +254,21 @@ class Collection:
             with writing(generation.truth, lexical, generation.dense) as writer:
                 yield writer
 
+    def speak(
+        self,
+        language: Language,
+        on_wait: Callable[[str], None] | None = None,
+        *,
+        timeout_s: float = LOCK_TIMEOUT_S,
+    ) -> None:
+        """Let the index of words be one of this language: it is built anew from the stored text, without encoding.
+
+        Raises:
+            IndexError_: the lock was not free within `timeout_s`.
+        """
+        with self.writer(on_wait, command="reindex", timeout_s=timeout_s) as writer:
+            writer.speak(language)
+
     def switch(self, number: int, under: Mapping[str, Any] | None = None) -> None:
         """Let generation `number` answer from now on, in every process. Needs the write lock.
 
@@ -313,12 +330,16 @@ def _missing(home: Path, name: str) -> IndexError_:
     )
 
 
-def _create(collection: Collection) -> None:
+def _create(collection: Collection, language: Language) -> None:
     try:
         collection.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise disk_error(error, collection.folder) from error
     with collection.lock.held("create"):
         if not (collection.folder / "current.json").exists():
-            collection.open_generation(1, create=True).truth.close()
+            truth = collection.open_generation(1, create=True).truth
+            if language != truth.language():
+                with truth.writing() as db:
+                    write_language(db, language)
+            truth.close()
             collection.switch(1)

@@ -20,7 +20,7 @@ from indexer.encoder import Encoder, Vectors
 from indexer.errors import IndexError_
 from indexer.ingest import manifest_of
 from indexer.ledger import Progress
-from indexer.store.changes import raise_numbers
+from indexer.store.changes import raise_numbers, read_language, write_language
 from indexer.store.lexical_writer import LexicalWriter
 from indexer.store.records import DocumentInfo, Manifest
 from indexer.store.rules import read_rules, write_rules
@@ -144,13 +144,14 @@ def _built_with(manifest: Manifest) -> tuple[str, int, str, str]:
 
 
 def _continue(source: Generation, target: Generation) -> None:
-    """Let the target count on where the source is, and ask of callers what the source asks."""
+    """Let the target count on where the source is, ask of callers what the source asks, and speak its language."""
     with source.truth.reading() as db:
-        rules = read_rules(db)
+        rules, language = read_rules(db), read_language(db)
         numbers = dict(db.execute("SELECT name, seq FROM sqlite_sequence WHERE name IN ('chunks', 'operations')"))
     with target.truth.writing() as db:
         raise_numbers(db, numbers)
         write_rules(db, rules)  # which takes a number, too
+        write_language(db, language)
 
 
 def _remove_all_but(collection: Collection, numbers: tuple[int, int]) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 from rank_bm25 import BM25Okapi
 
 from indexer.store.keys import KeyRanges, inside
+from indexer.store.language import Language
 from indexer.store.text import analyze, query_terms
 from retriever.fusion import best_first
 
@@ -22,8 +23,9 @@ class RankBM25:
     never negative (Robertson and Zaragoza 2009, section 3.4; Kamphuis et al., ECIR 2020, compare the variants).
     """
 
-    def __init__(self, passages: Iterable[tuple[int, str]]) -> None:
-        pairs = [(key, analyze(text)) for key, text in passages]
+    def __init__(self, passages: Iterable[tuple[int, str]], language: Language = "english") -> None:
+        pairs = [(key, analyze(text, language)) for key, text in passages]
+        self._language = language
         self._keys = [key for key, _ in pairs]
         self._scorer = _lucene_scorer([terms for _, terms in pairs]) if any(terms for _, terms in pairs) else None
 
@@ -34,7 +36,7 @@ class RankBM25:
         """
         if self._scorer is None:
             return []
-        scores = self._scorer.get_scores(query_terms(query))
+        scores = self._scorer.get_scores(query_terms(query, self._language))
         allowed = True if within is None else inside(np.array(self._keys, np.int64), within)
         found = np.flatnonzero((scores > 0) & allowed)
         return best_first((self._keys[i], float(scores[i])) for i in found)[:k]

@@ -5,6 +5,7 @@ rankings always give the same order.
 """
 
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from statistics import pstdev
 from typing import Literal, get_args
 
@@ -98,4 +99,5 @@ def rrf(rankings: Sequence[Ranking], k: float = 60, weights: Sequence[float] | N
 
 def best_first(scored: Iterable[tuple[int, float]]) -> list[tuple[int, float]]:
     """Highest score first, the lower key first among equals."""
-    return sorted(scored, key=lambda pair: (-pair[1], pair[0]))
+    by_key = sorted(scored, key=itemgetter(0))
+    return sorted(by_key, key=itemgetter(1), reverse=True)  # which keeps the order of equals

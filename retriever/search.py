@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
@@ -13,15 +14,17 @@ from indexer.collection import Collection, Generation
 from indexer.encoder import Encoder
 from indexer.errors import ConfigError, IndexError_
 from indexer.filter import EVERYTHING, Filter
-from indexer.store.keys import KeyRanges
+from indexer.store.keys import KeyRanges, intersection
 from indexer.store.records import StoredChunk
 from indexer.store.text import embed_text
+from retriever.asked import read_question
 from retriever.fusion import Normalisation, Ranking, best_first, convex, rrf
 from retriever.hit import Hit, Part
 from retriever.rerank import Reranker
 
 Mode = Literal["bm25", "dense", "hybrid"]
 MODES: tuple[str, ...] = get_args(Mode)
+_BESIDE = 16  # threads: as many searches at once have their words looked up beside their vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ class Retriever:
         self._renew = renew
         self._rank_bm25: tuple[int, _Lexical] | None = None
         self._lock = threading.Lock()
+        self._beside = ThreadPoolExecutor(_BESIDE, thread_name_prefix="bm25")  # starts no thread before a search
 
     def search(
         self,
@@ -70,8 +74,12 @@ class Retriever:
         timings_ms: dict[str, float] | None = None,
         asked: Filter = EVERYTHING,
         access: Access = FULL,
+        loosely: bool = False,
     ) -> tuple[Hit, ...]:
         """Return the `k` best chunks; fewer only when the collection does not hold more that match.
+
+        Phrases in quotation marks, title: and heading: (retriever/asked.py) leave only chunks that hold all of them;
+        `loosely` takes them for words where no chunk does, as a question in conversation may quote from memory.
 
         `timings_ms`, when given, gets the time of every stage that ran, such as bm25 or fuse.
         Only documents that hold the filter `asked` and that `access` may read are searched: both come before every
@@ -87,7 +95,7 @@ class Retriever:
         while True:
             generation = self._collection.generation
             try:
-                return self._search(generation, query, k, mode, rerank, asked, access, timings)
+                return self._search(generation, query, k, mode, rerank, asked, access, loosely, timings)
             except IndexError_:
                 if self._collection.generation is generation:  # else it was switched off meanwhile: ask the next one
                     raise
@@ -101,12 +109,18 @@ class Retriever:
         rerank: bool,
         asked: Filter,
         access: Access,
+        loosely: bool,
         timings: dict[str, float],
     ) -> tuple[Hit, ...]:
+        question = read_question(query)
         within = None
         if asked or not access.is_full:
             with _clock(timings, "filter"):
                 within = self._collection.matching(asked, generation, access)
+        if question.required:
+            with _clock(timings, "phrases"):
+                within = _both(within, generation.lexical.holding(question.required), loosely)
+        query = question.words
         stages = self._rank(generation, query, mode, max(k, self._settings.candidates), within, timings)
         keys = [key for key, _ in stages[_last(stages)]]
         with _clock(timings, "fetch"):
@@ -126,16 +140,28 @@ class Retriever:
         timings: dict[str, float],
     ) -> dict[str, Ranking]:
         """Rankings of the stages that the mode has; the last one decides."""
-        stages: dict[str, Ranking] = {}
-        if mode != "dense":
-            with _clock(timings, "bm25"):
-                stages["bm25"] = self._lexical(generation).search(query, depth, within)
-        if mode != "bm25":
-            stages["dense"] = self._dense(generation, query, depth, within, timings)
-        if mode == "hybrid":
-            with _clock(timings, "fuse"):
-                stages[self._settings.fusion] = self._fuse(stages["bm25"], stages["dense"])
-        return stages
+        if mode == "bm25":
+            return {"bm25": self._words(generation, query, depth, within, timings)}
+        if mode == "dense":
+            return {"dense": self._dense(generation, query, depth, within, timings)}
+        # Both let go of the interpreter while they search, so they take as long as the slower one.
+        timings["bm25"] = 0.0  # its place is before those of dense search, whichever ends first
+        words = self._beside.submit(self._words, generation, query, depth, within, timings)
+        try:
+            dense = self._dense(generation, query, depth, within, timings)
+        except BaseException:
+            wait([words])
+            raise
+        lexical = words.result()
+        with _clock(timings, "fuse"):
+            fused = self._fuse(lexical, dense)
+        return {"bm25": lexical, "dense": dense, self._settings.fusion: fused}
+
+    def _words(
+        self, generation: Generation, query: str, depth: int, within: KeyRanges | None, timings: dict[str, float]
+    ) -> Ranking:
+        with _clock(timings, "bm25"):
+            return self._lexical(generation).search(query, depth, within)
 
     def _check(self, query: str, k: int, mode: str, rerank: bool) -> None:
         limit = self._settings.max_query_chars
@@ -173,7 +199,8 @@ class Retriever:
             if self._renew is not None and manifest is not None and manifest.fingerprint != self._encoder.fingerprint:
                 self._encoder = self._renew()
             encoder = self._encoder
-        self._collection.check_encoder(encoder.fingerprint, generation)
+        if manifest is not None and manifest.fingerprint != encoder.fingerprint:
+            self._collection.check_encoder(encoder.fingerprint, generation)
         return encoder
 
     def _fuse(self, lexical: Ranking, dense: Ranking) -> Ranking:
@@ -207,7 +234,7 @@ class Retriever:
             sequence = generation.truth.sequence()
             if self._rank_bm25 is None or self._rank_bm25[0] != sequence:
                 passages = ((key, embed_text(title, path, text)) for key, title, path, text in generation.truth.texts())
-                self._rank_bm25 = sequence, RankBM25(passages)
+                self._rank_bm25 = sequence, RankBM25(passages, generation.truth.language())
             return self._rank_bm25[1]
 
 
@@ -225,13 +252,23 @@ def _hits(found: Mapping[int, StoredChunk], stages: dict[str, Ranking]) -> tuple
         for rank, (key, score) in enumerate(ranking, start=1):
             if key in parts:
                 parts[key][stage] = Part(score, rank)
-    order = dict.fromkeys(key for ranking in reversed(stages.values()) for key, _ in ranking if key in found)
+    read = [key for key, _ in stages.get("rerank", ()) if key in found]
+    order = dict.fromkeys([*read, *found])  # the chunks were found in the order of the stage before that
     hits = []
     for rank, key in enumerate(order, start=1):
         stage = next(name for name in reversed(stages) if name in parts[key])
         stored, score = found[key], parts[key][stage].score
         hits.append(Hit(stored.chunk, stored.source, stored.title, score, rank, stage, MappingProxyType(parts[key])))
     return tuple(hits)
+
+
+def _both(within: KeyRanges | None, holding: KeyRanges | None, loosely: bool) -> KeyRanges | None:
+    """What filter and phrases let through; `loosely`, what the filter does where nothing holds both."""
+    if within is None or holding is None:
+        met = holding if within is None else within
+    else:
+        met = intersection(within, holding)
+    return within if loosely and not met else met
 
 
 def _last(stages: dict[str, Ranking]) -> str:

@@ -130,13 +130,34 @@ def verify(
     context: typer.Context,
     collection: Name = "default",
     repair: Annotated[bool, typer.Option("--repair", help="Rebuild what can be rebuilt.")] = False,
+    recall_check: Annotated[
+        int | None,
+        typer.Option(
+            "--recall-check",
+            min=1,
+            metavar="N",
+            help="Also compare dense search with an exact scan on N questions that were asked, or on N passages.",
+            show_default=False,
+        ),
+    ] = None,
+    queries: Annotated[
+        Path | None,
+        typer.Option(
+            "--queries",
+            metavar="FILE",
+            help="Questions for --recall-check, one a line.",
+            show_default="those of conversations and thumbs",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check text, offsets and both indexes against each other."""
+    if queries is not None and recall_check is None:
+        raise typer.BadParameter("--queries goes with --recall-check.")
     with opened(context, as_json) as settings:
-        from app.commands.upkeep import run_verify
+        from app.commands.verify import run_verify
 
-        run_verify(settings, collection, repair, as_json)
+        run_verify(settings, collection, repair, as_json, recall_check, queries)
 
 
 @collection_commands.command()
@@ -182,15 +203,27 @@ def reindex(
             show_default="the collection's own",
         ),
     ] = None,
+    language: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Whose word forms bm25 knows: english, german, ... or none. Alone, only the words are indexed anew.",
+            show_default="the collection's own",
+        ),
+    ] = None,
     progress: ShowProgress = ProgressForm.auto,
     collection: Name = "default",
     as_json: Json = False,
 ) -> None:
-    """Rebuild with another encoder or chunk size."""
+    """Rebuild with another encoder, chunk size or language."""
     with opened(context, as_json) as settings:
-        from app.commands.upkeep import Wanted, run_reindex
+        from app.commands.upkeep import Wanted, run_reindex, run_speak
 
-        run_reindex(settings, collection, Wanted(encoder, chunk_tokens, chunk_overlap), progress, as_json)
+        wanted = Wanted(encoder, chunk_tokens, chunk_overlap)
+        if language is not None:
+            run_speak(settings, collection, language, as_json, alone=wanted == Wanted())
+        if language is None or wanted != Wanted():
+            run_reindex(settings, collection, wanted, progress, as_json)
 
 
 @collection_commands.command()

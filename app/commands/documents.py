@@ -39,6 +39,7 @@ def show_status(settings: Settings, name: str, as_json: bool) -> None:
     show(f"{count(state['documents'], 'document')}, {count(state['chunks'], 'chunk')}")
     built = state["built_with"]
     show(f"Built with {_described(built)} since {built['created_at']}" if built else "Nothing in it yet")
+    show(f"Words are counted as {'they stand' if state['language'] == 'none' else state['language'].title()}")
     if begun := state["reindex"]:
         show(
             f"Reindex to generation {begun['generation']} with {_described(begun)}: "
@@ -72,6 +73,7 @@ def _state(settings: Settings, collection: Collection) -> dict[str, Any]:
         "documents": len(collection.documents()),
         "chunks": collection.count(),
         "sequence": collection.sequence(),
+        "language": collection.generation.truth.language(),
         "built_with": _manifest_json(settings, manifest) if manifest else None,
         "reindex": _reindex_json(settings, begun) if begun else None,
         "generation": collection.generation.number,

@@ -111,7 +111,7 @@ def _served_search(settings: Settings, collection: Collection) -> Search:
     """The search that answers questions, with as many passages as are asked for."""
     section = settings.retriever
     retriever = build_retriever(settings, collection, with_encoder=section.mode != "bm25", with_reranker=section.rerank)
-    return lambda question, depth: retriever.search(question, depth, section.mode, section.rerank)
+    return lambda question, depth: retriever.search(question, depth, section.mode, section.rerank, loosely=True)
 
 
 def _told(settings: Settings) -> dict[str, Any]:

@@ -1,8 +1,6 @@
-"""`verify`, `purge`, `reindex` and `rollback`: checking a collection, compacting it, rebuilding it, going back."""
+"""`purge`, `reindex` and `rollback`: compacting a collection, rebuilding it, going back."""
 
 from dataclasses import asdict, dataclass
-
-import typer
 
 from app.built import as_built, recipe_of, said_by
 from app.commands.options import ProgressForm
@@ -18,27 +16,7 @@ from indexer.encoder import Encoder
 from indexer.errors import ConfigError
 from indexer.purge import purge
 from indexer.reindex import reindex, rollback
-from indexer.verify import verify
-
-
-def run_verify(settings: Settings, name: str, repair: bool, as_json: bool) -> None:
-    """Print every finding; the exit code is 1 when one is left."""
-    collection = open_collection(settings, name)
-    findings = verify(collection, repair, on_wait=note, timeout_s=settings.indexer.lock_wait_s)
-    left = [finding for finding in findings if not finding.repaired]
-    if as_json:
-        checked = {"documents": len(collection.documents()), "chunks": collection.count()}
-        emit({"collection": name, **checked, "ok": not left, "findings": [asdict(finding) for finding in findings]})
-    else:
-        for finding in findings:
-            state = "repaired" if finding.repaired else finding.kind
-            show(f"{state}: {finding.where}: {finding.message}", "green" if finding.repaired else "red", wrap=False)
-            show("" if finding.repaired else f"  {finding.remedy}", wrap=False)
-        documents = count(len(collection.documents()), "document")
-        verdict = count(len(left), "finding") if left else "everything agrees"
-        show(f"Collection '{name}': {documents}, {count(collection.count(), 'chunk')}: {verdict}")
-    if left:
-        raise typer.Exit(1)
+from indexer.store.language import LANGUAGES
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +48,25 @@ def run_reindex(settings: Settings, name: str, wanted: Wanted, form: ProgressFor
         made = reindex_as(settings, name, wanted, tell)
     more = f"{count(made.chunks, 'chunk')} of at most {made.chunk_tokens} tokens"
     _print_generation(name, made.generation, f"{more}, encoder {made.encoder}; `footnote rollback` goes back", as_json)
+
+
+def run_speak(settings: Settings, name: str, language: str, as_json: bool, *, alone: bool) -> None:
+    """Let a collection's index of words be one of another language; says so if nothing else is done.
+
+    Raises:
+        ConfigError: no stems of that language are known; nothing is done then.
+    """
+    if language not in LANGUAGES:
+        raise ConfigError(
+            f'"{language[:80]}" is no language that bm25 knows', f"Choose one of: {', '.join(LANGUAGES)}."
+        )
+    collection = open_collection(settings, name)
+    collection.speak(language, note, timeout_s=settings.indexer.lock_wait_s)
+    if not alone:
+        return None
+    if as_json:
+        return emit({"collection": name, "generation": collection.generation.number, "language": language})
+    return show(f"Collection '{name}': words are indexed anew, language {language}")
 
 
 def reindex_as(settings: Settings, name: str, wanted: Wanted, tell: Teller) -> Reindexed:

@@ -5,12 +5,14 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple
 from datetime import UTC, datetime
+from typing import cast
 
 import numpy as np
 
 from indexer.document import Chunk, Document
 from indexer.encoder import Vectors
 from indexer.errors import IndexError_
+from indexer.store.language import LANGUAGES, Language
 from indexer.store.records import FILE_COLUMNS, FileRow, Manifest
 from indexer.store.text import embed_hash, embed_text
 
@@ -25,6 +27,18 @@ def now() -> str:
 def write_manifest(db: sqlite3.Connection, manifest: Manifest) -> None:
     """Fix what the generation is built with."""
     db.execute("INSERT OR REPLACE INTO meta VALUES ('manifest', ?)", (json.dumps(asdict(manifest)),))
+
+
+def read_language(db: sqlite3.Connection) -> Language:
+    """Return the language whose words the index counts; English where none was ever named."""
+    row = db.execute("SELECT value FROM meta WHERE name = 'language'").fetchone()
+    return cast(Language, row[0]) if row and row[0] in LANGUAGES else "english"
+
+
+def write_language(db: sqlite3.Connection, language: Language) -> None:
+    """Let the index of words be one of this language; readers and writers notice by the number that this takes."""
+    db.execute("INSERT OR REPLACE INTO meta VALUES ('language', ?)", (language,))
+    mark(db)
 
 
 def add_document(

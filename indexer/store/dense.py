@@ -46,16 +46,17 @@ class Dense:
         Raises:
             IndexError_: the vector is of another size than those of the collection, or is not finite.
         """
-        manifest = self._truth.manifest()
-        if manifest is None or k < 1:
+        view = self._current()
+        if view is None or k < 1:
             return []
         query = np.ascontiguousarray(vector, np.float32).reshape(1, -1)
-        if query.shape[1] != manifest.dim or not np.isfinite(query).all():
+        dim = view.delta.vectors.shape[1]
+        if query.shape[1] != dim or not np.isfinite(query).all():
             raise IndexError_(
-                f"A query vector of {query.shape[1]} numbers does not fit an index of {manifest.dim}",
+                f"A query vector of {query.shape[1]} numbers does not fit an index of {dim}",
                 "Use the encoder that the collection was built with, or run `footnote reindex`.",
             )
-        return self._narrowed(self._fresh(manifest), within).search(query, k)
+        return self._narrowed(view, within).search(query, k)
 
     def merge(self, force: bool = False) -> bool:
         """Fold delta and tombstones into a new base when they have grown, or when forced. Needs the write lock.
@@ -110,11 +111,21 @@ class Dense:
 
     # --- keeping up with the truth
 
+    def _current(self) -> View | None:
+        """The view of this instant; None where nothing was ever written."""
+        view = self._view
+        if view is not None and view.size and view.sequence == self._truth.sequence():
+            return view  # what holds a chunk has the manifest it was opened with
+        manifest = self._truth.manifest()
+        return self._fresh(manifest) if manifest else None
+
     def _fresh(self, manifest: Manifest) -> View:
         view, sequence = self._view, self._truth.sequence()
-        if view is not None and view.sequence == sequence:
+        if view is not None and view.sequence == sequence and view.delta.vectors.shape[1] == manifest.dim:
             return view
         with self._refreshing:
+            if self._view is not view and self._view is not None and self._view.sequence >= sequence:
+                return self._view  # another thread was first
             return self._refresh(manifest)
 
     def _narrowed(self, view: View, within: KeyRanges | None) -> View:

@@ -21,6 +21,21 @@ def merge_ranges(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     return merged
 
 
+def intersection(one: KeyRanges, other: KeyRanges) -> KeyRanges:
+    """The ranges of the keys that lie in both."""
+    met: list[tuple[int, int]] = []
+    mine, theirs = 0, 0
+    while mine < len(one) and theirs < len(other):
+        first, last = max(one[mine][0], other[theirs][0]), min(one[mine][1], other[theirs][1])
+        if first <= last:
+            met.append((first, last))
+        if one[mine][1] < other[theirs][1]:
+            mine += 1
+        else:
+            theirs += 1
+    return tuple(met)
+
+
 def inside(keys: Keys, ranges: Iterable[tuple[int, int]]) -> Mask:
     """Tell which keys (n,) lie in one of the ranges, which do not overlap."""
     bounds = np.array(sorted(ranges), np.int64).reshape(-1, 2)

@@ -3,39 +3,54 @@
     lexical/applied.json      which build is current, and the last sequence number it holds
     lexical/<build>/          tantivy's files
 
-Robertson and Zaragoza 2009 (doi:10.1561/1500000019), with k1 = 1.2 and b = 0.75, which tantivy fixes.
+Robertson and Zaragoza 2009 (doi:10.1561/1500000019), with k1 = 1.2 and b = 0.75, which are constants of tantivy and no
+settings. What must be held (phrases and fields) is looked up by positions, and has no part in the ranking.
 """
 
 import logging
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
 from indexer.errors import IndexError_
-from indexer.store.keys import KeyRanges, inside
+from indexer.store.keys import KeyRanges, inside, merge_ranges
+from indexer.store.language import Language, is_single
 from indexer.store.lexical_writer import LexicalWriter, key_range, open_build, panics_as_errors, read_applied
 from indexer.store.lock import WriteLock
-from indexer.store.text import query_terms
+from indexer.store.text import analyze, query_terms
 from indexer.store.truth import Truth
 
 _logger = logging.getLogger(__name__)
 _MAX_QUERY_TERMS = 1024  # distinct; a pasted page keeps its first thousand
 _TANTIVY_ERRORS = (ValueError, OSError, RuntimeError)
+_MARGIN = 16  # hits more than are asked for: those that tie with the last one are rarely more
 _MAX_TIES = 4096  # hits of one score that are fetched to cut a tie by key
 _MAX_RANGES = 512  # of a filter, inside a query; more of them are quicker held against the hits
+
+
+@dataclass(frozen=True, slots=True)
+class Required:
+    """Words that a chunk must hold next to each other, in this order; word forms count as the same."""
+
+    field: Literal["text", "title", "heading"]  # the text holds title and headings, too
+    words: str
 
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
     build: str
     sequence: int
+    language: Language
     index: Any
     searcher: Any
+
+
+_Answer = TypeVar("_Answer")
 
 
 class Lexical:
@@ -43,6 +58,7 @@ class Lexical:
 
     def __init__(self, folder: Path, truth: Truth, lock: WriteLock) -> None:
         self._folder, self._truth, self._lock = folder, truth, lock
+        self._applied = folder / "applied.json"
         self._reader: _Reader | None = None
         self._stamp = (0, 0)  # of applied.json when it was last read
         self._refreshing = threading.Lock()
@@ -55,17 +71,17 @@ class Lexical:
         Raises:
             IndexError_: the index is damaged and another process holds the lock that repairing it needs.
         """
-        counts = Counter(query_terms(query)).most_common(_MAX_QUERY_TERMS)
-        if k < 1 or not counts or within == ():
+        if k < 1 or within == () or not query.strip():
             return []
-        try:
-            return self._try(counts, k, within)
-        except _TANTIVY_ERRORS as error:
-            _logger.warning("lexical index %s failed: %s; rebuilding it", self._folder, error)
-        try:
-            return self._try(counts, k, within, rebuild=True)
-        except _TANTIVY_ERRORS as error:
-            raise IndexError_(f"The lexical index {self._folder} fails: {error}", "Report this.") from error
+        return self._with(lambda reader: self._search(reader, query, k, within))
+
+    def holding(self, required: Iterable[Required]) -> KeyRanges | None:
+        """Return the keys of the chunks that hold all of these words; None where there is nothing to hold.
+
+        Raises:
+            IndexError_: as of search().
+        """
+        return self._with(lambda reader: _holding(reader, required))
 
     def sequence(self) -> int:
         """Return the last sequence number that was applied; 0 when there is no index."""
@@ -86,43 +102,55 @@ class Lexical:
 
     # --- reading
 
-    def _try(
-        self, counts: list[tuple[str, int]], k: int, within: KeyRanges | None, rebuild: bool = False
-    ) -> list[tuple[int, float]]:
-        with panics_as_errors():
-            return self._search(self._fresh(rebuild), counts, k, within)
+    def _with(self, ask: Callable[[_Reader], _Answer]) -> _Answer:
+        """Ask the newest reader; where tantivy fails, once more after a rebuild."""
+        try:
+            with panics_as_errors():
+                return ask(self._fresh())
+        except _TANTIVY_ERRORS as error:
+            _logger.warning("lexical index %s failed: %s; rebuilding it", self._folder, error)
+        try:
+            with panics_as_errors():
+                return ask(self._fresh(rebuild=True))
+        except _TANTIVY_ERRORS as error:
+            raise IndexError_(f"The lexical index {self._folder} fails: {error}", "Report this.") from error
 
-    def _search(
-        self, reader: _Reader, counts: list[tuple[str, int]], k: int, within: KeyRanges | None
-    ) -> list[tuple[int, float]]:
-        query, limit = _query(reader.index.schema, counts), k + 1
+    def _search(self, reader: _Reader, query: str, k: int, within: KeyRanges | None) -> list[tuple[int, float]]:
+        counts = Counter(query_terms(query, reader.language)).most_common(_MAX_QUERY_TERMS)
+        if not counts:
+            return []
+        asked, limit = _query(reader.index.schema, counts), k + max(_MARGIN, k // 4)
         many = within is not None and len(within) > _MAX_RANGES
         if within is not None and not many:
-            query = _only(reader.index.schema, query, within)
+            asked = _only(reader.index.schema, asked, within)
         while True:
-            hits = reader.searcher.search(query, limit=limit, count=False).hits
-            keys = reader.searcher.fast_field_values("key", [address for _, address in hits])
-            ranked = sorted(((key, score) for key, (score, _) in zip(keys, hits, strict=True)), key=_best_first)
+            hits = reader.searcher.search(asked, limit=limit, count=False).hits
+            keys = np.array(reader.searcher.fast_field_values("key", [address for _, address in hits]), np.int64)
+            scores = np.array([score for score, _ in hits], np.float64)
+            ranked = np.lexsort((keys, -scores))
             if many:
-                let_through = inside(np.array([key for key, _ in ranked], np.int64), within or ())
-                ranked = [hit for hit, holds in zip(ranked, let_through, strict=True) if holds]
+                ranked = ranked[inside(keys[ranked], within or ())]
             if reader.sequence < self._truth.sequence():
-                alive = self._truth.existing([key for key, _ in ranked])
-                ranked = [hit for hit in ranked if hit[0] in alive]
+                alive = self._truth.existing(keys.tolist())
+                ranked = ranked[[key in alive for key in keys[ranked].tolist()]]
             complete = len(hits) < limit
-            tie = len(ranked) > k and ranked[-1][1] == ranked[k - 1][1] and limit < k + _MAX_TIES
+            tie = len(ranked) > k and scores[ranked[-1]] == scores[ranked[k - 1]] and limit < k + _MAX_TIES
             if complete or (len(ranked) > k and not tie):
-                return ranked[:k]
+                best = ranked[:k]
+                return list(zip(keys[best].tolist(), scores[best].tolist(), strict=True))
             limit *= 4
 
     def _fresh(self, rebuild: bool = False) -> _Reader:
+        reader, target = self._reader, self._truth.sequence()
+        if reader is not None and reader.sequence >= target and self._read_stamp() == self._stamp and not rebuild:
+            return reader
         with self._refreshing:
-            target, stamp = self._truth.sequence(), self._read_stamp()
-            if self._reader is None or self._reader.sequence < target or stamp != self._stamp or rebuild:
+            stamp = self._read_stamp()
+            if self._reader is None or stamp != self._stamp or rebuild:
                 self._stamp = stamp
                 self._reader = None if rebuild else self._load()
-                if self._reader is None or self._reader.sequence < target:
-                    self._catch_up_if_free(rebuild)
+            if self._reader is None or self._reader.sequence < target:
+                self._catch_up_if_free(rebuild)
             if self._reader is None:
                 raise IndexError_(
                     f"The lexical index {self._folder} is missing or damaged, and another process is writing",
@@ -132,7 +160,7 @@ class Lexical:
 
     def _read_stamp(self) -> tuple[int, int]:
         try:
-            stat = (self._folder / "applied.json").stat()
+            stat = self._applied.stat()
         except OSError:
             return 0, 0
         return stat.st_mtime_ns, stat.st_ino
@@ -151,7 +179,7 @@ class Lexical:
     def _load(self) -> _Reader | None:
         """Open the current build, or move on in it; None when there is none or it is damaged."""
         while (applied := read_applied(self._folder)) is not None:
-            build, sequence = applied["build"], applied["sequence"]
+            build, sequence, language = applied["build"], applied["sequence"], applied["language"]
             try:
                 if sequence > self._truth.sequence():
                     raise ValueError("it is ahead of the truth")
@@ -159,8 +187,8 @@ class Lexical:
                     index = self._reader.index
                     index.reload()
                 else:
-                    index = open_build(self._folder / build)
-                return _Reader(build, sequence, index, index.searcher())
+                    index = open_build(self._folder / build, language)
+                return _Reader(build, sequence, language, index, index.searcher())
             except Exception as error:
                 if read_applied(self._folder) == applied:  # else a new build took its place meanwhile
                     _logger.warning("lexical index %s is damaged: %s", self._folder, error)
@@ -168,14 +196,46 @@ class Lexical:
         return None
 
 
-def _query(schema: Any, counts: Iterable[tuple[str, int]]) -> Any:
+def _query(schema: Any, counts: Sequence[tuple[str, int]]) -> Any:
     """Sum BM25 over the query's terms, each as often as it occurs. Built, not parsed: no text can be a syntax error."""
     from tantivy import Occur, Query
 
+    if all(is_single(term) for term, _ in counts):
+        return Query.boolean_query([(Occur.Should, _in_a_pair(schema, "text", term)) for term, _ in counts])
     terms = ((Query.term_query(schema, "text", term, "freq"), float(count)) for term, count in counts)
     return Query.boolean_query(
         [(Occur.Should, Query.boost_query(term, count) if count > 1 else term) for term, count in terms]
     )
+
+
+def _in_a_pair(schema: Any, field: str, sign: str) -> Any:
+    from tantivy import Query
+
+    return Query.regex_query(schema, field, f"{sign}|{sign}.|.{sign}")
+
+
+def _holding(reader: _Reader, required: Iterable[Required]) -> KeyRanges | None:
+    from tantivy import Occur, Query
+
+    schema, parts = reader.index.schema, []
+    for each in required:
+        if terms := analyze(each.words, reader.language)[:_MAX_QUERY_TERMS]:
+            parts.append((Occur.Must, _phrase(schema, each.field, terms)))
+    if not parts:
+        return None
+    query = Query.boolean_query(parts)
+    count = reader.searcher.search(query, limit=1).count
+    hits = reader.searcher.search(query, limit=max(1, count), count=False).hits
+    keys = reader.searcher.fast_field_values("key", [address for _, address in hits])
+    return tuple(merge_ranges((key, key) for key in keys))
+
+
+def _phrase(schema: Any, field: str, terms: Sequence[str]) -> Any:
+    from tantivy import Query
+
+    if len(terms) > 1:
+        return Query.phrase_query(schema, field, list(terms))
+    return _in_a_pair(schema, field, terms[0]) if is_single(terms[0]) else Query.term_query(schema, field, terms[0])
 
 
 def _only(schema: Any, query: Any, within: KeyRanges) -> Any:
@@ -184,7 +244,3 @@ def _only(schema: Any, query: Any, within: KeyRanges) -> Any:
 
     ranges = Query.boolean_query([(Occur.Should, key_range(schema, first, last)) for first, last in within])
     return Query.boolean_query([(Occur.Must, query), (Occur.Must, Query.const_score_query(ranges, 0.0))])
-
-
-def _best_first(hit: tuple[int, float]) -> tuple[float, int]:
-    return -hit[1], hit[0]

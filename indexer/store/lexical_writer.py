@@ -7,7 +7,7 @@ import re
 import shutil
 import struct
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ from indexer.errors import IndexError_
 from indexer.store.changes import now
 from indexer.store.disk import FULL_DISK_REMEDY, checksum, read_json, write_json
 from indexer.store.keys import merge_ranges
+from indexer.store.language import LANGUAGES, Language, prepared
 from indexer.store.records import Changes
-from indexer.store.text import ANALYSIS_VERSION, analyzer, embed_text
+from indexer.store.text import ANALYSIS_VERSION, analyzer, embed_parts
 from indexer.store.truth import Truth
 
 _logger = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ class LexicalWriter:
 
     def __init__(self, folder: Path, truth: Truth, rebuild: bool = False) -> None:
         self._folder, self._truth = folder, truth
-        self._build, self._sequence = "", 0
+        self._build, self._sequence, self._language = "", 0, truth.language()
         self._index: Any = None
         self._writer: Any = None
         self._certain = False  # whether the index holds exactly the operations up to self._sequence
@@ -47,6 +48,9 @@ class LexicalWriter:
 
     def catch_up(self) -> int:
         """Apply and commit what is new in the truth; returns the sequence number reached. Safe to repeat."""
+        if self._truth.language() != self._language:  # every term is another
+            self._start()
+            return self._sequence
         changes = self._truth.changes(self._sequence)
         if changes.sequence == self._sequence:
             return self._sequence
@@ -80,7 +84,7 @@ class LexicalWriter:
             self._writer.delete_documents_by_query(key_range(self._index.schema, first, last))
         for first, last in merge_ranges(changes.added):
             for key, title, heading_path, text in self._truth.texts(first, last):
-                self._writer.add_document(_document(key, embed_text(title, heading_path, text)))
+                self._writer.add_document(_document(key, title, heading_path, text))
         self._writer.commit()
 
     def close(self) -> None:
@@ -92,10 +96,10 @@ class LexicalWriter:
 
     def _resume(self) -> bool:
         applied = read_applied(self._folder)
-        if applied is None or applied["sequence"] > self._truth.sequence():
+        if applied is None or applied["sequence"] > self._truth.sequence() or applied["language"] != self._language:
             return False
         try:
-            self._index = open_build(self._folder / applied["build"])
+            self._index = open_build(self._folder / applied["build"], self._language)
         except Exception as error:
             _logger.warning("lexical index %s is damaged (%s); rebuilding it", self._folder, error)
             return False
@@ -106,10 +110,11 @@ class LexicalWriter:
     def _start(self) -> None:
         from tantivy import Index
 
-        self._build, self._sequence = uuid.uuid4().hex[:8], 0
+        self.close()
+        self._build, self._sequence, self._language = uuid.uuid4().hex[:8], 0, self._truth.language()
         (self._folder / self._build).mkdir(parents=True)
         self._index = Index(_schema(), str(self._folder / self._build))
-        _configure(self._index)
+        _configure(self._index, self._language)
         # Readers keep the old build until the new one has everything. It is made of the chunks, not of the log.
         sequence = self._truth.sequence()
         self._commit(Changes(sequence, ((1, _LAST_KEY),), ()))
@@ -122,10 +127,8 @@ class LexicalWriter:
 
     def _record(self, sequence: int) -> None:
         self._sequence = sequence
-        write_json(
-            self._folder / "applied.json",
-            {"build": self._build, "sequence": sequence, "version": ANALYSIS_VERSION, "at": now()},
-        )
+        what = {"build": self._build, "sequence": sequence, "version": ANALYSIS_VERSION, "language": self._language}
+        write_json(self._folder / "applied.json", {**what, "at": now()})
 
 
 def check_build(folder: Path) -> str:
@@ -134,7 +137,7 @@ def check_build(folder: Path) -> str:
     if applied is None:
         return "The index is missing or its applied.json is damaged"
     try:
-        open_build(folder / applied["build"])
+        open_build(folder / applied["build"], applied["language"])
     except Exception as error:  # tantivy raises ValueError, OSError and its own
         return f"The index is damaged: {error}"
     return ""
@@ -167,7 +170,7 @@ def _footer_holds(path: Path) -> bool:
         return False
 
 
-def open_build(folder: Path) -> Any:
+def open_build(folder: Path, language: Language) -> Any:
     """Open a tantivy folder whose files hold their checksums.
 
     Raises:
@@ -184,12 +187,12 @@ def open_build(folder: Path) -> Any:
         before = now_there  # a merge replaced the segments meanwhile
     with panics_as_errors():
         index = Index.open(str(folder))
-    _configure(index)
+    _configure(index, language)
     return index
 
 
-def _configure(index: Any) -> None:
-    index.register_tokenizer("stems", analyzer())
+def _configure(index: Any, language: Language) -> None:
+    index.register_tokenizer("stems", analyzer(language))
     index.config_reader("manual")  # else a thread of tantivy watches the folder and reloads when it likes
 
 
@@ -207,22 +210,29 @@ def panics_as_errors() -> Iterator[None]:
 def read_applied(folder: Path) -> dict[str, Any] | None:
     applied = read_json(folder / "applied.json") or {}
     well_formed = isinstance(applied.get("sequence"), int) and re.fullmatch(r"[0-9a-f]+", str(applied.get("build")))
-    return applied if well_formed and applied.get("version") == ANALYSIS_VERSION else None
+    current = applied.get("version") == ANALYSIS_VERSION and applied.get("language") in LANGUAGES
+    return applied if well_formed and current else None
 
 
 def _schema() -> Any:
     from tantivy import SchemaBuilder
 
     builder = SchemaBuilder().add_unsigned_field("key", indexed=True, fast=True)
-    return builder.add_text_field("text", tokenizer_name="stems", index_option="freq").build()
+    for field in ("text", "title", "heading"):  # positions are for phrases; ranking reads frequencies alone
+        builder = builder.add_text_field(field, tokenizer_name="stems", index_option="position")
+    return builder.build()
 
 
-def _document(key: int, text: str) -> Any:
+def _document(key: int, title: str, heading_path: Sequence[str], text: str) -> Any:
     from tantivy import Document
 
     document = Document()
     document.add_unsigned("key", key)
-    document.add_text("text", text)
+    for part in embed_parts(title, heading_path, text):  # ranked as one; no phrase begins in one and ends in another
+        document.add_text("text", prepared(part))
+    document.add_text("title", prepared(title))
+    for heading in heading_path:
+        document.add_text("heading", prepared(heading))
     return document
 
 

@@ -1,7 +1,8 @@
 """The text of a chunk as the indexes see it, and the terms BM25 counts.
 
 Snowball's English stop list (D. Porter, BSD licence) holds the question words, which name no topic. It is applied
-to queries only: documents keep every word, so that "The Who" or "to be or not to be" can still be found.
+to queries only: documents keep every word, so that "The Who" or "to be or not to be" can still be found. The lists of
+other languages are tantivy's, which are Snowball's, too.
 """
 
 import functools
@@ -9,7 +10,9 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-ANALYSIS_VERSION = "1"  # raise it when the terms of a text change: lexical indexes are then rebuilt
+from indexer.store.language import UNLISTED, Language, prepared
+
+ANALYSIS_VERSION = "2"  # raise it when the terms of a text change: lexical indexes are then rebuilt
 
 _STOPWORD_LIST = """
 i me my myself we our ours ourselves you your yours yourself yourselves he him his himself she her hers herself it its
@@ -24,8 +27,14 @@ _MAX_TERM_BYTES = 80  # longer runs are hashes, base64 and the like
 
 def embed_text(title: str, heading_path: Sequence[str], text: str) -> str:
     """Put the document's title and the chunk's headings on a line above the chunk's own text."""
-    names = [name for name in dict.fromkeys((title.strip(), *(h.strip() for h in heading_path))) if name]
+    *names, _ = embed_parts(title, heading_path, text)
     return f"{' / '.join(names)}\n{text}" if names else text
+
+
+def embed_parts(title: str, heading_path: Sequence[str], text: str) -> list[str]:
+    """The document's title and the chunk's headings, each once, and the chunk's own text."""
+    names = dict.fromkeys((title.strip(), *(heading.strip() for heading in heading_path)))
+    return [*(name for name in names if name), text]
 
 
 def embed_hash(embedded: str) -> bytes:
@@ -33,32 +42,38 @@ def embed_hash(embedded: str) -> bytes:
     return hashlib.sha256(embedded.encode("utf-8", "surrogatepass")).digest()[:16]
 
 
-def analyze(text: str) -> list[str]:
+def analyze(text: str, language: Language = "english") -> list[str]:
     """Split a document's text into its terms, in order, repeated as often as they occur."""
-    return list(analyzer().analyze(text))
+    return list(analyzer(language).analyze(prepared(text)))
 
 
-def query_terms(query: str) -> list[str]:
+def query_terms(query: str, language: Language = "english") -> list[str]:
     """Split a query into its terms without stopwords; a query of nothing but stopwords keeps them all."""
-    return list(_query_analyzer().analyze(query)) or analyze(query)
+    return list(_query_analyzer(language).analyze(prepared(query))) or analyze(query, language)
 
 
 @functools.cache
-def analyzer() -> Any:
-    """Build the tantivy analyzer of documents: words, lower case, accents folded, English stems."""
-    return _build(())
+def analyzer(language: Language) -> Any:
+    """Build the tantivy analyzer of prepared documents: words, lower case, accents folded, stems."""
+    return _build(language, stopwords=True)
 
 
 @functools.cache
-def _query_analyzer() -> Any:
-    return _build(_STOPWORD_LIST.split())
+def _query_analyzer(language: Language) -> Any:
+    return _build(language, stopwords=False)
 
 
-def _build(stopwords: Sequence[str]) -> Any:
+def _build(language: Language, *, stopwords: bool) -> Any:
     from tantivy import Filter, TextAnalyzerBuilder, Tokenizer
 
-    builder = TextAnalyzerBuilder(Tokenizer.simple())
-    builder = builder.filter(Filter.remove_long(_MAX_TERM_BYTES)).filter(Filter.lowercase()).filter(Filter.ascii_fold())
-    if stopwords:
-        builder = builder.filter(Filter.custom_stopword(list(stopwords)))
-    return builder.filter(Filter.stemmer("english")).build()
+    builder = TextAnalyzerBuilder(Tokenizer.simple()).filter(Filter.remove_long(_MAX_TERM_BYTES))
+    builder = builder.filter(Filter.lowercase())
+    if language == "english":  # its accents are other languages' words: without them, a stem is that of the plain word
+        builder = builder.filter(Filter.ascii_fold())
+    if not stopwords and language not in UNLISTED:
+        english = language == "english"
+        named = Filter.custom_stopword(_STOPWORD_LIST.split()) if english else Filter.stopword(language)
+        builder = builder.filter(named)
+    if language != "none":
+        builder = builder.filter(Filter.stemmer(language))
+    return builder.filter(Filter.ascii_fold()).build()  # stemmers of other languages read their accents

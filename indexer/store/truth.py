@@ -16,7 +16,9 @@ from indexer.document import INSIDE, Chunk, Document
 from indexer.encoder import Vectors
 from indexer.errors import IndexError_
 from indexer.filter import Filter
+from indexer.store.changes import read_language
 from indexer.store.keys import KeyRanges, Keys
+from indexer.store.language import Language
 from indexer.store.matching import matching_keys
 from indexer.store.records import FILE_COLUMNS, Changes, DocumentInfo, FileRow, Manifest, StoredChunk
 from indexer.store.rules import hides_any, read_rules, readable, readable_file
@@ -91,14 +93,19 @@ class Truth:
 
     def manifest(self) -> Manifest | None:
         """Return what the generation was built with; None before the first document."""
-        with self.reading() as db:
+        with self._connection() as db:
             row = db.execute("SELECT value FROM meta WHERE name = 'manifest'").fetchone()
         return Manifest(**json.loads(row[0])) if row else None
 
     def sequence(self) -> int:
         """Return the number of the newest operation; it only ever rises."""
-        with self.reading() as db:
+        with self._connection() as db:  # one statement is an instant by itself, and every search asks this thrice
             return sequence(db)
+
+    def language(self) -> Language:
+        """Return the language whose words the index counts."""
+        with self._connection() as db:
+            return read_language(db)
 
     def changed_at(self) -> str:
         """Return when the newest operation was, as ISO 8601 in UTC; empty before the first."""

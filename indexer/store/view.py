@@ -6,15 +6,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from indexer.encoder import Vectors
 from indexer.store.base import Base, Part
-from indexer.store.keys import Mask, inside
+from indexer.store.keys import Keys, Mask, inside
 
 _EF_SEARCH = 128
 _EF_PER_RESULT = 3  # measured: recall@100 is .94 at efSearch 128 and .99 at 300
 _EXACT_SHARE = 32_000  # r of n rows are searched exactly while r * r is below this times n: see `_search_base`
 _SCORE_DIGITS = 6  # the same pair scored in graph and delta differs in the seventh
+
+Scores = npt.NDArray[np.float64]
+Found = tuple[Keys, Scores]  # (m,) and (m,), in any order
+_NOTHING: Found = (np.empty(0, np.int64), np.empty(0, np.float64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,21 +30,24 @@ class View:
     last_key: int
     base: Base | None
     alive: Mask  # (n chunks of the base,)
-    alive_rows: Mask  # (r rows of the base,)
+    living: "Living"  # of the base
     delta: Part  # in order of key
+    room: "Room | None" = None  # that the delta lies in, and may grow in
 
     @property
     def size(self) -> int:
-        return int(self.alive.sum()) + len(self.delta.keys)
+        return self.living.chunks + len(self.delta.keys)
 
     @property
     def dead_share(self) -> float:
-        return 1.0 - float(self.alive_rows.mean()) if len(self.alive_rows) else 0.0
+        return 1.0 - self.living.rows / self.base.note.rows if self.base else 0.0
 
     def search(self, query: Vectors, k: int) -> list[tuple[int, float]]:
         """Return (key, inner product) of the k nearest chunks to `query` (1, dim), best first, ties by key."""
-        found = [*_search_base(self, query, k), *_search_delta(self, query, k)]
-        return sorted(found, key=lambda hit: (-hit[1], hit[0]))[:k]
+        found = zip(_search_base(self, query, k), _search_delta(self, query, k), strict=True)
+        keys, scores = (np.concatenate(parts) for parts in found)
+        best = np.lexsort((keys, -scores))[:k]
+        return list(zip(keys[best].tolist(), scores[best].tolist(), strict=True))
 
     def within(self, ranges: Iterable[tuple[int, int]]) -> "View":
         """The view with only the chunks of these keys."""
@@ -60,19 +68,54 @@ class View:
         """The view with more chunks, of higher keys, that are not in the base."""
         if not len(added.keys):
             return self
-        delta = Part(
-            np.concatenate([self.delta.keys, added.keys]),
-            np.concatenate([self.delta.vector_ids, added.vector_ids]),
-            np.concatenate([self.delta.vectors, added.vectors]),
-        )
-        return replace(self, delta=delta)
+        room = self.room
+        if room is None or not room.follows(self.delta, added):
+            room = Room(self.delta, 2 * (len(self.delta.keys) + len(added.keys)))
+        return replace(self, delta=room.append(added), room=room)
 
     def _masked(self, base: Mask, delta: Mask) -> "View":
         kept = Part(self.delta.keys[delta], self.delta.vector_ids[delta], self.delta.vectors[delta])
         if self.base is None:
-            return replace(self, delta=kept)
+            return replace(self, delta=kept, room=None)
         alive = self.alive & base
-        return replace(self, alive=alive, alive_rows=_alive_rows(self.base, alive), delta=kept)
+        return replace(self, alive=alive, living=_living(self.base, alive), delta=kept, room=None)
+
+
+class Room:
+    """Memory for a delta that grows: while somebody writes, copying all of it at each commit would hold up searches.
+
+    What lies behind the rows of one view is written once, by the one view that follows it; no view reads behind its own
+    rows. Needs the caller's lock.
+    """
+
+    def __init__(self, start: Part, capacity: int) -> None:
+        dim = start.vectors.shape[1]
+        keys, vector_ids = np.empty((2, capacity), np.int64)
+        self._all = Part(keys, vector_ids, np.empty((capacity, dim), np.float32))
+        self._used = 0
+        self.append(start)
+
+    def follows(self, delta: Part, added: Part) -> bool:
+        """Whether this ends with `delta`, and has room behind it for what is added."""
+        return self._used == len(delta.keys) and self._used + len(added.keys) <= len(self._all.keys)
+
+    def append(self, added: Part) -> Part:
+        """Write what is added, and give all there is now."""
+        begin, end = self._used, self._used + len(added.keys)
+        self._all.keys[begin:end] = added.keys
+        self._all.vector_ids[begin:end] = added.vector_ids
+        self._all.vectors[begin:end] = added.vectors
+        self._used = end
+        return Part(self._all.keys[:end], self._all.vector_ids[:end], self._all.vectors[:end])
+
+
+@dataclass(frozen=True, slots=True)
+class Living:
+    """What of the base may be found, counted once for all searches."""
+
+    chunks: int
+    rows: int
+    bitmap: npt.NDArray[np.uint8] | None  # of the rows, as FAISS reads it; None where all of them are alive
 
 
 def no_part(dim: int) -> Part:
@@ -82,53 +125,67 @@ def no_part(dim: int) -> Part:
 
 def empty_view(dim: int) -> View:
     """The view before the first operation."""
-    return View(0, 0, None, np.empty(0, bool), np.empty(0, bool), no_part(dim))
+    return View(0, 0, None, np.empty(0, bool), Living(0, 0, None), no_part(dim))
 
 
 def view_of(base: Base) -> View:
     """The view at the instant when the base was written."""
     alive = np.ones(len(base.keys), bool)
     note = base.note
-    return View(note.sequence, note.last_key, base, alive, _alive_rows(base, alive), no_part(note.dim))
+    living = Living(len(alive), note.rows, None)
+    return View(note.sequence, note.last_key, base, alive, living, no_part(note.dim))
 
 
-def _alive_rows(base: Base, alive: Mask) -> Mask:
+def _living(base: Base, alive: Mask) -> Living:
     rows = np.zeros(base.note.rows, bool)
     rows[base.rows[alive]] = True
-    return rows
+    count = int(np.count_nonzero(rows))
+    bitmap = np.packbits(rows, bitorder="little") if count < len(rows) else None
+    return Living(int(np.count_nonzero(alive)), count, bitmap)
 
 
-def _search_base(view: View, query: Vectors, k: int) -> list[tuple[int, float]]:
+def _search_base(view: View, query: Vectors, k: int) -> Found:
     """Search the graph, or exactly where few of its rows are alive.
 
     A graph search walks past masked rows, so for the same recall it needs efSearch / s at a share s of living ones,
     while an exact scan costs s * n: below some s * s * n the scan is cheaper, and never misses.
     """
-    base, rows, of = view.base, int(view.alive_rows.sum()), len(view.alive_rows)
+    base, rows = view.base, view.living.rows
     if base is None or rows == 0:
-        return []
+        return _NOTHING
     faiss: Any = importlib.import_module("faiss")
+    of = base.note.rows
     exact = rows < of and rows * rows <= _EXACT_SHARE * of
     ef = round(max(_EF_SEARCH, _EF_PER_RESULT * k) * of / rows)
     parameters = faiss.SearchParameters() if exact else faiss.SearchParametersHNSW(efSearch=ef)
-    if rows < of:
-        selector = faiss.IDSelectorBitmap(np.packbits(view.alive_rows, bitorder="little"))
+    if view.living.bitmap is not None:
+        selector = faiss.IDSelectorBitmap(view.living.bitmap)
         parameters.sel = selector  # FAISS keeps no reference: `selector` must live until the search ends
     index = base.index.storage if exact else base.index
     scores, found = index.search(query, min(k, rows), params=parameters)
-    hits = []
-    for row, score in zip(found[0].tolist(), scores[0].tolist(), strict=True):
-        if row >= 0:
-            chunks = slice(base.starts[row], base.starts[row + 1])
-            keys = base.keys[chunks][view.alive[chunks]][:k]
-            hits += [(key, round(score, _SCORE_DIGITS)) for key in keys.tolist()]
-    return hits
+    there = found[0] >= 0
+    return _chunks_of(view, base, found[0][there], scores[0][there])
 
 
-def _search_delta(view: View, query: Vectors, k: int) -> list[tuple[int, float]]:
-    scores = np.round((view.delta.vectors @ query[0]).astype(np.float64), _SCORE_DIGITS)  # (m,)
-    best = np.arange(len(scores))
-    if len(scores) > k:
-        best = np.flatnonzero(scores >= np.partition(scores, -k)[-k])  # with all that tie at the edge
-    best = best[np.argsort(-scores[best], kind="stable")][:k]  # keys rise, so a stable sort breaks ties by key
-    return [(int(view.delta.keys[at]), float(scores[at])) for at in best]
+def _chunks_of(view: View, base: Base, rows: Keys, scores: Vectors) -> Found:
+    """The living chunks of these rows (r,), each with the score of its row."""
+    first = base.starts[rows]
+    counts = base.starts[rows + 1] - first  # equal texts share a row
+    before = np.cumsum(counts) - counts
+    at = np.repeat(first - before, counts) + np.arange(int(counts.sum()))
+    alive = view.alive[at]
+    return base.keys[at][alive], _rounded(np.repeat(scores, counts)[alive])
+
+
+def _search_delta(view: View, query: Vectors, k: int) -> Found:
+    if not len(view.delta.keys):
+        return _NOTHING
+    scores = _rounded(view.delta.vectors @ query[0])  # (m,)
+    if len(scores) <= k:
+        return view.delta.keys, scores
+    best = np.flatnonzero(scores >= np.partition(scores, -k)[-k])  # with all that tie at the edge
+    return view.delta.keys[best], scores[best]
+
+
+def _rounded(scores: Vectors) -> Scores:
+    return np.asarray(np.round(scores.astype(np.float64), _SCORE_DIGITS), np.float64)

@@ -11,8 +11,9 @@ from indexer.access import check_groups
 from indexer.document import Chunk, Document
 from indexer.encoder import Vectors
 from indexer.errors import FootnoteError, IndexError_
-from indexer.store.changes import add_document, delete_document, now, record_file, write_manifest
+from indexer.store.changes import add_document, delete_document, now, record_file, write_language, write_manifest
 from indexer.store.dense import Dense
+from indexer.store.language import Language
 from indexer.store.lexical_writer import LexicalWriter
 from indexer.store.records import FileRow, Manifest
 from indexer.store.rules import grant, restrict, revoke
@@ -149,6 +150,13 @@ class Writer:
         """Let groups use the collection no more."""
         with self._transaction() as db:
             revoke(db, groups)
+
+    def speak(self, language: Language) -> None:
+        """Let the index of words be one of this language."""
+        if self._truth.language() != language:
+            with self._transaction() as db:
+                write_language(db, language)
+        self.publish(force=True)
 
     def publish(self, force: bool = False) -> None:
         """Bring the lexical index up to date if the last time is a while ago; the dense one needs it only for size."""

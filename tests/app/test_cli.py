@@ -15,8 +15,11 @@ import pytest
 from typer.main import get_command
 
 from app.cli import app
+from app.conversations import Conversations
+from app.database import Database
 from app.settings import ROOT
 from indexer.collection import Collection
+from tests.indexer.cut_graph import cut_links
 
 Footnote = Callable[..., Any]
 
@@ -105,6 +108,38 @@ def test_verify_finds_damage_and_repairs_it(footnote: Footnote, papers: Path, ho
     assert "everything agrees" in footnote("verify").stdout
 
 
+def test_recall_is_checked_on_questions_of_a_file_or_that_were_asked(
+    footnote: Footnote, papers: Path, home: Path, tmp_path: Path
+) -> None:
+    for number in range(200):
+        (papers / f"{number}.txt").write_text(f"Box {number} holds item {number % 23} of shelf {number % 7}.")
+    footnote("ingest", papers)
+    drawn = footnote("verify", "--recall-check", "20", "--json")
+    assert drawn.code == 0
+    assert (drawn.json["recall"]["n"], drawn.json["recall"]["questions"], drawn.json["recall"]["ok"]) == (20, 0, True)
+    kept = Conversations(Database(home))
+    for name, question in (("default", "Which box holds item 5?"), ("elsewhere", "Who keeps the tower?")):
+        kept.ask(kept.begin(name, question).id, question)
+    assert footnote("verify", "--recall-check", "20", "--json").json["recall"]["questions"] == 1
+    asked = tmp_path / "asked.txt"
+    asked.write_text("Where is item 7?\n\nWhere is item 9?\n")
+    of_file = footnote("verify", "--recall-check", "20", "--queries", asked)
+    assert "of 2 questions" in of_file.stdout
+    cut_links(next((home / "collections").rglob("dense")), keep=0)
+    low = footnote("verify", "--recall-check", "20")
+    assert low.code == 1
+    assert "--repair" in low.stdout and "everything agrees" in low.stdout
+    repaired = footnote("verify", "--recall-check", "20", "--repair", "--json")
+    assert (repaired.code, repaired.json["recall"]["ok"]) == (0, True)
+    assert footnote("verify", "--queries", asked).code == 2
+    assert "holds no question" in footnote("verify", "--recall-check", "5", "--queries", empty(tmp_path)).stderr
+
+
+def empty(folder: Path) -> Path:
+    (folder / "empty.txt").write_text("\n\n")
+    return folder / "empty.txt"
+
+
 def test_purge_says_what_it_keeps(footnote: Footnote, papers: Path, encoder: Any) -> None:
     footnote("ingest", papers)
     encoder.fingerprint = "words-2"
@@ -127,6 +162,34 @@ def test_reindex_and_rollback(footnote: Footnote, papers: Path, encoder: Any) ->
     assert footnote("search", "tower").code == 0
     assert footnote("rollback", "--json").json["generation"] == 1
     assert footnote("rollback").code == 1
+
+
+def test_a_language_of_words_is_kept_by_reindex_and_rollback(footnote: Footnote, papers: Path, encoder: Any) -> None:
+    (papers / "note.txt").write_text("Die Versicherungen zahlen nichts für Häuser am Ufer.")
+    footnote("ingest", papers)
+    assert footnote("status", "--json").json["language"] == "english"
+    assert not footnote("search", "Haus", "--mode", "bm25", "--json").json["hits"]
+    assert footnote("reindex", "--language", "german", "--json").json == {
+        "collection": "default",
+        "generation": 1,
+        "language": "german",
+    }
+    refused = footnote("reindex", "--language", "klingon")
+    assert refused.code == 1 and "german" in refused.stderr
+    for command in (("reindex", "--chunk-tokens", "32"), ("rollback",)):
+        assert footnote("search", "Haus", "--mode", "bm25", "--json").json["hits"][0]["source"].endswith("note.txt")
+        assert footnote(*command).code == 0
+    assert footnote("status", "--json").json["language"] == "german"
+    assert footnote("reindex", "--language", "none", "--chunk-tokens", "48", "--json").json["generation"] == 2
+    assert not footnote("search", "Haus", "--mode", "bm25", "--json").json["hits"]
+
+
+def test_a_phrase_is_asked_for_in_quotation_marks(footnote: Footnote, papers: Path) -> None:
+    (papers / "cheese.txt").write_text("Goat cheese ripens in the cellar.")
+    footnote("ingest", papers)
+    assert len(footnote("search", '"goat cheese"', "--json").json["hits"]) == 1
+    assert footnote("search", '"cheese goat"', "--json").json["hits"] == []
+    assert "Nothing matches" in footnote("search", "title:unheard cheese").stdout
 
 
 def test_encode_writes_unit_rows(footnote: Footnote, tmp_path: Path) -> None:
@@ -226,7 +289,7 @@ def test_a_wrong_setting_is_an_error_of_every_command(
 
 
 def test_what_should_not_happen_is_one_line_and_a_log(footnote: Footnote, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(home: Path, name: str, create: bool) -> None:
+    def fail(home: Path, name: str, **_: object) -> None:
         raise KeyError("gone")
 
     monkeypatch.setattr("app.wiring.Collection.open", fail)
@@ -311,7 +374,7 @@ def test_the_documented_keys_are_the_real_ones(footnote: Footnote, papers: Path)
         "status`": ("status",),
         "status --failed": ("status", "--failed"),
         "documents": ("documents",),
-        "verify": ("verify",),
+        "verify": ("verify", "--recall-check", "5"),
         "search": ("search", "ferry"),
         "doctor": ("doctor",),
         "delete": ("delete", papers / "bees.txt"),

@@ -74,6 +74,7 @@ class Shelf:
         *,
         asked: Filter = EVERYTHING,
         access: Access = FULL,
+        loosely: bool = False,
     ) -> tuple[Hit, ...]:
         return HITS
 

@@ -60,6 +60,7 @@ class Retriever:
         *,
         asked: Filter = EVERYTHING,
         access: Access = FULL,
+        loosely: bool = False,
     ) -> tuple[Hit, ...]:
         self.queries.append(query)
         self.access = access

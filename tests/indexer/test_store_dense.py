@@ -11,10 +11,12 @@ import indexer.store.writer as writer_module
 from indexer.document import Chunk, Document
 from indexer.encoder import Vectors
 from indexer.errors import IndexError_
+from indexer.store.base import Part
 from indexer.store.changes import delete_document
 from indexer.store.dense import MIN_BASE
 from indexer.store.keys import inside, merge_ranges
 from indexer.store.records import Manifest
+from indexer.store.view import empty_view
 from indexer.verify import verify
 
 DIM = 24
@@ -261,3 +263,20 @@ def test_a_base_is_rebuilt_page_by_page(shelf: Any, rng: np.random.Generator, mo
     assert shelf.collection.dense.base_rows() == 251
     assert recall(shelf, clustered(rng, 20), 10) >= 0.98
     assert verify(shelf.collection) == []
+
+
+def test_views_that_share_memory_do_not_see_each_others_chunks(rng: np.random.Generator) -> None:
+    def part(first: int, count: int) -> Part:
+        keys = np.arange(first, first + count)
+        return Part(keys, keys, clustered(rng, count))
+
+    first = empty_view(DIM).joined(part(1, 3))
+    parts = [part(4, 1), part(5, 2), part(7, 40)]
+    longer = first
+    for each in parts:
+        longer = longer.joined(each)
+    other = first.joined(part(4, 5))  # where `longer` went on already
+    for view, count in ((first, 3), (longer, 46), (other, 8)):
+        assert view.delta.keys.tolist() == list(range(1, count + 1))
+    assert np.array_equal(longer.delta.vectors[3:], np.concatenate([each.vectors for each in parts]))
+    assert longer.without([(2, 2)]).joined(part(47, 1)).delta.keys.tolist() == [1, *range(3, 48)]
