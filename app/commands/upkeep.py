@@ -27,7 +27,8 @@ def run_verify(settings: Settings, name: str, repair: bool, as_json: bool) -> No
     findings = verify(collection, repair, on_wait=note, timeout_s=settings.indexer.lock_wait_s)
     left = [finding for finding in findings if not finding.repaired]
     if as_json:
-        checked = {"documents": len(collection.documents()), "chunks": collection.count()}
+        checked: dict[str, int | str] = {"documents": len(collection.documents()), "chunks": collection.count()}
+        checked["index"] = collection.generation.index.kind
         emit({"collection": name, **checked, "ok": not left, "findings": [asdict(finding) for finding in findings]})
     else:
         for finding in findings:
@@ -36,7 +37,8 @@ def run_verify(settings: Settings, name: str, repair: bool, as_json: bool) -> No
             show("" if finding.repaired else f"  {finding.remedy}", wrap=False)
         documents = count(len(collection.documents()), "document")
         verdict = count(len(left), "finding") if left else "everything agrees"
-        show(f"Collection '{name}': {documents}, {count(collection.count(), 'chunk')}: {verdict}")
+        held = f"{documents}, {count(collection.count(), 'chunk')}, index {collection.generation.index.kind}"
+        show(f"Collection '{name}': {held}: {verdict}")
     if left:
         raise typer.Exit(1)
 
