@@ -19,6 +19,8 @@ _INSTALL = "Install it with `.venv/bin/python -m pip install -r requirements-mil
 _REFUSED = ("unauthenticated", "auth check failure", "authentication", "permission deny", "privilege", "invalid token")
 _UNREACHED = ("fail connecting", "illegal connection params", "unavailable", "deadline", "timeout", "rpc error")
 _GONE = ("can't find collection", "collection not found", "does not exist", "not exist")
+# Milvus Lite's server hangs up on a client that asks every ten seconds whether it is there, and gRPC prints that.
+_NO_PINGS = {"grpc.keepalive_time_ms": 2**31 - 1, "grpc.keepalive_permit_without_calls": False}
 
 _opening = threading.Lock()
 _users: Counter[str] = Counter()  # of each file of Milvus Lite in this process
@@ -114,6 +116,7 @@ class Connection:
                 token=self._token,
                 db_name=self.address.database,
                 timeout=_CONNECT_TIMEOUT_S,
+                **({"grpc_options": _NO_PINGS} if self.address.is_lite else {}),
             )
         except Exception as error:
             if self.address.is_lite:
