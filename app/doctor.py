@@ -64,6 +64,7 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield _gpu()
     yield _faiss()
     yield _tantivy()
+    yield _milvus(settings)
     yield _reranker(settings)
     yield _tesseract()
     yield _chromium()
@@ -208,6 +209,19 @@ def _tantivy() -> Check:
     if importlib.util.find_spec("tantivy") is None:
         return Check("tantivy", "missing", "not installed", f"Remove {sys.prefix} and run ./footnote again.")
     return Check("tantivy", "ok", importlib.metadata.version("tantivy"))
+
+
+def _milvus(settings: Settings) -> Check:
+    """Ask the Milvus that the settings name; collections may have others."""
+    from app.resolved import index_settings
+    from indexer.milvus.choice import ask_version
+
+    if not settings.milvus.uri and settings.indexer.index == "local":
+        return Check("milvus", "optional", "none", "Set milvus.uri to use one; docs/milvus.md explains it.")
+    try:
+        return Check("milvus", "ok", ask_version(replace(index_settings(settings), timeout_s=_SERVER_TIMEOUT_S)))
+    except FootnoteError as error:
+        return Check("milvus", "missing", error.message, error.remedy)
 
 
 def _reranker(settings: Settings) -> Check:

@@ -8,6 +8,7 @@ from generator.doubt import DoubtSettings
 from generator.pipeline import PipelineSettings
 from indexer.chunk import ChunkSettings
 from indexer.load import Limits
+from indexer.store.index import IndexSettings
 from retriever.search import RetrieverSettings
 from retriever.select import SelectionSettings
 
@@ -91,6 +92,19 @@ def retriever_settings(settings: Settings) -> RetrieverSettings:
 def chunk_settings(settings: Settings) -> ChunkSettings:
     """How documents are cut."""
     return ChunkSettings(settings.indexer.chunk_tokens, settings.indexer.chunk_overlap_tokens)
+
+
+def index_settings(settings: Settings) -> IndexSettings:
+    """Which index a new collection gets, and how a Milvus is reached."""
+    milvus = settings.milvus
+    return IndexSettings(
+        kind=settings.indexer.index,
+        uri=milvus.uri,
+        token=milvus.token.get_secret_value(),
+        index_type=milvus.index_type,
+        vectors=milvus.vectors,
+        timeout_s=milvus.timeout_s,
+    )
 
 
 def parse_limits(settings: Settings) -> Limits:

@@ -45,6 +45,32 @@ class IndexerSection(Section):
     lock_wait_s: float = Field(default=600, ge=0)
     """How long to wait for another process that writes to the same collection."""
 
+    index: Literal["local", "milvus"] = "local"
+    """Where the index of a new collection is: in files beside it, or in the Milvus of milvus.uri. A collection that is
+    there stays where it is until `footnote migrate`."""
+
+
+class MilvusSection(Section):
+    """A Milvus that holds indexes; needs `pip install footnote[milvus]`. docs/milvus.md explains it."""
+
+    uri: str = ""
+    """milvus://HOST:19530, milvus+tls://HOST:443/DATABASE, or milvus:FILE.db for Milvus Lite, which one process at a
+    time can open."""
+
+    token: SecretStr = SecretStr("")
+    """USER:PASSWORD or a token. It goes to the server of milvus.uri, and to others only where that is empty."""
+
+    index_type: Literal["HNSW", "HNSW_SQ", "IVF_FLAT", "IVF_SQ8", "DISKANN", "GPU_CAGRA", "FLAT", "AUTOINDEX"] = "HNSW"
+    """How vectors are indexed in a new collection of the server; GPU_CAGRA needs one with a GPU. Milvus Lite has HNSW,
+    HNSW_SQ, IVF_FLAT, IVF_SQ8 and FLAT."""
+
+    vectors: Literal["float32", "float16"] = "float32"
+    """float16 halves what a server keeps of vectors and loses nothing: that is how they are stored here. Milvus Lite
+    and GPU_CAGRA have float32 alone."""
+
+    timeout_s: float = Field(default=60, gt=0)
+    """Longest time for one call."""
+
 
 class EncoderSection(Section):
     """The LLM2Vec encoder. Changing anything but dtype, device and batch_tokens asks for `footnote reindex`; so does

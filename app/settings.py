@@ -18,6 +18,7 @@ from app.sections import (
     ExperimentSection,
     GeneratorSection,
     IndexerSection,
+    MilvusSection,
     RetrieverSection,
     Section,
     ServerSection,
@@ -56,6 +57,7 @@ class Settings(Section):
     """Where collections, converted models and logs are kept. A relative path is meant from the file that sets it."""
 
     indexer: IndexerSection = IndexerSection()
+    milvus: MilvusSection = MilvusSection()
     encoder: EncoderSection = EncoderSection()
     retriever: RetrieverSection = RetrieverSection()
     generator: GeneratorSection = GeneratorSection()
@@ -228,6 +230,8 @@ def _located(item: Given) -> Any:
         if isinstance(item.value, list):
             return tuple(_located(replace(item, value=value)) for value in item.value)
     key = item.key.removeprefix(OVERRIDES)
+    if key == "milvus.uri" and isinstance(item.value, str):
+        return _located_file(item.value, item.folder)
     if not isinstance(item.value, str) or key not in PATHS or item.value in PATHS[key]:
         return item.value
     if not item.value:
@@ -237,6 +241,13 @@ def _located(item: Given) -> Any:
         return item.value
     # owner/name is on the hub unless it is here
     return item.value if key in HUB and HUB[key].fullmatch(item.value) and not path.exists() else str(path)
+
+
+def _located_file(uri: str, folder: Path) -> str:
+    """The address of a Milvus, where it is a file with its whole path."""
+    scheme, _, path = uri.partition(":")
+    is_file = scheme == "milvus" and path and not path.startswith("//")
+    return f"milvus:{folder / Path(path).expanduser()}" if is_file else uri
 
 
 def _is_package(name: str) -> bool:
@@ -258,7 +269,7 @@ def _wrong_value(error: ValidationError, given: Mapping[str, Given]) -> ConfigEr
     key = next((key for key in given if _names(first["loc"], key)), ".".join(str(part) for part in first["loc"]))
     if key not in given:
         return ConfigError(f"The setting {key} is not valid: {first['msg']}.", REFERENCE)
-    value = "(hidden)" if key.endswith(("api_key", "secret")) else repr(given[key].value)
+    value = "(hidden)" if key.endswith(("api_key", "secret", ".token")) else repr(given[key].value)
     return ConfigError(
         f"{given[key].key} = {value} in {given[key].where} is not valid.", f"{first['msg']}. {REFERENCE}"
     )

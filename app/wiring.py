@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.built import as_built, read_recipe
-from app.resolved import marginal_settings, pipeline_settings, retriever_settings, server_settings, uses_server
+from app.resolved import (
+    index_settings,
+    marginal_settings,
+    pipeline_settings,
+    retriever_settings,
+    server_settings,
+    uses_server,
+)
 from app.sections import ChoiceSection, EncoderSection
 from app.settings import Settings
 from generator.chat import ChatModel
@@ -37,7 +44,8 @@ def open_collection(settings: Settings, name: str, *, create: bool = False) -> C
     Raises:
         IndexError_: it does not exist (and `create` is false), or cannot be opened.
     """
-    return Collection.open(settings.home, name, create=create, language=settings.indexer.language)
+    language, index = settings.indexer.language, index_settings(settings)
+    return Collection.open(settings.home, name, create=create, language=language, index=index)
 
 
 def settings_of(settings: Settings, name: str) -> Settings:

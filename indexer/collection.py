@@ -1,8 +1,9 @@
-"""A named collection of documents: one truth, two indexes, one writer at a time, any number of readers.
+"""A named collection of documents: one truth, the index that follows it, one writer at a time, any number of readers.
 
 home/collections/NAME/write.lock           held by the only writer; writer.json says who that is
 home/collections/NAME/current.json         which generation answers, and what the settings said when it was chosen
-home/collections/NAME/generations/0001/    truth.db, lexical/, dense/
+home/collections/NAME/generations/0001/    truth.db, and its index: lexical/ and dense/, or
+                                           index.json and milvus/, which name a collection in Milvus
 """
 
 import builtins
@@ -11,6 +12,7 @@ import fnmatch
 import logging
 import os
 import re
+import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,13 +25,12 @@ from indexer.document import INSIDE, Chunk, Document
 from indexer.encoder import Vectors
 from indexer.errors import ConfigError, IndexError_
 from indexer.filter import Filter
+from indexer.milvus.choice import choose_index, drop_elsewhere, open_index
 from indexer.store.changes import write_language
-from indexer.store.dense import Dense
 from indexer.store.disk import disk_error, read_json, write_json
+from indexer.store.index import DenseSearch, Index, IndexSettings, LexicalSearch
 from indexer.store.keys import KeyRanges, Keys
 from indexer.store.language import Language
-from indexer.store.lexical import Lexical
-from indexer.store.lexical_writer import LexicalWriter
 from indexer.store.lock import WriteLock
 from indexer.store.records import DocumentInfo, FileRow, Manifest, StoredChunk
 from indexer.store.truth import Truth
@@ -48,16 +49,31 @@ class Generation:
     number: int
     folder: Path
     truth: Truth
-    lexical: Lexical
-    dense: Dense
+    index: Index
     chosen_under: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))  # see switch()
+
+    @property
+    def lexical(self) -> LexicalSearch:
+        """BM25 search."""
+        return self.index.lexical
+
+    @property
+    def dense(self) -> DenseSearch:
+        """Vector search."""
+        return self.index.dense
+
+    def close(self) -> None:
+        """Let go of files, memory and connections."""
+        self.index.close()
+        self.truth.close()
 
 
 class Collection:
     """Safe to share between threads; every call answers from the newest commit of any process."""
 
-    def __init__(self, home: Path, name: str) -> None:
+    def __init__(self, home: Path, name: str, index: IndexSettings | None = None) -> None:
         self.name = name
+        self.index_settings = index or IndexSettings()
         self.home = home
         self.folder = _folder(home, name)
         self.lock = WriteLock(self.folder, name)
@@ -67,14 +83,21 @@ class Collection:
         self._matching: dict[tuple[int, int, Filter, Access], KeyRanges | None] = {}
 
     @staticmethod
-    def open(home: Path, name: str, *, create: bool = False, language: Language = "english") -> "Collection":
-        """Open a collection; one that is made now is of this language.
+    def open(
+        home: Path,
+        name: str,
+        *,
+        create: bool = False,
+        language: Language = "english",
+        index: IndexSettings | None = None,
+    ) -> "Collection":
+        """Open a collection; one that is made now is of this language, and gets the index that `index` names.
 
         Raises:
             ConfigError: the name is not one that a folder may have.
             IndexError_: it does not exist (and `create` is False), or it is damaged.
         """
-        collection = Collection(home, name)
+        collection = Collection(home, name, index)
         if not (collection.folder / "current.json").exists():
             if not create:
                 raise _missing(home, name)
@@ -101,14 +124,19 @@ class Collection:
                 self._stamp = stamp
             return self._generation
 
-    def open_generation(self, number: int, create: bool = False) -> Generation:
-        """Open one generation, serving or not."""
+    def open_generation(self, number: int, create: bool = False, like: Generation | None = None) -> Generation:
+        """Open one generation, serving or not; a new one gets an index like that of another, or as the settings say."""
         folder = self.generation_dir(number)
         if create:
             folder.mkdir(parents=True, exist_ok=True)
+            choose_index(folder, self.index_settings, like.folder if like else None)
         truth = Truth(folder / "truth.db", create)
-        lexical = Lexical(folder / "lexical", truth, self.lock)
-        return Generation(number, folder, truth, lexical, Dense(folder / "dense", truth, self.lock))
+        return Generation(number, folder, truth, open_index(folder, truth, self.lock, self.index_settings))
+
+    def remove_generation(self, folder: Path) -> None:
+        """Remove the folder of a generation, with what its index keeps elsewhere."""
+        drop_elsewhere(folder, self.index_settings)
+        shutil.rmtree(folder)
 
     def generation_dir(self, number: int) -> Path:
         """Folder of one generation."""
@@ -117,12 +145,12 @@ class Collection:
     # --- searching
 
     @property
-    def lexical(self) -> Lexical:
+    def lexical(self) -> LexicalSearch:
         """BM25 search."""
         return self.generation.lexical
 
     @property
-    def dense(self) -> Dense:
+    def dense(self) -> DenseSearch:
         """Vector search."""
         return self.generation.dense
 
@@ -250,8 +278,7 @@ class Collection:
         """
         with self.lock.held(command, timeout_s, on_wait):
             generation = self.generation
-            lexical = LexicalWriter(generation.folder / "lexical", generation.truth)
-            with writing(generation.truth, lexical, generation.dense) as writer:
+            with writing(generation.truth, generation.index) as writer:
                 yield writer
 
     def speak(
@@ -287,9 +314,7 @@ class Collection:
         with self._switching:
             generation, self._generation, self._stamp = self._generation, None, None
         if generation is not None:
-            generation.lexical.close()
-            generation.dense.close()
-            generation.truth.close()
+            generation.close()
 
     def _read_stamp(self) -> tuple[int, int]:
         try:
@@ -337,9 +362,9 @@ def _create(collection: Collection, language: Language) -> None:
         raise disk_error(error, collection.folder) from error
     with collection.lock.held("create"):
         if not (collection.folder / "current.json").exists():
-            truth = collection.open_generation(1, create=True).truth
-            if language != truth.language():
-                with truth.writing() as db:
+            generation = collection.open_generation(1, create=True)
+            if language != generation.truth.language():
+                with generation.truth.writing() as db:
                     write_language(db, language)
-            truth.close()
+            generation.close()
             collection.switch(1)

@@ -5,14 +5,12 @@ the graph of the dense index keep what they had until something makes them anew.
 system keeps of removed files, in snapshots or on worn cells of an SSD, is out of a program's reach.
 """
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from indexer.collection import LOCK_TIMEOUT_S, Collection
 from indexer.store.disk import disk_error
-from indexer.store.lexical_writer import LexicalWriter
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +43,7 @@ def purge(
         current = collection.generation
         before = size_on_disk(collection.folder)
         removed = _remove_others(collection, current.number) if generations else ()
-        with LexicalWriter(current.folder / "lexical", current.truth, rebuild=True) as lexical:
-            lexical.catch_up()
-        current.dense.merge(force=True)
+        current.index.rewrite()
         current.truth.compact()
         kept = tuple(number for number in collection.generations() if number != current.number)
         return Purged(before, size_on_disk(collection.folder), removed, kept)
@@ -58,7 +54,7 @@ def _remove_others(collection: Collection, current: int) -> tuple[int, ...]:
     for folder in sorted((collection.folder / "generations").iterdir()):  # also what a kill left without its truth.db
         if folder.name != f"{current:04d}":
             try:
-                shutil.rmtree(folder)
+                collection.remove_generation(folder)
             except OSError as error:
                 raise disk_error(error, folder) from error
             removed.append(int(folder.name))

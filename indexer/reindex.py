@@ -4,8 +4,8 @@ Readers go on with the old generation until the pointer is switched at one insta
 it stopped. Keys and sequence numbers continue from the old generation, so one can never be taken for another's.
 """
 
+import contextlib
 import logging
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +21,6 @@ from indexer.errors import IndexError_
 from indexer.ingest import manifest_of
 from indexer.ledger import Progress
 from indexer.store.changes import raise_numbers, read_language, write_language
-from indexer.store.lexical_writer import LexicalWriter
 from indexer.store.records import DocumentInfo, Manifest
 from indexer.store.rules import read_rules, write_rules
 from indexer.store.text import embed_hash, embed_text
@@ -66,12 +65,11 @@ def reindex(
     with collection.lock.held("reindex", timeout_s, on_wait):
         old = collection.generation
         new = _begin(collection, old, manifest_of(encoder, chunk_settings, recipe))
-        lexical = LexicalWriter(new.folder / "lexical", new.truth)
-        with writing(new.truth, lexical, new.dense) as writer:
+        with writing(new.truth, new.index) as writer:
             writer.begin(manifest_of(encoder, chunk_settings, recipe))
             _Build(old, new, writer, encoder, chunk_settings, on_progress).run()
             _continue(old, new)  # again: the old one may have gone on since a cut-off run
-        new.truth.close()
+        new.close()
         (new.folder / _UNFINISHED).unlink(missing_ok=True)
         collection.switch(new.number, under)
         _remove_all_but(collection, (old.number, new.number))
@@ -101,7 +99,7 @@ def rollback(
             )
         target = collection.open_generation(older[-1])
         _continue(current, target)  # with who may read what: a rollback opens nothing
-        target.truth.close()
+        target.close()
         collection.switch(target.number, under)
         return target.number
 
@@ -130,9 +128,9 @@ def _begin(collection: Collection, old: Generation, manifest: Manifest) -> Gener
             stored = begun.truth.manifest()
             if stored and _built_with(stored) == _built_with(manifest):
                 return begun
-            begun.truth.close()
-            shutil.rmtree(begun.folder)
-    new = collection.open_generation(old.number + 1, create=True)
+            begun.close()
+            collection.remove_generation(begun.folder)
+    new = collection.open_generation(old.number + 1, create=True, like=old)
     (new.folder / _UNFINISHED).touch()
     _continue(old, new)
     return new
@@ -157,7 +155,8 @@ def _continue(source: Generation, target: Generation) -> None:
 def _remove_all_but(collection: Collection, numbers: tuple[int, int]) -> None:
     for number in collection.generations():
         if number not in numbers:
-            shutil.rmtree(collection.generation_dir(number), ignore_errors=True)
+            with contextlib.suppress(OSError):
+                collection.remove_generation(collection.generation_dir(number))
 
 
 class _Build:

@@ -4,22 +4,19 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from indexer.collection import LOCK_TIMEOUT_S, Collection, Generation
 from indexer.errors import IndexError_
-from indexer.store.base import Base
 from indexer.store.changes import UNIT_TOLERANCE
-from indexer.store.lexical_writer import LexicalWriter, check_build
+from indexer.store.local import named
 from indexer.store.records import Manifest
 from indexer.store.text import embed_hash, embed_text
 from indexer.store.truth import Truth, unpack
 
 _REPAIR = "Run `footnote verify --repair`; it rebuilds the index from the stored text, without encoding."
 _AGAIN = "Delete the document and ingest its file again."
-_SHOWN = 5  # examples in one message
 
 
 OnStep = Callable[
@@ -31,7 +28,7 @@ OnStep = Callable[
 class Finding:
     """One thing that is wrong."""
 
-    kind: str  # truth, offsets, vectors, ledger, lexical or dense
+    kind: str  # truth, offsets, vectors, ledger, lexical, dense or milvus
     where: str  # a document's source, or a file of the collection
     message: str
     remedy: str
@@ -59,7 +56,7 @@ def verify(
         if not repair or not found:
             return found
         on_step("rebuilding the indexes", 0, 0)
-        _repair(generation, {finding.kind for finding in found})
+        generation.index.rebuild({finding.kind for finding in found})
         left = {(finding.kind, finding.where) for finding in _check(generation, on_step)}
         return [replace(finding, repaired=(finding.kind, finding.where) not in left) for finding in found]
 
@@ -76,21 +73,14 @@ def _check(generation: Generation, on_step: OnStep) -> list[Finding]:
         message = "Chunks are stored, but not what they were built with"
         return [Finding("truth", str(truth.path), message, _AGAIN)] if orphaned else []
     found = [*_documents(truth, on_step), *_ledger(truth)]
-    on_step("the index of words", 0, 0)
-    found += _lexical(generation)
     on_step("vectors", 0, 0)
     vectors = [*_vectors(truth, manifest)]
-    on_step("the index of vectors", 0, 0)
-    return [*found, *vectors] if vectors else [*found, *_dense(generation, manifest)]
-
-
-def _repair(generation: Generation, kinds: set[str]) -> None:
-    if "lexical" in kinds:
-        with LexicalWriter(generation.folder / "lexical", generation.truth, rebuild=True) as writer:
-            writer.catch_up()
-    if "dense" in kinds:
-        generation.dense.close()
-        generation.dense.merge(force=True)
+    on_step("the index", 0, 0)
+    found += [
+        Finding(each.kind, each.where, each.message, _REPAIR)
+        for each in generation.index.check(manifest, with_vectors=not vectors)
+    ]
+    return [*found, *vectors]
 
 
 # --- the truth
@@ -121,7 +111,7 @@ def _documents(truth: Truth, on_step: OnStep) -> Iterator[Finding]:
             or chunk.id != f"{document.id}:{ordinal}"
         ]
         if wrong:
-            yield Finding("offsets", document.source, f"{_named(wrong)} not where the text has it", _AGAIN)
+            yield Finding("offsets", document.source, f"{named(wrong)} not where the text has it", _AGAIN)
 
 
 def _vectors(truth: Truth, manifest: Manifest) -> Iterator[Finding]:
@@ -173,73 +163,3 @@ def _ledger(truth: Truth) -> Iterator[Finding]:
     for info in documents.values():
         if len(info.sources) > 1 and info.source not in named:
             yield Finding("ledger", info.source, "The ledger has other sources of the document, but not this", _AGAIN)
-
-
-# --- the indexes
-
-
-def _lexical(generation: Generation) -> Iterator[Finding]:
-    folder, truth = generation.folder / "lexical", generation.truth
-    reason = check_build(folder)
-    if reason:
-        if truth.sequence():
-            yield Finding("lexical", str(folder), reason, _REPAIR)
-        return
-    with LexicalWriter(folder, truth) as writer:
-        writer.catch_up()
-    with truth.reading() as db:
-        there = {key for (key,) in db.execute("SELECT key FROM chunks")}
-    keys = generation.lexical.keys()
-    if missing := sorted(there - set(keys)):
-        yield Finding("lexical", str(folder), f"{_named(missing)} missing", _REPAIR)
-    if extra := sorted(set(keys) - there):
-        yield Finding("lexical", str(folder), f"{_named(extra)} there, but deleted", _REPAIR)
-    if len(keys) != len(set(keys)):
-        yield Finding("lexical", str(folder), f"{len(keys) - len(set(keys))} chunks are there twice", _REPAIR)
-
-
-def _dense(generation: Generation, manifest: Manifest) -> Iterator[Finding]:
-    folder = generation.folder / "dense"
-    try:
-        base = generation.dense.base()
-    except ValueError as error:
-        yield Finding("dense", str(folder), f"The base cannot be used: {error}", _REPAIR)
-        return
-    if base is None:
-        return  # everything is searched exactly
-    if (base.note.fingerprint, base.note.dim) != (manifest.fingerprint, manifest.dim):
-        yield Finding("dense", str(folder), "The base was built with another encoder", _REPAIR)
-        return
-    if base.note.sequence > generation.truth.sequence():
-        yield Finding("dense", str(folder), "The base is ahead of the truth", _REPAIR)
-        return
-    yield from _base_against_truth(generation.truth, folder, base)
-
-
-def _base_against_truth(truth: Truth, folder: Path, base: Base) -> Iterator[Finding]:
-    order = np.argsort(base.keys)
-    keys, rows = base.keys[order], base.rows[order]
-    there = np.zeros(len(keys), bool)
-    missing: list[int] = []
-    wrong: list[int] = []
-    for stored, _, vectors in truth.vector_pages(base.note.dim):
-        at = np.minimum(np.searchsorted(keys, stored), len(keys) - 1)
-        known = keys[at] == stored
-        there[at[known]] = True
-        missing += stored[~known & (stored <= base.note.last_key)].tolist()
-        graph = base.index.reconstruct_batch(rows[at[known]])  # (m, dim)
-        differ = np.abs(graph - vectors[known]).max(axis=1, initial=0) > 1e-4
-        wrong += stored[known][differ].tolist()
-    deleted = truth.changes(base.note.sequence).deleted
-    unexplained = [key for key in keys[~there].tolist() if not any(first <= key <= last for first, last in deleted)]
-    if unexplained:
-        yield Finding("dense", str(folder), f"{_named(unexplained)} there, but deleted", _REPAIR)
-    if missing:
-        yield Finding("dense", str(folder), f"{_named(missing)} missing", _REPAIR)
-    if wrong:
-        yield Finding("dense", str(folder), f"{_named(wrong)} with another vector than stored", _REPAIR)
-
-
-def _named(chunks: list[int] | list[str]) -> str:
-    shown = ", ".join(str(chunk) for chunk in chunks[:_SHOWN]) + (", ..." if len(chunks) > _SHOWN else "")
-    return f"{len(chunks)} chunks ({shown}) are" if len(chunks) > 1 else f"Chunk {shown} is"

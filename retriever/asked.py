@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal, cast
 
-from indexer.store.lexical import Required
+from indexer.store.index import Required
 
 _PART = re.compile(
     r"""(?<![\w"'])(?:(?P<field>title|heading):)?"(?P<phrase>[^"\n]*)"(?!\w)"""

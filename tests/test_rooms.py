@@ -34,6 +34,8 @@ HOMES = {
     "opentelemetry": ("generator/telemetry.py",),
     "mteb": ("eval/mteb_tasks.py",),
     "datasets": ("eval/mteb_tasks.py",),
+    "pymilvus": ("indexer/milvus/",),
+    "milvus_lite": ("indexer/milvus/",),
     "ray": ("indexer/ray_engine.py", "indexer/ray_cluster.py"),
     "fastapi": ("app/api/",),
     "starlette": ("app/api/", "app/ui/server.py"),

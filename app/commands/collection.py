@@ -233,3 +233,29 @@ def rollback(context: typer.Context, collection: Name = "default", as_json: Json
         from app.commands.upkeep import run_rollback
 
         run_rollback(settings, collection, as_json)
+
+
+@collection_commands.command()
+def migrate(
+    context: typer.Context,
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            metavar="milvus://HOST:PORT|milvus:FILE.db|local",
+            help="Where the index goes: a Milvus server, a file of Milvus Lite, or files beside the collection.",
+            show_default=False,
+        ),
+    ],
+    collection: Name = "default",
+    as_json: Json = False,
+) -> None:
+    """Move a collection's index, without encoding anew."""
+    from indexer.milvus.address import SCHEMES
+
+    if to != "local" and to.partition(":")[0] not in SCHEMES:
+        raise typer.BadParameter("--to is local, milvus://HOST:PORT, milvus+tls://HOST:PORT or milvus:FILE.db.")
+    with opened(context, as_json) as settings:
+        from app.commands.migrate import run_migrate
+
+        run_migrate(settings, collection, to, as_json)

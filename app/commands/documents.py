@@ -21,9 +21,11 @@ from indexer.store.records import Manifest
 
 def list_documents(settings: Settings, name: str, as_json: bool) -> None:
     """Print every document of a collection."""
-    documents = open_collection(settings, name).documents()
+    collection = open_collection(settings, name)
+    documents = collection.documents()
     if as_json:
-        return emit({"collection": name, "documents": [asdict(info) for info in documents]})
+        kind = collection.generation.index.kind
+        return emit({"collection": name, "index": kind, "documents": [asdict(info) for info in documents]})
     if not documents:
         return show(f"Collection '{name}' is empty.")
     rows = [(info.id, info.chunks, info.pages or "", info.title, "\n".join(info.sources)) for info in documents]
@@ -45,6 +47,7 @@ def show_status(settings: Settings, name: str, as_json: bool) -> None:
             f"Reindex to generation {begun['generation']} with {_described(begun)}: "
             f"{begun['documents_done']:,} of {count(begun['documents'], 'document')}; {_at_work(begun['holder'])}"
         )
+    show(f"Index: {state['index']['kind']}, {state['index']['place']}", wrap=False)
     show("Files: " + (", ".join(f"{number} {kind}" for kind, number in state["files"].items()) or "none"))
     for file in state["problems"]:
         show(f"  {file['state']}: {file['path']}: {file['reason']}", "yellow", wrap=False)
@@ -76,6 +79,7 @@ def _state(settings: Settings, collection: Collection) -> dict[str, Any]:
         "language": collection.generation.truth.language(),
         "built_with": _manifest_json(settings, manifest) if manifest else None,
         "reindex": _reindex_json(settings, begun) if begun else None,
+        "index": {"kind": collection.generation.index.kind, "place": collection.generation.index.place},
         "generation": collection.generation.number,
         "generations": collection.generations(),
         "files": dict(Counter(file.state for file in files)),

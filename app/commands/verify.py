@@ -48,7 +48,11 @@ def run_verify(
     recall = None if recall_check is None or broken else _recall(settings, collection, repair, recall_check, queries)
     if as_json:
         told = {"collection": name, "documents": len(collection.documents()), "chunks": collection.count()}
-        told |= {"ok": not left, "findings": [asdict(finding) for finding in findings]}
+        told |= {
+            "index": collection.generation.index.kind,
+            "ok": not left,
+            "findings": [asdict(finding) for finding in findings],
+        }
         emit(told if recall_check is None else told | {"recall": asdict(recall) if recall else None})
     else:
         for finding in findings:
@@ -58,7 +62,8 @@ def run_verify(
         _show_recall(recall)
         documents = count(len(collection.documents()), "document")
         verdict = count(len(left), "finding") if left else "everything agrees"
-        show(f"Collection '{name}': {documents}, {count(collection.count(), 'chunk')}: {verdict}")
+        held = f"{documents}, {count(collection.count(), 'chunk')}, index {collection.generation.index.kind}"
+        show(f"Collection '{name}': {held}: {verdict}")
     if left or (recall is not None and not recall.ok):
         raise typer.Exit(1)
 

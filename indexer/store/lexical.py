@@ -13,11 +13,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from indexer.errors import IndexError_
+from indexer.store.index import Required
 from indexer.store.keys import KeyRanges, inside, merge_ranges
 from indexer.store.language import Language, is_single
 from indexer.store.lexical_writer import LexicalWriter, key_range, open_build, panics_as_errors, read_applied
@@ -31,14 +32,6 @@ _TANTIVY_ERRORS = (ValueError, OSError, RuntimeError)
 _MARGIN = 16  # hits more than are asked for: those that tie with the last one are rarely more
 _MAX_TIES = 4096  # hits of one score that are fetched to cut a tie by key
 _MAX_RANGES = 512  # of a filter, inside a query; more of them are quicker held against the hits
-
-
-@dataclass(frozen=True, slots=True)
-class Required:
-    """Words that a chunk must hold next to each other, in this order; word forms count as the same."""
-
-    field: Literal["text", "title", "heading"]  # the text holds title and headings, too
-    words: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,8 @@ from indexer.document import Chunk, Document
 from indexer.encoder import Vectors
 from indexer.errors import FootnoteError, IndexError_
 from indexer.store.changes import add_document, delete_document, now, record_file, write_language, write_manifest
-from indexer.store.dense import Dense
+from indexer.store.index import DenseSearch, Follower, Index
 from indexer.store.language import Language
-from indexer.store.lexical_writer import LexicalWriter
 from indexer.store.records import FileRow, Manifest
 from indexer.store.rules import grant, restrict, revoke
 from indexer.store.sources import forget, leave, move, share
@@ -27,8 +26,8 @@ _PUBLISH_S = 1.0  # readers of other processes see a new document at most this l
 class Writer:
     """The only writer of a generation while it lives. What `add` and `delete` return from is committed."""
 
-    def __init__(self, truth: Truth, lexical: LexicalWriter, dense: Dense) -> None:
-        self._truth, self._lexical, self._dense = truth, lexical, dense
+    def __init__(self, truth: Truth, follower: Follower, dense: DenseSearch) -> None:
+        self._truth, self._follower, self._dense = truth, follower, dense
         self._published = time.monotonic()
         self._group: sqlite3.Connection | None = None
 
@@ -159,9 +158,9 @@ class Writer:
         self.publish(force=True)
 
     def publish(self, force: bool = False) -> None:
-        """Bring the lexical index up to date if the last time is a while ago; the dense one needs it only for size."""
+        """Bring the index up to date if the last time is a while ago."""
         if self._group is None and (force or time.monotonic() - self._published > _PUBLISH_S):
-            self._lexical.catch_up()
+            self._follower.catch_up()
             self._dense.keep_up()
             self._published = time.monotonic()
 
@@ -170,20 +169,21 @@ class Writer:
 
 
 @contextlib.contextmanager
-def writing(truth: Truth, lexical: LexicalWriter, dense: Dense) -> Iterator[Writer]:
-    """Write to a generation; at the end, interrupted or not, the indexes follow."""
-    writer = Writer(truth, lexical, dense)
+def writing(truth: Truth, index: Index) -> Iterator[Writer]:
+    """Write to a generation; at the end, interrupted or not, its index follows."""
+    follower = index.follower()
+    writer = Writer(truth, follower, index.dense)
     try:
-        lexical.catch_up()
+        follower.catch_up()
         yield writer
         writer.publish(force=True)
-        dense.merge()
+        index.dense.merge()
     except BaseException:
         with contextlib.suppress(FootnoteError):  # the first error is the one to tell; opening catches up
             writer.publish(force=True)
         raise
     finally:
-        lexical.close()
+        follower.close()
         try:
             truth.checkpoint()
         except IndexError_ as error:

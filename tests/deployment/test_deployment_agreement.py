@@ -31,6 +31,7 @@ from typer.testing import CliRunner
 
 from app.cli import app as command_line
 from app.settings import ROOT
+from indexer.milvus.address import parse_address
 
 
 def accepted(words: Sequence[str]) -> bool:
@@ -140,3 +141,16 @@ def test_the_image_sets_what_the_launcher_sets() -> None:
     assert len(known) >= 10
     image = image_environment()
     assert {name: image.get(name) for name in known} == known
+
+
+def test_the_milvus_is_where_the_settings_look(tmp_path: Path) -> None:
+    found = every_settings(tmp_path)
+    for service in ("api", "page"):
+        address = parse_address(found[f"compose.yaml {service}"].milvus.uri)
+        assert address.endpoint.rpartition(":")[0] == "http://milvus"
+        assert found[f"compose.yaml {service}"].indexer.index == "local"  # without the profile nobody is asked
+    milvus = services("compose.yaml")["milvus"]
+    assert (milvus["profiles"], milvus["command"][0]) == (["milvus"], "milvus")
+    assert "ports" not in milvus  # it has no password
+    major, minor, _ = milvus["image"].rpartition(":v")[2].split(".")
+    assert (int(major), int(minor)) >= (2, 5)  # BM25 functions

@@ -13,6 +13,7 @@ from indexer.collection import Collection
 from indexer.document import Chunk, Document
 from indexer.ingest import ingest
 from indexer.ledger import IngestReport
+from indexer.store.index import IndexSettings
 from indexer.store.records import Manifest
 
 HERE = Path(__file__).parent
@@ -36,9 +37,9 @@ HashEncoder = _load("hash_encoder").HashEncoder
 class Shelf:
     """A collection with short ways to fill it: one document, one text, one chunk for each paragraph."""
 
-    def __init__(self, home: Path, name: str = "default") -> None:
+    def __init__(self, home: Path, name: str = "default", index: IndexSettings | None = None) -> None:
         self.home = home
-        self.collection = Collection.open(home, name, create=True)
+        self.collection = Collection.open(home, name, create=True, index=index)
         self.encoder = HashEncoder()
 
     def document(self, name: str, *paragraphs: str, title: str = "") -> tuple[Document, list[Chunk]]:

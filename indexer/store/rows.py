@@ -1,0 +1,48 @@
+"""Chunks of the truth with everything that an index wants of them, in order of key."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from indexer.encoder import Vectors
+from indexer.store.keys import KeyRanges, Keys
+from indexer.store.text import embed_text
+from indexer.store.truth import Truth, unpack
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Some chunks."""
+
+    keys: Keys  # (n,), rising
+    texts: tuple[str, ...]  # with title and headings
+    vectors: Vectors  # (n, dim)
+
+
+def row_pages(truth: Truth, dim: int, first: int, last: int, rows: int) -> Iterator[Rows]:
+    """Yield the chunks with first <= key <= last, `rows` at a time, each page of the truth as it is then."""
+    statement = (
+        "SELECT key, title, heading_path, c.text, vector FROM chunks c JOIN documents d ON d.id = c.document_id"
+        " JOIN vectors v ON v.id = c.vector_id WHERE key BETWEEN ? AND ? ORDER BY key LIMIT ?"
+    )
+    while first <= last:
+        with truth.reading() as db:
+            page = db.execute(statement, (first, last, rows)).fetchall()
+        if not page:
+            return
+        keys = np.array([row[0] for row in page], np.int64)
+        texts = tuple(embed_text(title, json.loads(path), text) for _, title, path, text, _ in page)
+        yield Rows(keys, texts, unpack([row[4] for row in page], dim))
+        first = int(keys[-1]) + 1
+
+
+def vectors_inside(truth: Truth, dim: int, ranges: KeyRanges) -> tuple[Keys, Vectors]:
+    """Return the keys (n,) in these ranges that exist now, rising, and their vectors (n, dim)."""
+    statement = (
+        "SELECT key, vector FROM chunks c JOIN vectors v ON v.id = c.vector_id WHERE key BETWEEN ? AND ? ORDER BY key"
+    )
+    with truth.reading() as db:
+        found = [row for first, last in sorted(ranges) for row in db.execute(statement, (first, last))]
+    return np.array([key for key, _ in found], np.int64), unpack([blob for _, blob in found], dim)

@@ -1,0 +1,276 @@
+"""An index moves to Milvus and back without encoding: whole or not at all, whatever is killed in between."""
+
+import importlib.util
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from indexer.collection import Collection
+from indexer.errors import ConfigError, IndexError_
+from indexer.migrate import migrate
+from indexer.milvus.address import parse_address
+from indexer.milvus.build import notes, read_build
+from indexer.milvus.choice import connect
+from indexer.milvus.connection import Connection, Unreachable
+from indexer.milvus.schema import as_text, as_words, expressions
+from indexer.milvus.search import count_rows
+from indexer.store.index import IndexSettings
+from indexer.verify import verify
+
+needs_milvus = pytest.mark.skipif(
+    not all(importlib.util.find_spec(name) for name in ("pymilvus", "milvus_lite")),
+    reason="pymilvus and milvus-lite are not installed: requirements-milvus.txt",
+)
+ROOT = Path(__file__).parents[2]
+KILLED = """
+import os, sys
+from pathlib import Path
+from indexer.collection import Collection
+from indexer.migrate import migrate
+from indexer.milvus.address import parse_address
+from indexer.milvus import writer
+writer._MAX_ROWS = 50
+
+def told(done, total, left_s):
+    if done >= 120:  # in Milvus, and not yet noted
+        os.kill(os.getpid(), 9)
+
+migrate(Collection.open(Path(sys.argv[1]), "default"), parse_address(sys.argv[2]), told)
+"""
+HOLDER = """
+import sys, time
+from pymilvus import MilvusClient
+client = MilvusClient(sys.argv[1])
+print("open", flush=True)
+time.sleep(600)
+"""
+
+
+def at(path: Path) -> Any:
+    return parse_address(f"milvus:{path}/index.db")
+
+
+def answers(shelf: Any) -> list[Any]:
+    return [shelf.lexical("storm 17"), shelf.dense("storm number 17", 3), shelf.lexical("keeper", 3)]
+
+
+@pytest.fixture
+def full(shelf: Any) -> Any:
+    shelf.add(**{f"d{number:03}": [f"storm number {number}", f"keeper {number}"] for number in range(100)})
+    return shelf
+
+
+@needs_milvus
+def test_there_and_back_with_the_same_answers_and_nothing_encoded(full: Any, tmp_path: Path) -> None:
+    before, encoded = answers(full), full.encoder.encoded
+    seen: list[tuple[int, int]] = []
+    reader = Collection.open(full.home, "default")
+    assert reader.generation.index.kind == "local"
+    moved = migrate(full.collection, at(tmp_path), lambda done, total, _: seen.append((done, total)))
+    assert (moved.kind, moved.chunks, moved.written, moved.resumed_after) == ("milvus", 200, 200, None)
+    assert seen[-1] == (200, 200)
+    assert full.collection.generation.index.kind == reader.generation.index.kind == "milvus"  # without being told
+    folder = full.collection.generation.folder
+    assert not (folder / "lexical").exists() and not (folder / "dense").exists()
+    assert answers(full) == before
+    assert verify(full.collection) == []
+    assert migrate(full.collection, at(tmp_path)).written == 0
+    back = migrate(full.collection, None)
+    assert (back.kind, back.chunks) == ("local", 200)
+    assert full.collection.generation.index.kind == "local"
+    assert not notes(folder)
+    assert answers(full) == before
+    assert full.encoder.encoded - encoded == 2  # the questions of `answers`, twice; nothing of the documents
+    reader.close()
+
+
+@needs_milvus
+def test_a_kill_in_the_middle_goes_on_behind_the_last_page(full: Any, tmp_path: Path) -> None:
+    address = at(tmp_path)
+    ran = subprocess.run(
+        [sys.executable, "-c", KILLED, str(full.home), address.uri], cwd=ROOT, capture_output=True, timeout=300
+    )
+    assert ran.returncode == -9, ran.stderr.decode()
+    collection = Collection.open(full.home, "default")
+    assert collection.generation.index.kind == "local"
+    (begun,) = notes(collection.generation.folder)
+    assert (begun.filled_to, begun.is_whole) == (100, False)
+    assert answers(full)[0][0] == "d017"  # the old index answers on
+    full.delete("d003", "d090")  # before and behind the place of the kill
+    full.add(late="storm of the evening")
+    moved = migrate(collection, address)
+    assert (moved.resumed_after, moved.written) == (100, 100 - 2 + 1 + 1)  # the rest, and what changed meanwhile twice
+    assert collection.generation.index.kind == "milvus"
+    assert read_build(collection.generation.folder) is not None
+    assert verify(collection) == []
+    assert full.lexical("evening") == ["late"]
+    assert "d003" not in full.lexical("storm 3", 200)
+    collection.close()
+    full.collection.close()
+
+
+@needs_milvus
+def test_operations_that_were_not_noted_are_applied_again(full: Any, tmp_path: Path) -> None:
+    migrate(full.collection, at(tmp_path))
+    folder = full.collection.generation.folder
+    build = read_build(folder)
+    assert build is not None
+    note = folder / "milvus" / f"{build.name}.json"
+    before = note.read_text()
+    full.add(extra="a vessel in the fog")
+    full.delete("d001")
+    full.collection.close()
+    note.write_text(before)  # as a kill leaves it, between Milvus's answer and the note
+    assert full.lexical("vessel") == ["extra"]
+    assert verify(full.collection) == []
+    connection = connect(parse_address(build.uri), IndexSettings())
+    assert count_rows(connection, build) == 199
+    connection.close()
+    full.collection.close()
+
+
+@needs_milvus
+def test_verify_finds_and_repairs_what_is_wrong_in_milvus(full: Any, tmp_path: Path) -> None:
+    migrate(full.collection, at(tmp_path))
+    build = read_build(full.collection.generation.folder)
+    assert build is not None
+    connection = connect(parse_address(build.uri), IndexSettings())
+    connection.call("delete", build.name, ids=[3])
+    connection.call("insert", build.name, data=[{"key": 9999, "vector": [0.5] * 32, "text": "stray"}])
+    connection.call("upsert", build.name, data=[{"key": 5, "vector": [0.5] * 32, "text": "other words"}])
+    connection.close()
+    found = verify(full.collection)
+    assert [finding.kind for finding in found] == ["milvus"] * 3
+    assert [word for finding in found for word in ("missing", "deleted", "other words") if word in finding.message] == [
+        "missing",
+        "deleted",
+        "other words",
+    ]
+    assert all(finding.repaired for finding in verify(full.collection, repair=True))
+    assert verify(full.collection) == []
+    assert read_build(full.collection.generation.folder) != build  # a new collection took the place of the old one
+    full.collection.close()
+
+
+@needs_milvus
+def test_a_collection_that_is_gone_in_milvus_is_built_anew(full: Any, tmp_path: Path) -> None:
+    before = answers(full)
+    migrate(full.collection, at(tmp_path))
+    build = read_build(full.collection.generation.folder)
+    assert build is not None
+    connection = connect(parse_address(build.uri), IndexSettings())
+    connection.call("drop_collection", build.name)
+    connection.close()
+    assert answers(full) == before
+    full.collection.close()
+
+
+@needs_milvus
+def test_a_file_of_milvus_lite_has_one_process_and_says_so(full: Any, tmp_path: Path) -> None:
+    migrate(full.collection, at(tmp_path))
+    assert full.lexical("keeper", 1)  # this process has the file
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom indexer.collection import Collection\n"
+        "Collection.open(Path(sys.argv[1]), 'default').lexical.search('keeper', 1)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code, str(full.home)], cwd=ROOT, capture_output=True, timeout=300)
+    assert ran.returncode == 1
+    assert b"Unreachable" in ran.stderr and b"is in use by another process" in ran.stderr
+    full.collection.close()  # and lets go of it
+    ran = subprocess.run([sys.executable, "-c", code, str(full.home)], cwd=ROOT, capture_output=True, timeout=300)
+    assert ran.returncode == 0, ran.stderr.decode()
+
+
+@needs_milvus
+def test_writing_goes_on_while_milvus_does_not_answer(full: Any, tmp_path: Path, caplog: Any) -> None:
+    migrate(full.collection, at(tmp_path))
+    full.collection.close()
+    other = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path / "index.db")], stdout=subprocess.PIPE, cwd=tmp_path
+    )
+    try:
+        assert other.stdout is not None and other.stdout.readline() == b"open\n"
+        full.add(extra="a vessel in the fog")
+        assert full.delete("d001") == 1
+        assert "waits until it answers" in caplog.text
+        with pytest.raises(IndexError_, match="in use by another process"):
+            full.lexical("vessel")
+    finally:
+        other.kill()
+        other.wait()
+    assert full.lexical("vessel") == ["extra"]
+    assert verify(full.collection) == []
+    full.collection.close()
+
+
+@needs_milvus
+def test_a_server_that_is_not_there_is_said_and_nothing_moves(full: Any) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    with pytest.raises(Unreachable, match=f"127.0.0.1:{port} does not answer"):
+        migrate(full.collection, parse_address(f"milvus://127.0.0.1:{port}"))
+    assert full.collection.generation.index.kind == "local"
+    assert full.lexical("storm 17")[0] == "d017"
+
+
+def test_a_missing_package_says_what_to_install(full: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pymilvus", None)
+    with pytest.raises(ConfigError) as raised:
+        migrate(full.collection, at(tmp_path))
+    assert "requirements-milvus.txt" in raised.value.remedy
+    assert full.collection.generation.index.kind == "local"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["milvus", "milvus:", "milvus://", "milvus://host:99999999", "milvus:plain", "http://host:1", "milvus://h/a/b"],
+)
+def test_bad_addresses_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError):
+        parse_address(text)
+
+
+def test_an_address_keeps_no_secret() -> None:
+    with pytest.raises(ConfigError) as raised:
+        parse_address("milvus://root:Milvus@host:19530")
+    assert "root" not in raised.value.message + raised.value.remedy
+    assert parse_address("milvus://host").uri == "milvus://host:19530"
+    tls = parse_address("milvus+tls://host:443/papers")
+    assert (tls.endpoint, tls.database, tls.is_lite) == ("https://host:443", "papers", False)
+
+
+def test_a_token_goes_to_the_named_server_alone_and_is_never_shown(tmp_path: Path) -> None:
+    settings = IndexSettings(uri="milvus://mine:19530", token="root:hush")
+    assert connect(parse_address("milvus://mine"), settings)._token == "root:hush"
+    assert connect(parse_address("milvus://other"), settings)._token == ""
+    assert "hush" not in repr(settings)
+    said = Connection(parse_address("milvus://mine"), "root:hush")._explain(
+        RuntimeError("auth check failure root:hush")
+    )
+    assert "hush" not in said.message and "milvus.token" in said.remedy
+
+
+@needs_milvus
+def test_a_note_never_holds_a_token(full: Any, tmp_path: Path) -> None:
+    collection = Collection.open(full.home, "default", index=IndexSettings(token="root:hush"))
+    migrate(collection, at(tmp_path))
+    written = [path.read_bytes() for path in collection.folder.rglob("*") if path.is_file()]
+    assert not any(b"hush" in content for content in written)
+    collection.close()
+
+
+def test_terms_stay_whole_in_every_analyzer() -> None:
+    assert as_words(["storm", "größe", "0x1"]) == "storm 0xm5zmhnwdt5sq 0xgb4dc"
+    assert as_text(["a" * 80] * 1000).endswith("a" * 80)
+    assert len(as_text(["a" * 80] * 1000)) <= 65535
+
+
+def test_ranges_become_filters() -> None:
+    assert list(expressions(None)) == [""]
+    assert list(expressions(((1, 1), (3, 5), (8, 8)))) == ["((key >= 3 and key <= 5) or key in [1, 8])"]
+    assert len(list(expressions(tuple((key, key) for key in range(1, 1200, 2))))) == 3
