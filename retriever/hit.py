@@ -24,5 +24,5 @@ class Hit:
     title: str  # of the chunk's document
     score: float
     rank: int
-    stage: str  # "bm25", "dense", "convex", "rrf" or "rerank"
+    stage: str  # "bm25", "dense", "convex", "rrf", "queries" (rankings of several), "rerank" or "blend" (with it)
     parts: Mapping[str, Part] = field(default_factory=lambda: MappingProxyType({}))

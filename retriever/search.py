@@ -1,5 +1,6 @@
 """From a question to ranked chunks, with what each stage thought of every one of them."""
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -8,17 +9,22 @@ from time import perf_counter
 from types import MappingProxyType
 from typing import Literal, Protocol, get_args
 
+import numpy as np
+
 from indexer.access import FULL, Access
 from indexer.collection import Collection, Generation
-from indexer.encoder import Encoder
-from indexer.errors import ConfigError, IndexError_
+from indexer.encoder import Encoder, Vectors
+from indexer.errors import ConfigError, IndexError_, ModelError
 from indexer.filter import EVERYTHING, Filter
 from indexer.store.keys import KeyRanges
 from indexer.store.records import StoredChunk
 from indexer.store.text import embed_text
-from retriever.fusion import Normalisation, Ranking, best_first, convex, rrf
+from retriever.expansion import Expansion, mean_direction
+from retriever.fusion import Normalisation, Ranking, best_first, blend, convex, rrf
 from retriever.hit import Hit, Part
-from retriever.rerank import Reranker
+from retriever.rerank import Reranker, score_within
+
+logger = logging.getLogger(__name__)
 
 Mode = Literal["bm25", "dense", "hybrid"]
 MODES: tuple[str, ...] = get_args(Mode)
@@ -34,8 +40,29 @@ class RetrieverSettings:
     rrf_k: float = 60
     candidates: int = 100  # how many each of the two retrievers gives to the fusion
     rerank_candidates: int = 30  # how many the reranker reads
+    rerank_weight: float = 1.0  # of the reranker's scores beside those before it, 0..1; 1 lets it decide alone
+    rerank_batch: int = 16  # how many it reads at once
+    rerank_budget_ms: float = 0.0  # beyond it the order before stands; 0 sets no limit
     lexical_engine: Literal["tantivy", "rank-bm25"] = "tantivy"
     max_query_chars: int = 8_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """One search as it was asked for."""
+
+    query: str
+    k: int
+    mode: Mode
+    rerank: bool
+    asked: Filter
+    access: Access
+    expansion: Expansion | None
+
+    @property
+    def queries(self) -> tuple[str, ...]:
+        """Everything that is searched for by itself, the question first."""
+        return (self.query, *(self.expansion.queries if self.expansion else ()))
 
 
 class Retriever:
@@ -70,12 +97,16 @@ class Retriever:
         timings_ms: dict[str, float] | None = None,
         asked: Filter = EVERYTHING,
         access: Access = FULL,
+        *,
+        expansion: Expansion | None = None,
+        notes: list[str] | None = None,
     ) -> tuple[Hit, ...]:
         """Return the `k` best chunks; fewer only when the collection does not hold more that match.
 
-        `timings_ms`, when given, gets the time of every stage that ran, such as bm25 or fuse.
+        `timings_ms`, when given, gets the time of every stage that ran, such as bm25 or fuse; `notes` what was asked
+        for and left out, such as reranking by a model that failed.
         Only documents that hold the filter `asked` and that `access` may read are searched: both come before every
-        ranking.
+        ranking. With an `expansion` its texts are searched for, too; a reranker reads the question alone.
 
         Raises:
             ConfigError: the question is empty or too long, the mode needs an encoder, or `rerank` needs a reranker.
@@ -83,59 +114,88 @@ class Retriever:
         """
         self._check(query, k, mode, rerank)
         query = query.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate is no text to any index
-        timings = {} if timings_ms is None else timings_ms
+        request = _Request(query, k, mode, rerank, asked, access, expansion)
         while True:
             generation = self._collection.generation
+            timings: dict[str, float] = {}
+            left_out: list[str] = []
             try:
-                return self._search(generation, query, k, mode, rerank, asked, access, timings)
+                hits = self._search(generation, request, timings, left_out)
             except IndexError_:
                 if self._collection.generation is generation:  # else it was switched off meanwhile: ask the next one
                     raise
+                continue
+            if timings_ms is not None:
+                timings_ms.update(timings)
+            if notes is not None:
+                notes += left_out
+            return hits
 
     def _search(
-        self,
-        generation: Generation,
-        query: str,
-        k: int,
-        mode: Mode,
-        rerank: bool,
-        asked: Filter,
-        access: Access,
-        timings: dict[str, float],
+        self, generation: Generation, request: _Request, timings: dict[str, float], notes: list[str]
     ) -> tuple[Hit, ...]:
-        within = None
-        if asked or not access.is_full:
+        within, k = None, request.k
+        if request.asked or not request.access.is_full:
             with _clock(timings, "filter"):
-                within = self._collection.matching(asked, generation, access)
-        stages = self._rank(generation, query, mode, max(k, self._settings.candidates), within, timings)
+                within = self._collection.matching(request.asked, generation, request.access)
+        stages = self._rank(generation, request, within, timings)
         keys = [key for key, _ in stages[_last(stages)]]
         with _clock(timings, "fetch"):
-            found = self._existing(generation, keys, max(k, self._settings.rerank_candidates) if rerank else k)
-        if rerank:
+            wanted = max(k, self._settings.rerank_candidates) if request.rerank else k
+            found = self._existing(generation, keys, wanted)
+        if request.rerank:
             with _clock(timings, "rerank"):
-                stages["rerank"] = self._rerank(query, found)
+                stages |= self._reranked(request.query, found, stages[_last(stages)], notes)
         return _hits(found, stages)[:k]
 
     def _rank(
+        self, generation: Generation, request: _Request, within: KeyRanges | None, timings: dict[str, float]
+    ) -> dict[str, Ranking]:
+        """Rankings of the question's stages and, where more is searched for, of all fused; the last one decides."""
+        vectors = None
+        if request.mode != "bm25":
+            vectors = self._encoded(generation, request, timings)
+        each = [
+            self._rank_one(generation, query, None if vectors is None else vectors[row], request, within, timings)
+            for row, query in enumerate(request.queries)
+        ]
+        stages = each[0]
+        if len(each) > 1:
+            with _clock(timings, "fuse"):
+                stages["queries"] = rrf([one[_last(one)] for one in each], self._settings.rrf_k)
+        return stages
+
+    def _rank_one(
         self,
         generation: Generation,
         query: str,
-        mode: Mode,
-        depth: int,
+        vector: Vectors | None,
+        request: _Request,
         within: KeyRanges | None,
         timings: dict[str, float],
     ) -> dict[str, Ranking]:
-        """Rankings of the stages that the mode has; the last one decides."""
         stages: dict[str, Ranking] = {}
-        if mode != "dense":
+        depth = max(request.k, self._settings.candidates)
+        if request.mode != "dense":
             with _clock(timings, "bm25"):
                 stages["bm25"] = self._lexical(generation).search(query, depth, within)
-        if mode != "bm25":
-            stages["dense"] = self._dense(generation, query, depth, within, timings)
-        if mode == "hybrid":
+        if vector is not None:
+            with _clock(timings, "dense"):
+                stages["dense"] = generation.dense.search(vector, depth, within)
+        if request.mode == "hybrid":
             with _clock(timings, "fuse"):
                 stages[self._settings.fusion] = self._fuse(stages["bm25"], stages["dense"])
         return stages
+
+    def _encoded(self, generation: Generation, request: _Request, timings: dict[str, float]) -> Vectors:
+        """A row for each query; passages written for the question are encoded as passages are, and join its row."""
+        encoder = self._encoder_of(generation)
+        with _clock(timings, "encode"):
+            rows = encoder.encode(request.queries, encoder.query_instruction)
+            if request.expansion and request.expansion.passages:
+                written = encoder.encode(request.expansion.passages)
+                rows = np.stack([mean_direction(np.vstack([rows[:1], written])), *rows[1:]])
+        return rows
 
     def _check(self, query: str, k: int, mode: str, rerank: bool) -> None:
         limit = self._settings.max_query_chars
@@ -153,17 +213,8 @@ class Retriever:
         if rerank and self._reranker is None:
             raise ConfigError(
                 "Reranking was asked for, but no reranker is configured",
-                "Set retriever.reranker to the folder of a sentence-transformers cross-encoder.",
+                "Set retriever.reranker to the folder or hub name of a cross-encoder, or to generator.",
             )
-
-    def _dense(
-        self, generation: Generation, query: str, depth: int, within: KeyRanges | None, timings: dict[str, float]
-    ) -> Ranking:
-        encoder = self._encoder_of(generation)
-        with _clock(timings, "encode"):
-            vector = encoder.encode([query], encoder.query_instruction)[0]
-        with _clock(timings, "dense"):
-            return generation.dense.search(vector, depth, within)
 
     def _encoder_of(self, generation: Generation) -> Encoder:
         if self._encoder is None:
@@ -191,12 +242,31 @@ class Retriever:
                 break
         return dict(list(found.items())[:wanted])
 
-    def _rerank(self, query: str, found: Mapping[int, StoredChunk]) -> Ranking:
+    def _reranked(
+        self, query: str, found: Mapping[int, StoredChunk], before: Ranking, notes: list[str]
+    ) -> dict[str, Ranking]:
+        """What the reranker adds. Where it fails or has no time, nothing: the whole order before it stands."""
         assert self._reranker is not None
-        head = list(found)[: self._settings.rerank_candidates]
+        settings = self._settings
+        head = list(found)[: settings.rerank_candidates]
         chunks = [found[key] for key in head]
         texts = [embed_text(stored.title, stored.chunk.heading_path, stored.chunk.text) for stored in chunks]
-        return best_first(zip(head, self._reranker.score(query, texts), strict=True))
+        budget_ms = settings.rerank_budget_ms
+        try:
+            scores = score_within(self._reranker, query, texts, settings.rerank_batch, budget_ms)
+        except ModelError as error:
+            logger.warning("not reranked: %s", error.message)
+            notes.append(f"Not reranked: {error.message}")
+            return {}
+        if scores is None:
+            notes.append(f"Not reranked: {len(texts)} passages take longer than {budget_ms:g} ms.")
+            return {}
+        reranked = best_first(zip(head, scores, strict=True))
+        if settings.rerank_weight == 1:
+            return {"rerank": reranked}
+        read = set(head)
+        first = [(key, score) for key, score in before if key in read]
+        return {"rerank": reranked, "blend": blend(first, reranked, settings.rerank_weight)}
 
     def _lexical(self, generation: Generation) -> "_Lexical":
         if self._settings.lexical_engine == "tantivy":
@@ -242,4 +312,4 @@ def _last(stages: dict[str, Ranking]) -> str:
 def _clock(timings_ms: dict[str, float], stage: str) -> Iterator[None]:
     began = perf_counter()
     yield
-    timings_ms[stage] = (perf_counter() - began) * 1000
+    timings_ms[stage] = timings_ms.get(stage, 0.0) + (perf_counter() - began) * 1000
