@@ -225,11 +225,19 @@ def _milvus(settings: Settings) -> Check:
 
 
 def _reranker(settings: Settings) -> Check:
-    folder = settings.retriever.reranker
-    if folder is None:
+    from app.rerankers import GENERATOR
+
+    name = settings.retriever.reranker
+    if name is None:
         return Check("reranker", "optional", "none", "Set retriever.reranker to a cross-encoder's folder to use one.")
-    there = (folder / "config.json").is_file()
-    return Check("reranker", "ok" if there else "missing", str(folder), "" if there else "Correct retriever.reranker.")
+    if name == GENERATOR:
+        if url := settings.generator.base_url:
+            return Check("reranker", "ok", url)
+        return Check("reranker", "missing", "no server", "Set generator.base_url.")
+    if not Path(name).is_absolute():  # a folder of the settings is absolute
+        return Check("reranker", "ok", f"{name} on the hub, or its copy here")
+    there = (Path(name) / "config.json").is_file()
+    return Check("reranker", "ok" if there else "missing", name, "" if there else "Correct retriever.reranker.")
 
 
 def _chromium() -> Check:

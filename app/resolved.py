@@ -7,12 +7,14 @@ from app.settings import Settings
 from generator.doubt import DoubtSettings
 from generator.pipeline import PipelineSettings
 from indexer.chunk import ChunkSettings
+from indexer.errors import ConfigError
 from indexer.load import Limits
 from indexer.store.index import IndexSettings
 from retriever.search import RetrieverSettings
 from retriever.select import SelectionSettings
 
 if TYPE_CHECKING:
+    from generator.expand import ExpansionSettings
     from generator.marginal import MarginalSettings
     from generator.server import ServerSettings
 
@@ -29,8 +31,33 @@ def pipeline_settings(settings: Settings) -> PipelineSettings:
         max_prompt_tokens=section.max_prompt_tokens,
         carry_evidence=section.carry_evidence,
         selection=SelectionSettings(**settings.retriever.selection.model_dump()),
+        expansion=expansion_settings(settings),
         doubt=doubt_settings(settings),
     )
+
+
+def expansion_settings(settings: Settings) -> "ExpansionSettings | None":
+    """What is written beside a question to be searched for; None where nothing is.
+
+    Raises:
+        ConfigError: no server is named that could write it, or the search has no use for it.
+    """
+    section = settings.retriever
+    if section.expansion == "none":
+        return None
+    if not uses_server(settings) or not settings.generator.base_url:
+        raise ConfigError(
+            f"retriever.expansion is {section.expansion}, but no server is named to write it.",
+            "Set generator.base_url, or retriever.expansion to none: the embedded reader follows no instructions.",
+        )
+    if section.expansion == "hyde" and section.mode == "bm25":
+        raise ConfigError(
+            "retriever.expansion is hyde, which adds to the question's vector, but retriever.mode is bm25.",
+            "Set retriever.mode to hybrid or dense, or retriever.expansion to none.",
+        )
+    from generator.expand import ExpansionSettings
+
+    return ExpansionSettings(section.expansion, section.expansion_queries, section.expansion_tokens)
 
 
 def doubt_settings(settings: Settings) -> DoubtSettings | None:
@@ -84,6 +111,9 @@ def retriever_settings(settings: Settings) -> RetrieverSettings:
         rrf_k=section.rrf_k,
         candidates=section.candidates,
         rerank_candidates=section.rerank_candidates,
+        rerank_weight=section.rerank_weight,
+        rerank_batch=section.rerank_batch,
+        rerank_budget_ms=section.rerank_budget_ms,
         lexical_engine=section.lexical_engine,
         max_query_chars=section.max_query_chars,
     )

@@ -1,6 +1,5 @@
 """The sections of the settings: every key, its default and what it means. The docstrings are the reference."""
 
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
@@ -161,8 +160,31 @@ class RetrieverSection(Section):
     rerank_candidates: int = Field(default=30, ge=1)
     """How many passages the reranker reads."""
 
-    reranker: Path | None = None
-    """Folder of a sentence-transformers cross-encoder; without one, `--rerank` is refused."""
+    reranker: str | None = None
+    """Folder or hub name of a sentence-transformers cross-encoder, or generator: the server at generator.base_url,
+    which says yes or no of each passage. Without one, `--rerank` is refused."""
+
+    rerank_weight: float = Field(default=1, ge=0, le=1)
+    """Share of the reranker's scores in the order of what it reads; the rest is that of the scores before. 1 lets the
+    reranker decide alone."""
+
+    rerank_batch: int = Field(default=16, ge=1, le=256)
+    """How many passages the reranker reads at once; of a server, how many requests."""
+
+    rerank_budget_ms: float = Field(default=0, ge=0)
+    """Longest time for reranking. What takes longer is left, the order before stands, and the answer's notes say so; 0
+    sets no limit."""
+
+    expansion: Literal["none", "hyde", "multi-query", "decompose"] = "none"
+    """What the server at generator.base_url writes to be searched for beside the question of `ask` and the chat page:
+    hyde a passage that might answer it (for its vector), multi-query the question in other words, decompose the simpler
+    questions in it."""
+
+    expansion_queries: int = Field(default=3, ge=1, le=8)
+    """Most questions that multi-query and decompose write."""
+
+    expansion_tokens: int = Field(default=128, ge=8, le=1024)
+    """Most tokens of what is written."""
 
     lexical_engine: Literal["tantivy", "rank-bm25"] = "tantivy"
     """The bm25 engine; rank-bm25 holds everything in memory and is for small collections."""

@@ -38,12 +38,13 @@ PATHS: dict[str, tuple[str, ...]] = {
     "home": (),
     "encoder.model": ("smollm2",),
     "encoder.adapter": ("default", "none"),
-    "retriever.reranker": (),
+    "retriever.reranker": ("generator",),
     "generator.nli_model": (),
 }
 LISTS = ("encoder.adapter", "server.origins")  # keys that may hold several
 HUB = dict.fromkeys(
-    ("encoder.model", "encoder.adapter", "generator.nli_model"), re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+    ("encoder.model", "encoder.adapter", "generator.nli_model", "retriever.reranker"),
+    re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+"),
 )
 PACKAGES = ("encoder.model",)  # keys that may also name an installed package that carries a model
 OVERRIDES = "experiment.overrides."  # before the name of a key that arm b has otherwise

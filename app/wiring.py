@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.built import as_built, read_recipe
+from app.rerankers import build_reranker
 from app.resolved import (
     index_settings,
     marginal_settings,
@@ -27,7 +28,6 @@ from indexer.encoder import Encoder
 from indexer.errors import ConfigError, ModelError
 from indexer.ingest import Engine
 from indexer.store.records import Manifest
-from retriever.rerank import Reranker
 from retriever.search import Retriever
 
 if TYPE_CHECKING:
@@ -136,15 +136,6 @@ def build_retriever(
     return Retriever(collection, encoder, retriever_settings(settings), reranker, own_encoder)
 
 
-def build_reranker(settings: Settings) -> Reranker | None:
-    """Load the cross-encoder, or None when the settings name none."""
-    folder = settings.retriever.reranker
-    if folder is None:
-        return None
-    with _loading:
-        return _reranker(folder)
-
-
 def build_pipeline(settings: Settings, collection: Collection) -> Pipeline:
     """Join everything that answers questions about one collection.
 
@@ -153,13 +144,13 @@ def build_pipeline(settings: Settings, collection: Collection) -> Pipeline:
         ModelError: weights are missing.
     """
     section = settings.retriever
-    observe = build_observer(settings)  # what is wrong there should not be said after loading models
+    observe, own = build_observer(settings), pipeline_settings(settings)  # what is wrong there is said before loading
     retriever = build_retriever(settings, collection, with_encoder=section.mode != "bm25", with_reranker=section.rerank)
     return Pipeline(
         retriever,
         build_chat_model(settings),
         collection,
-        pipeline_settings(settings),
+        own,
         build_entailment(settings),
         observe,
     )
@@ -334,13 +325,6 @@ def _nli(name: str) -> Entailment:
     from indexer.llm2vec.published import locate
 
     return NliEntailment(locate(name))
-
-
-@lru_cache(maxsize=1)
-def _reranker(folder: Path) -> Reranker:
-    from retriever.rerank import CrossEncoderReranker
-
-    return CrossEncoderReranker(folder)
 
 
 @lru_cache(maxsize=1)

@@ -32,12 +32,14 @@ from generator.embedded import load_embedded
 from generator.pipeline import Pipeline, PipelineSettings, Stage, Token
 from generator.prompt import Prompt, answer_prompt
 from generator.server import ServerModel, ServerSettings
+from indexer.access import FULL, Access
 from indexer.chunk import ChunkSettings
 from indexer.collection import Collection
 from indexer.filter import EVERYTHING, Filter
 from indexer.ingest import ingest
 from indexer.llm2vec.encoder import load_encoder
 from indexer.llm2vec.weights import DEFAULT_ADAPTER, base_model_dir
+from retriever.expansion import Expansion
 from retriever.hit import Hit
 from retriever.search import Retriever
 from retriever.select import drop_repeats
@@ -62,6 +64,9 @@ class Given:
         rerank: bool = False,
         *,
         asked: Filter = EVERYTHING,
+        access: Access = FULL,
+        expansion: Expansion | None = None,
+        notes: list[str] | None = None,
     ) -> tuple[Hit, ...]:
         return self._hits[query]
 

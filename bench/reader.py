@@ -30,11 +30,13 @@ from generator.pipeline import Pipeline, PipelineSettings
 from generator.prompt import Prompt
 from generator.reader_files import DEFAULT_READER
 from generator.sentences import split_sentences
+from indexer.access import FULL, Access
 from indexer.collection import Collection
 from indexer.encoder import Encoder
 from indexer.filter import EVERYTHING, Filter
 from indexer.llm2vec.encoder import load_encoder
 from indexer.llm2vec.weights import DEFAULT_ADAPTER, base_model_dir
+from retriever.expansion import Expansion
 from retriever.hit import Hit
 from retriever.search import Retriever
 
@@ -84,7 +86,16 @@ class GoldPassages:
         self._collection = collection
 
     def search(
-        self, query: str, k: int = 10, mode: Mode = "hybrid", rerank: bool = False, *, asked: Filter = EVERYTHING
+        self,
+        query: str,
+        k: int = 10,
+        mode: Mode = "hybrid",
+        rerank: bool = False,
+        *,
+        asked: Filter = EVERYTHING,
+        access: Access = FULL,
+        expansion: Expansion | None = None,
+        notes: list[str] | None = None,
     ) -> tuple[Hit, ...]:
         sources = [source for source in self._relevant[query] if source in self._ids]
         hits = []

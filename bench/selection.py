@@ -31,7 +31,9 @@ from eval.statistics import compare_paired
 from generator.chat import ChatModel, Pieces
 from generator.pipeline import Documents, Found, Pipeline, PipelineSettings
 from generator.prompt import Prompt
+from indexer.access import FULL, Access
 from indexer.filter import EVERYTHING, Filter
+from retriever.expansion import Expansion
 from retriever.hit import Hit
 from retriever.search import Retriever
 from retriever.select import SelectionSettings
@@ -67,7 +69,16 @@ class Pool:
         self._hits = hits
 
     def search(
-        self, query: str, k: int = 10, mode: str = "hybrid", rerank: bool = False, *, asked: Filter = EVERYTHING
+        self,
+        query: str,
+        k: int = 10,
+        mode: str = "hybrid",
+        rerank: bool = False,
+        *,
+        asked: Filter = EVERYTHING,
+        access: Access = FULL,
+        expansion: Expansion | None = None,
+        notes: list[str] | None = None,
     ) -> tuple[Hit, ...]:
         """The first `k` of them."""
         return self._hits[:k]

@@ -30,6 +30,7 @@ from indexer.clean import clean_text
 from indexer.document import Document
 from indexer.errors import DatasetError
 from indexer.filter import EVERYTHING, Filter
+from retriever.expansion import Expansion
 from retriever.hit import Hit
 
 ATTACKS, SCENARIOS = "attacks.jsonl", "scenarios.jsonl"
@@ -77,6 +78,8 @@ class Planted:
         asked: Filter = EVERYTHING,
         access: Access = FULL,
         loosely: bool = False,
+        expansion: Expansion | None = None,
+        notes: list[str] | None = None,
     ) -> tuple[Hit, ...]:
         """All passages, each a whole document; neither `k` nor a filter is looked at, because none may be missing."""
         return tuple(

@@ -7,6 +7,7 @@ from typing import Any
 from generator.answer import Answer, Citation, Sentence
 from generator.usage import Usage
 from indexer.document import Chunk
+from retriever.expansion import Expansion
 from retriever.hit import Hit, Part
 
 
@@ -51,6 +52,8 @@ def as_answer(outcome: Mapping[str, Any]) -> Answer:
             for sentence in outcome.get("sentences", ())
         ),
         checked_by=outcome.get("checked_by", ""),
+        expansion=Expansion(**{**told, "texts": tuple(told["texts"])}) if (told := outcome.get("expansion")) else None,
+        notes=tuple(outcome.get("notes", ())),
     )
 
 

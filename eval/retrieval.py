@@ -3,6 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from eval.index import OnProgress, index_corpus, sources_of
 from eval.metrics import check_measures, score_rankings
 from eval.run import Record, RunWriter, finished_run, load_run, runs_folder, whose, writing
 from eval.statistics import bootstrap_interval
+from generator.expand import Expander, told_of
 from generator.followup import self_contained
 from indexer.access import FULL, Access
 from indexer.chunk import ChunkSettings
@@ -26,12 +28,14 @@ from indexer.encoder import Encoder, Vectors
 from indexer.errors import ConfigError, DatasetError
 from indexer.reading import Reading
 from indexer.store.text import embed_text
+from retriever.expansion import Expansion
 from retriever.hit import Hit
 from retriever.rerank import Reranker
 from retriever.search import MODES, Mode, Retriever, RetrieverSettings
 
 DEPTH = 100  # documents ranked for each question: recall@100 needs no more
 _RECORDS_A_COMMIT = 32  # what a kill costs
+_EXPANDED_AT_ONCE = 16
 _CHUNKS_A_DOCUMENT = 5  # so many chunks are fetched for each of them when the corpus is chunked
 
 
@@ -44,6 +48,7 @@ def evaluate_retrieval(
     *,
     chunking: ChunkSettings | None = None,
     reranker: Reranker | None = None,
+    expander: Expander | None = None,
     served: Collection | None = None,
     by_span: bool = False,
     measures: Sequence[str] = (),
@@ -56,7 +61,8 @@ def evaluate_retrieval(
     """Score each mode on a data set's judged questions, and say what was evaluated.
 
     `encoder` may be None when `modes` is bm25 alone: nothing is encoded then. The corpus is indexed once for each
-    encoder and chunking, under `home`/eval. With a `reranker` every mode is reranked.
+    encoder and chunking, under `home`/eval. With a `reranker` every mode is reranked, with an `expander` every question
+    expanded; how often either failed, so that the search went on without it, is told as "left_out".
     With a collection that is `served`, that one is searched instead, and judgements name its documents' sources.
     `measures` of ir_measures are computed beside ours. `limit` draws so many questions. `reuse` takes a finished run of
     the same evaluation where there is one. An `owner` is whose run it is; what is served is searched with that caller's
@@ -67,7 +73,8 @@ def evaluate_retrieval(
 
     Returns:
         {"run", "dataset",
-        "modes": {mode: {"ndcg@10", "recall@100", "mrr@10", "n", "ci95": {metric: [low, high]}, "p50_ms"}}, "entries",
+        "modes": {mode: {"ndcg@10", "recall@100", "mrr@10", "n", "ci95": {metric: [low, high]}, "p50_ms", "left_out"}},
+        "entries",
         "indexed", "truncated", "encoder", "chunking", "settings"}
 
     Raises:
@@ -91,7 +98,8 @@ def evaluate_retrieval(
         "encoder": encoder.fingerprint if encoder else None,
         "chunking": asdict(chunking) if chunking else None,
         "settings": asdict(settings),
-        "reranked": reranker is not None,
+        "reranked": reranker.name if reranker else None,
+        **({"expanded": expander.name} if expander else {}),
         "by_span": by_span,
         "measures": list(measures),
         "limit": limit,
@@ -102,13 +110,17 @@ def evaluate_retrieval(
     if path is None:
         with writing(runs_folder(home), identity, {}, cases) as writer:
             reading = Reading(collection, access if served is not None else FULL)
-            _rank_missing(writer, reading, cases, modes, encoder, settings, reranker, k, on_progress)
+            _rank_missing(writer, reading, cases, modes, encoder, settings, reranker, expander, k, on_progress)
             rankings = _rankings(writer)
             writer.finish({mode: _scores(cases, rankings[mode], measures) for mode in modes})
         path = writer.path
     run = load_run(home, str(path))
     latencies_ms = {mode: [r.timings_ms["search"] for r in run.records if r.variant == mode] for mode in modes}
-    results = {mode: _summary(run.scores[mode]) | {"p50_ms": round(median(latencies_ms[mode]), 2)} for mode in modes}
+    results = {
+        mode: _summary(run.scores[mode])
+        | {"p50_ms": round(median(latencies_ms[mode]), 2), "left_out": _left_out(run.records, mode)}
+        for mode in modes
+    }
     return {
         "run": run.id,
         "dataset": dataset.name,
@@ -175,6 +187,7 @@ def _rank_missing(
     encoder: Encoder | None,
     settings: RetrieverSettings,
     reranker: Reranker | None,
+    expander: Expander | None,
     k: int,
     on_progress: OnProgress | None,
 ) -> None:
@@ -184,10 +197,15 @@ def _rank_missing(
     asked = [searched_for(case) for mode, missing in todo.items() if mode != "bm25" for _, case in missing]
     questions = _EncodedQuestions(encoder, asked, on_progress) if encoder is not None and asked else None
     retriever = Retriever(reading.collection, questions, settings, reranker)
+    missing_cases = [case for missing in todo.values() for _, case in missing]
+    expansions = _expanded(expander, [searched_for(case) for case in missing_cases], on_progress)
     for mode, missing in todo.items():
         ranked: list[Record] = []
         for place, case in missing:
-            ranked.append(_rank(retriever, case, place, cast(Mode, mode), k, reranker is not None, reading.access))
+            expansion = expansions.get(searched_for(case))
+            ranked.append(
+                _rank(retriever, case, place, cast(Mode, mode), k, reranker is not None, reading.access, expansion)
+            )
             if len(ranked) == _RECORDS_A_COMMIT:
                 run.add(*ranked)
                 ranked = []
@@ -221,17 +239,52 @@ def searched_for(case: Case) -> str:
     return self_contained(case.question, case.turns)
 
 
-def _rank(retriever: Retriever, case: Case, place: int, mode: Mode, k: int, rerank: bool, access: Access) -> Record:
-    """Rank entries for one question, best first; the time is without encoding the question."""
+def _expanded(
+    expander: Expander | None, questions: Sequence[str], on_progress: OnProgress | None
+) -> dict[str, Expansion]:
+    """What is searched for beside each question; a server writes for several at once."""
+    if expander is None:
+        return {}
+    distinct, found = list(dict.fromkeys(questions)), dict[str, Expansion]()
+    with ThreadPoolExecutor(_EXPANDED_AT_ONCE) as pool:
+        for question, expansion in zip(distinct, pool.map(expander.expand, distinct), strict=True):
+            found[question] = expansion
+            if on_progress:
+                on_progress("expansions", len(found), len(distinct))
+    return found
+
+
+def _left_out(records: Sequence[Record], mode: str) -> int:
+    """Questions of a mode for which the reranker or the expansion failed."""
+    return sum(bool(r.outcome and r.outcome.get("notes")) for r in records if r.variant == mode)
+
+
+def _rank(
+    retriever: Retriever,
+    case: Case,
+    place: int,
+    mode: Mode,
+    k: int,
+    rerank: bool,
+    access: Access,
+    expansion: Expansion | None,
+) -> Record:
+    """Rank entries for one question, best first; the time is without encoding the question or expanding it."""
     timings_ms: dict[str, float] = {}
-    hits = retriever.search(searched_for(case), k, mode, rerank, timings_ms, access=access, loosely=True)
+    notes, asked = told_of(expansion), searched_for(case)
+    hits = retriever.search(
+        asked, k, mode, rerank, timings_ms, access=access, loosely=True, expansion=expansion, notes=notes
+    )
     spent_ms = sum(spent for stage, spent in timings_ms.items() if stage != "encode")
     best: dict[str, float] = {}
     for hit in hits:
         for name in _found(case, hit):
             best.setdefault(name, round(hit.score, 6))
     ranking = [[source, score] for source, score in best.items()][:DEPTH]
-    return Record(case.id, place, mode, {"ranking": ranking}, timings_ms={"search": round(spent_ms, 3)})
+    outcome: dict[str, Any] = {"ranking": ranking}
+    outcome |= {"notes": notes} if notes else {}
+    outcome |= {"expansion": asdict(expansion)} if expansion else {}
+    return Record(case.id, place, mode, outcome, timings_ms={"search": round(spent_ms, 3)})
 
 
 def _rankings(run: RunWriter) -> dict[str, dict[str, list[str]]]:

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 from generator.usage import Usage
+from retriever.expansion import Expansion
 from retriever.hit import Hit
 from retriever.select import LeftOut
 
@@ -57,6 +58,8 @@ class Answer:
     log_p_token: float | None = None  # how sure the model was: mean log-probability of its tokens, in nats
     doubt: float | None = None  # 0..1: probability that the documents do not say, where that is weighed
     left_out: tuple[LeftOut, ...] = ()  # found, and not in the prompt
+    expansion: Expansion | None = None  # what was searched for beside the query, where that is asked for
+    notes: tuple[str, ...] = ()  # what was asked for and did not happen, such as reranking in time
 
     def checks(self) -> dict[str, Any]:
         """How it was written and checked, as JSON has it; what `ask --json` shows is what an evaluation keeps."""
@@ -73,6 +76,8 @@ class Answer:
                 {"why": out.why, "chunk": out.hit.chunk.id, "source": out.hit.source, "rank": out.hit.rank}
                 for out in self.left_out
             ],
+            "expansion": asdict(self.expansion) if self.expansion else None,
+            "notes": list(self.notes),
         }
 
     @property

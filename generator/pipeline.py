@@ -1,4 +1,4 @@
-"""The pipeline that answers a question: rewrite -> search -> select -> prompt -> generate -> cite.
+"""The pipeline that answers a question: rewrite -> expand -> search -> select -> prompt -> generate -> cite.
 
 What is evaluated is what is served: the page, the command line and the evaluation all run this object.
 """
@@ -16,6 +16,7 @@ from generator.citations import cite
 from generator.context import choose_context, without_room
 from generator.doubt import DoubtSettings, doubt_of, signs_of
 from generator.entailment import Entailment
+from generator.expand import ExpansionSettings, expand, told_of
 from generator.followup import self_contained, switches_topic
 from generator.links import without_links
 from generator.prompt import Prompt, Turn, answer_prompt
@@ -24,6 +25,7 @@ from indexer.access import FULL, Access
 from indexer.document import Document
 from indexer.errors import ConfigError, FootnoteError, IndexError_
 from indexer.filter import EVERYTHING, Filter
+from retriever.expansion import Expansion
 from retriever.hit import Hit
 from retriever.select import Order, SelectionSettings
 
@@ -41,10 +43,13 @@ class Searcher(Protocol):
         asked: Filter = EVERYTHING,
         access: Access = FULL,
         loosely: bool = False,
+        expansion: Expansion | None = None,
+        notes: list[str] | None = None,
     ) -> tuple[Hit, ...]:
         """The `k` best chunks of the documents that hold the filter and that the caller may read.
 
-        `loosely` takes quoted words for any words where no chunk holds them as they are.
+        `loosely` takes quoted words for any words where no chunk holds them as they are; `notes` gets what was asked
+        for and did not happen.
         """
 
 
@@ -72,12 +77,13 @@ class PipelineSettings:
     max_prompt_tokens: int = 6000
     carry_evidence: bool = False  # whether what the last answer rested on competes again
     selection: SelectionSettings = field(default_factory=SelectionSettings)
+    expansion: ExpansionSettings | None = None  # None searches for the question alone
     doubt: DoubtSettings | None = None  # for a model that does not decline by itself; None weighs nothing
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A stage begins: rewrite, search, select, prompt, generate or cite."""
+    """A stage begins: rewrite, expand, search, select, prompt, generate or cite."""
 
     name: str
 
@@ -191,9 +197,14 @@ class Pipeline:
         yield Stage("rewrite")
         with watch.stage("rewrite"):
             query = query or self_contained(question, history, model)
+        if self._settings.expansion:
+            yield Stage("expand")
+            with watch.stage("expand"):
+                watch.expansion = expand(query, model, self._settings.expansion)
+                watch.notes += told_of(watch.expansion)
         yield Stage("search")
         with watch.stage("search"):
-            found = self._search(query, asked, access)
+            found = self._search(query, asked, access, watch)
         yield Stage("select")
         with watch.stage("select"):
             settings = self._settings
@@ -239,11 +250,18 @@ class Pipeline:
             raise ConfigError("The question is empty", "Ask something in words.")
         return question
 
-    def _search(self, query: str, asked: Filter, access: Access) -> tuple[Hit, ...]:
+    def _search(self, query: str, asked: Filter, access: Access, watch: Stopwatch) -> tuple[Hit, ...]:
         settings = self._settings
-        wanted = max(settings.passages, settings.selection.pool)
         hits = self._retriever.search(
-            query, wanted, settings.mode, settings.rerank, asked=asked, access=access, loosely=True
+            query,
+            max(settings.passages, settings.selection.pool),
+            settings.mode,
+            settings.rerank,
+            asked=asked,
+            access=access,
+            loosely=True,
+            expansion=watch.expansion,
+            notes=watch.notes,
         )
         if not hits and self._collection.count(access) == 0:
             raise IndexError_(
@@ -317,6 +335,8 @@ class Pipeline:
             prompt_version=prompt.version if prompt else "",
             usage=model.usage,
             left_out=watch.left_out,
+            expansion=watch.expansion,
+            notes=tuple(watch.notes),
         )
         log_answer(watch.id, answer, prompt)
         return Done(answer, prompt)

@@ -85,8 +85,13 @@ def answer_prompt(
 def rewrite_prompt(question: str, history: Sequence[Turn], count_tokens: CountTokens) -> Prompt:
     """Ask for the question in words that need no conversation."""
     asked = f"{_history(history[-_HISTORY_TURNS:])}Last question: {neutral(question)}"
-    messages = (Message("system", template(REWRITE_PROMPT)), Message("user", asked))
-    return Prompt(messages, (), _count(messages, count_tokens), question, REWRITE_PROMPT)
+    return plain_prompt(REWRITE_PROMPT, template(REWRITE_PROMPT), asked, question, count_tokens)
+
+
+def plain_prompt(version: str, rules: str, asked: str, question: str, count_tokens: CountTokens) -> Prompt:
+    """Ask for something about a question, without passages."""
+    messages = (Message("system", rules), Message("user", asked))
+    return Prompt(messages, (), _count(messages, count_tokens), question, version)
 
 
 @cache

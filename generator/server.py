@@ -174,6 +174,33 @@ class ServerModel:
             )
         return Completion(value, alternatives, usage)
 
+    def first_token(self, messages: Sequence[Message]) -> Mapping[str, float]:
+        """Log-probabilities of the likeliest first tokens of a reply; nothing more is written.
+
+        Raises:
+            ModelError: as `stream` does, or the server gives no log-probabilities.
+        """
+        with model_errors(self._settings):
+            answered = self._client.chat.completions.create(
+                model=self.name,
+                messages=cast(Any, [{"role": m.role, "content": m.content} for m in messages]),
+                max_tokens=1,
+                temperature=0.0,
+                logprobs=True,
+                top_logprobs=_ALTERNATIVES,
+            )
+            told = answered.usage
+            count(Usage(1, told.prompt_tokens, told.completion_tokens) if told else Usage(calls=1))
+            logprobs = answered.choices[0].logprobs
+            tokens = logprobs.content if logprobs else None
+            found = {other.token: float(other.logprob) for other in tokens[0].top_logprobs} if tokens else {}
+        if not found:
+            raise ModelError(
+                f"The model server at {self._settings.base_url} gives no log-probabilities.",
+                "Serve the model with vLLM, or name a cross-encoder in retriever.reranker.",
+            )
+        return found
+
     @cached_property
     def _client(self) -> "OpenAI":
         from openai import Omit, OpenAI, Timeout

@@ -104,6 +104,8 @@ def _of_answer(trace: Trace, with_content: bool) -> Attributes:
     told |= {f"footnote.left_out.{why}": n for why, n in Counter(out.why for out in answer.left_out).items()}
     if answer.doubt is not None:
         told["footnote.doubt"] = answer.doubt
+    if answer.notes:
+        told["footnote.notes"] = len(answer.notes)
     if with_content:
         told["gen_ai.input.messages"] = _messages("user", answer.query)
         told["gen_ai.output.messages"] = _messages("assistant", answer.text)
@@ -111,6 +113,8 @@ def _of_answer(trace: Trace, with_content: bool) -> Attributes:
 
 
 def _of_stage(stage: StageTime, trace: Trace, provider: str, with_content: bool) -> Attributes:
+    if stage.name == "expand":
+        return _of_expansion(trace.answer, with_content)
     if stage.name not in _OPERATIONS:
         return {}
     told: Attributes = {"gen_ai.operation.name": _OPERATIONS[stage.name], "gen_ai.provider.name": provider}
@@ -131,6 +135,20 @@ def _of_stage(stage: StageTime, trace: Trace, provider: str, with_content: bool)
         system, *rest = trace.prompt.messages
         told["gen_ai.system_instructions"] = json.dumps([{"type": "text", "content": system.content}])
         told["gen_ai.input.messages"] = json.dumps([_message(m.role, m.content) for m in rest])
+    return told
+
+
+def _of_expansion(answer: Answer | None, with_content: bool) -> Attributes:
+    if answer is None or answer.expansion is None:
+        return {}
+    expansion = answer.expansion
+    told: Attributes = {
+        "footnote.expansion.kind": expansion.kind,
+        "footnote.expansion.texts": len(expansion.texts),
+        "gen_ai.prompt.name": expansion.prompt,
+    }
+    if with_content:
+        told["footnote.expansion.content"] = json.dumps(expansion.texts)
     return told
 
 

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from generator.answer import Answer
 from generator.prompt import Prompt
+from retriever.expansion import Expansion
 from retriever.select import LeftOut
 
 logger = logging.getLogger(__name__)
@@ -53,6 +54,8 @@ class Stopwatch:
     answer: Answer | None = None
     prompt: Prompt | None = None
     left_out: tuple[LeftOut, ...] = ()
+    expansion: Expansion | None = None
+    notes: list[str] = field(default_factory=list)
     error: str = ""
     _began_s: float = field(default_factory=time.perf_counter)
 
@@ -98,7 +101,7 @@ def log_answer(id_: str, answer: Answer, prompt: Prompt | None) -> None:
     """One line without any text of the question; that is only in debug."""
     logger.info(
         "answered id=%s model=%r prompt=%s prompt_tokens=%d hits=%d left_out=%d citations=%d dropped=%d moved=%d "
-        "unsupported=%d abstained=%s %s",
+        "unsupported=%d expanded=%d notes=%d abstained=%s %s",
         id_,
         answer.model,
         answer.prompt_version or "-",
@@ -109,6 +112,8 @@ def log_answer(id_: str, answer: Answer, prompt: Prompt | None) -> None:
         answer.dropped_markers,
         answer.moved_markers,
         len(answer.unsupported),
+        len(answer.expansion.texts) if answer.expansion else 0,
+        len(answer.notes),
         answer.abstained,
         " ".join(f"{stage}_ms={took}" for stage, took in answer.timings_ms.items()),
     )

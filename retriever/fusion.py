@@ -79,6 +79,19 @@ def convex(
     return best_first(fused.items())
 
 
+def blend(first: Ranking, reranked: Ranking, weight: float) -> list[tuple[int, float]]:
+    """`weight * reranked + (1 - weight) * first` of min-max scores, best first. Both rank the same keys.
+
+    Late fusion of a reranker with what it read from, as Akkalyoncu Yilmaz et al. 2019 (Birch) weigh BERT and BM25.
+
+    Raises:
+        ValueError: the weight is outside 0..1, or the keys differ.
+    """
+    if {key for key, _ in first} != {key for key, _ in reranked}:
+        raise ValueError("a ranking holds keys that the other does not")
+    return convex(first, reranked, weight, "min-max")
+
+
 def rrf(rankings: Sequence[Ranking], k: float = 60, weights: Sequence[float] | None = None) -> list[tuple[int, float]]:
     """Sum of `weight / (k + rank)` over the rankings that hold the key, best first. Ranks count from 1.
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from indexer.document import Chunk
+from indexer.store.records import StoredChunk
+from retriever.fusion import Ranking
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,5 +26,26 @@ class Hit:
     title: str  # of the chunk's document
     score: float
     rank: int
-    stage: str  # "bm25", "dense", "convex", "rrf" or "rerank"
+    stage: str  # "bm25", "dense", "convex", "rrf", "queries" (rankings of several), "rerank" or "blend" (with it)
     parts: Mapping[str, Part] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def join_stages(found: Mapping[int, StoredChunk], stages: Mapping[str, Ranking]) -> tuple[Hit, ...]:
+    """Join chunks with every stage's verdict, in the order of the last stage.
+
+    What a reranker did not read follows in the order of the stage before it, in which the chunks were found, and is
+    marked with that stage.
+    """
+    parts: dict[int, dict[str, Part]] = {key: {} for key in found}
+    for stage, ranking in stages.items():
+        for rank, (key, score) in enumerate(ranking, start=1):
+            if key in parts:
+                parts[key][stage] = Part(score, rank)
+    last = next(reversed([*stages.values()]))
+    order = dict.fromkeys([*(key for key, _ in last if key in found), *found])
+    hits = []
+    for rank, key in enumerate(order, start=1):
+        stage = next(name for name in reversed([*stages]) if name in parts[key])
+        stored, score = found[key], parts[key][stage].score
+        hits.append(Hit(stored.chunk, stored.source, stored.title, score, rank, stage, MappingProxyType(parts[key])))
+    return tuple(hits)

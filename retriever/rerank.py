@@ -1,20 +1,55 @@
 """Reading question and passage together: slower than comparing vectors, and better at the top."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from time import perf_counter
 from typing import Protocol
 
 from indexer.errors import ModelError
 from retriever.cross_encoder import CrossEncoder
 
-_REMEDY = "Set retriever.reranker to the folder of a sentence-transformers cross-encoder."
+_REMEDY = "Set retriever.reranker to the folder or hub name of a sentence-transformers cross-encoder."
 
 
 class Reranker(Protocol):
-    """Scores passages for a query; only the order of the scores means anything. Thread-safe."""
+    """Scores passages for a query; log-odds of relevance, or what grows with them. Thread-safe."""
+
+    @property
+    def name(self) -> str:
+        """What to record it by."""
 
     def score(self, query: str, passages: Sequence[str]) -> list[float]:
-        """One score for each passage, higher is better."""
+        """One score for each passage, higher is better.
+
+        Raises:
+            ModelError: the model failed.
+        """
+
+
+def score_within(
+    reranker: Reranker,
+    query: str,
+    passages: Sequence[str],
+    batch: int,
+    budget_ms: float,
+    now_s: Callable[[], float] = perf_counter,
+) -> list[float] | None:
+    """Scores of all passages, or None if `budget_ms` does not suffice for them; a budget of 0 sets no limit.
+
+    Passages are read in batches, as they come. A batch is begun only if the longest before it would still fit, so
+    that what is over the budget is the first batch at most.
+    """
+    if not budget_ms:
+        return reranker.score(query, passages)
+    scores: list[float] = []
+    began_s, longest_s = now_s(), 0.0
+    for at in range(0, len(passages), batch):
+        batch_s = now_s()
+        if at and (batch_s - began_s + longest_s) * 1000 > budget_ms:
+            return None
+        scores += reranker.score(query, passages[at : at + batch])
+        longest_s = max(longest_s, now_s() - batch_s)
+    return scores
 
 
 class CrossEncoderReranker:
@@ -24,7 +59,8 @@ class CrossEncoderReranker:
         ModelError: the folder holds no sequence classifier with one output.
     """
 
-    def __init__(self, folder: Path, max_tokens: int = 512, batch_pairs: int = 16) -> None:
+    def __init__(self, folder: Path, max_tokens: int = 512, batch_pairs: int = 16, name: str = "") -> None:
+        self.name = name or folder.name
         self._model = CrossEncoder(folder, max_tokens, batch_pairs, kind="reranker", remedy=_REMEDY)
         if (labels := len(self._model.labels)) != 1:
             raise ModelError(f"The model in {folder} gives {labels} scores a pair, not one", _REMEDY)

@@ -1,26 +1,32 @@
 """From a question to ranked chunks, with what each stage thought of every one of them."""
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
-from types import MappingProxyType
 from typing import Literal, Protocol, get_args
+
+import numpy as np
 
 from indexer.access import FULL, Access
 from indexer.collection import Collection, Generation
-from indexer.encoder import Encoder
-from indexer.errors import ConfigError, IndexError_
+from indexer.encoder import Encoder, Vectors
+from indexer.errors import ConfigError, IndexError_, ModelError
 from indexer.filter import EVERYTHING, Filter
+from indexer.store.index import Required
 from indexer.store.keys import KeyRanges, intersection
 from indexer.store.records import StoredChunk
 from indexer.store.text import embed_text
 from retriever.asked import read_question
-from retriever.fusion import Normalisation, Ranking, best_first, convex, rrf
-from retriever.hit import Hit, Part
-from retriever.rerank import Reranker
+from retriever.expansion import Expansion, mean_direction
+from retriever.fusion import Normalisation, Ranking, best_first, blend, convex, rrf
+from retriever.hit import Hit, join_stages
+from retriever.rerank import Reranker, score_within
+
+logger = logging.getLogger(__name__)
 
 Mode = Literal["bm25", "dense", "hybrid"]
 MODES: tuple[str, ...] = get_args(Mode)
@@ -37,8 +43,31 @@ class RetrieverSettings:
     rrf_k: float = 60
     candidates: int = 100  # how many each of the two retrievers gives to the fusion
     rerank_candidates: int = 30  # how many the reranker reads
+    rerank_weight: float = 1.0  # of the reranker's scores beside those before it, 0..1; 1 lets it decide alone
+    rerank_batch: int = 16  # how many it reads at once
+    rerank_budget_ms: float = 0.0  # beyond it the order before stands; 0 sets no limit
     lexical_engine: Literal["tantivy", "rank-bm25"] = "tantivy"
     max_query_chars: int = 8_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """One search as it was asked for."""
+
+    query: str
+    k: int
+    mode: Mode
+    rerank: bool
+    asked: Filter
+    access: Access
+    required: tuple[Required, ...]  # phrases and words of fields
+    loosely: bool
+    expansion: Expansion | None
+
+    @property
+    def queries(self) -> tuple[str, ...]:
+        """Everything that is searched for by itself, the question first."""
+        return (self.query, *(self.expansion.queries if self.expansion else ()))
 
 
 class Retriever:
@@ -74,16 +103,20 @@ class Retriever:
         timings_ms: dict[str, float] | None = None,
         asked: Filter = EVERYTHING,
         access: Access = FULL,
+        *,
         loosely: bool = False,
+        expansion: Expansion | None = None,
+        notes: list[str] | None = None,
     ) -> tuple[Hit, ...]:
         """Return the `k` best chunks; fewer only when the collection does not hold more that match.
 
         Phrases in quotation marks, title: and heading: (retriever/asked.py) leave only chunks that hold all of them;
         `loosely` takes them for words where no chunk does, as a question in conversation may quote from memory.
 
-        `timings_ms`, when given, gets the time of every stage that ran, such as bm25 or fuse.
+        `timings_ms`, when given, gets the time of every stage that ran, such as bm25 or fuse; `notes` what was asked
+        for and left out, such as reranking by a model that failed.
         Only documents that hold the filter `asked` and that `access` may read are searched: both come before every
-        ranking.
+        ranking. With an `expansion` its texts are searched for, too; a reranker reads the question alone.
 
         Raises:
             ConfigError: the question is empty or too long, the mode needs an encoder, or `rerank` needs a reranker.
@@ -91,64 +124,85 @@ class Retriever:
         """
         self._check(query, k, mode, rerank)
         query = query.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate is no text to any index
-        timings = {} if timings_ms is None else timings_ms
+        read = read_question(query)
+        request = _Request(read.words, k, mode, rerank, asked, access, read.required, loosely, expansion)
         while True:
             generation = self._collection.generation
+            timings: dict[str, float] = {}
+            left_out: list[str] = []
             try:
-                return self._search(generation, query, k, mode, rerank, asked, access, loosely, timings)
+                hits = self._search(generation, request, timings, left_out)
             except IndexError_:
                 if self._collection.generation is generation:  # else it was switched off meanwhile: ask the next one
                     raise
+                continue
+            if timings_ms is not None:
+                timings_ms.update(timings)
+            if notes is not None:
+                notes += left_out
+            return hits
 
     def _search(
-        self,
-        generation: Generation,
-        query: str,
-        k: int,
-        mode: Mode,
-        rerank: bool,
-        asked: Filter,
-        access: Access,
-        loosely: bool,
-        timings: dict[str, float],
+        self, generation: Generation, request: _Request, timings: dict[str, float], notes: list[str]
     ) -> tuple[Hit, ...]:
-        question = read_question(query)
-        within = None
-        if asked or not access.is_full:
-            with _clock(timings, "filter"):
-                within = self._collection.matching(asked, generation, access)
-        if question.required:
-            with _clock(timings, "phrases"):
-                within = _both(within, generation.lexical.holding(question.required), loosely)
-        query = question.words
-        stages = self._rank(generation, query, mode, max(k, self._settings.candidates), within, timings)
+        k = request.k
+        stages = self._rank(generation, request, self._within(generation, request, timings), timings)
         keys = [key for key, _ in stages[_last(stages)]]
         with _clock(timings, "fetch"):
-            found = self._existing(generation, keys, max(k, self._settings.rerank_candidates) if rerank else k)
-        if rerank:
+            wanted = max(k, self._settings.rerank_candidates) if request.rerank else k
+            found = self._existing(generation, keys, wanted)
+        if request.rerank:
             with _clock(timings, "rerank"):
-                stages["rerank"] = self._rerank(query, found)
-        return _hits(found, stages)[:k]
+                stages |= self._reranked(request.query, found, stages[_last(stages)], notes)
+        return join_stages(found, stages)[:k]
+
+    def _within(self, generation: Generation, request: _Request, timings: dict[str, float]) -> KeyRanges | None:
+        """Keys of the chunks that may be found; None lets all through."""
+        within = None
+        if request.asked or not request.access.is_full:
+            with _clock(timings, "filter"):
+                within = self._collection.matching(request.asked, generation, request.access)
+        if request.required:
+            with _clock(timings, "phrases"):
+                within = _both(within, generation.lexical.holding(request.required), request.loosely)
+        return within
 
     def _rank(
+        self, generation: Generation, request: _Request, within: KeyRanges | None, timings: dict[str, float]
+    ) -> dict[str, Ranking]:
+        """Rankings of the question's stages and, where more is searched for, of all fused; the last one decides."""
+        vectors = None
+        if request.mode != "bm25":
+            vectors = self._encoded(generation, request, timings)
+        each = [
+            self._rank_one(generation, query, None if vectors is None else vectors[row], request, within, timings)
+            for row, query in enumerate(request.queries)
+        ]
+        stages = each[0]
+        if len(each) > 1:
+            with _clock(timings, "fuse"):
+                stages["queries"] = rrf([one[_last(one)] for one in each], self._settings.rrf_k)
+        return stages
+
+    def _rank_one(
         self,
         generation: Generation,
         query: str,
-        mode: Mode,
-        depth: int,
+        vector: Vectors | None,
+        request: _Request,
         within: KeyRanges | None,
         timings: dict[str, float],
     ) -> dict[str, Ranking]:
-        """Rankings of the stages that the mode has; the last one decides."""
-        if mode == "bm25":
+        depth, mode = max(request.k, self._settings.candidates), request.mode
+        if vector is None:
             return {"bm25": self._words(generation, query, depth, within, timings)}
         if mode == "dense":
-            return {"dense": self._dense(generation, query, depth, within, timings)}
+            return {"dense": self._vectors(generation, vector, depth, within, timings)}
         # Both let go of the interpreter while they search, so they take as long as the slower one.
-        timings["bm25"] = 0.0  # its place is before those of dense search, whichever ends first
+        timings.setdefault("bm25", 0.0)  # its place is before those of dense search, whichever ends first
         words = self._beside.submit(self._words, generation, query, depth, within, timings)
         try:
-            dense = self._dense(generation, query, depth, within, timings)
+            dense = self._vectors(generation, vector, depth, within, timings)
         except BaseException:
             wait([words])
             raise
@@ -162,6 +216,22 @@ class Retriever:
     ) -> Ranking:
         with _clock(timings, "bm25"):
             return self._lexical(generation).search(query, depth, within)
+
+    def _vectors(
+        self, generation: Generation, vector: Vectors, depth: int, within: KeyRanges | None, timings: dict[str, float]
+    ) -> Ranking:
+        with _clock(timings, "dense"):
+            return generation.dense.search(vector, depth, within)
+
+    def _encoded(self, generation: Generation, request: _Request, timings: dict[str, float]) -> Vectors:
+        """A row for each query; passages written for the question are encoded as passages are, and join its row."""
+        encoder = self._encoder_of(generation)
+        with _clock(timings, "encode"):
+            rows = encoder.encode(request.queries, encoder.query_instruction)
+            if request.expansion and request.expansion.passages:
+                written = encoder.encode(request.expansion.passages)
+                rows = np.stack([mean_direction(np.vstack([rows[:1], written])), *rows[1:]])
+        return rows
 
     def _check(self, query: str, k: int, mode: str, rerank: bool) -> None:
         limit = self._settings.max_query_chars
@@ -179,17 +249,8 @@ class Retriever:
         if rerank and self._reranker is None:
             raise ConfigError(
                 "Reranking was asked for, but no reranker is configured",
-                "Set retriever.reranker to the folder of a sentence-transformers cross-encoder.",
+                "Set retriever.reranker to the folder or hub name of a cross-encoder, or to generator.",
             )
-
-    def _dense(
-        self, generation: Generation, query: str, depth: int, within: KeyRanges | None, timings: dict[str, float]
-    ) -> Ranking:
-        encoder = self._encoder_of(generation)
-        with _clock(timings, "encode"):
-            vector = encoder.encode([query], encoder.query_instruction)[0]
-        with _clock(timings, "dense"):
-            return generation.dense.search(vector, depth, within)
 
     def _encoder_of(self, generation: Generation) -> Encoder:
         if self._encoder is None:
@@ -218,12 +279,31 @@ class Retriever:
                 break
         return dict(list(found.items())[:wanted])
 
-    def _rerank(self, query: str, found: Mapping[int, StoredChunk]) -> Ranking:
+    def _reranked(
+        self, query: str, found: Mapping[int, StoredChunk], before: Ranking, notes: list[str]
+    ) -> dict[str, Ranking]:
+        """What the reranker adds. Where it fails or has no time, nothing: the whole order before it stands."""
         assert self._reranker is not None
-        head = list(found)[: self._settings.rerank_candidates]
+        settings = self._settings
+        head = list(found)[: settings.rerank_candidates]
         chunks = [found[key] for key in head]
         texts = [embed_text(stored.title, stored.chunk.heading_path, stored.chunk.text) for stored in chunks]
-        return best_first(zip(head, self._reranker.score(query, texts), strict=True))
+        budget_ms = settings.rerank_budget_ms
+        try:
+            scores = score_within(self._reranker, query, texts, settings.rerank_batch, budget_ms)
+        except ModelError as error:
+            logger.warning("not reranked: %s", error.message)
+            notes.append(f"Not reranked: {error.message}")
+            return {}
+        if scores is None:
+            notes.append(f"Not reranked: {len(texts)} passages take longer than {budget_ms:g} ms.")
+            return {}
+        reranked = best_first(zip(head, scores, strict=True))
+        if settings.rerank_weight == 1:
+            return {"rerank": reranked}
+        read = set(head)
+        first = [(key, score) for key, score in before if key in read]
+        return {"rerank": reranked, "blend": blend(first, reranked, settings.rerank_weight)}
 
     def _lexical(self, generation: Generation) -> "_Lexical":
         if self._settings.lexical_engine == "tantivy":
@@ -240,26 +320,6 @@ class Retriever:
 
 class _Lexical(Protocol):
     def search(self, query: str, k: int, within: KeyRanges | None = None) -> list[tuple[int, float]]: ...
-
-
-def _hits(found: Mapping[int, StoredChunk], stages: dict[str, Ranking]) -> tuple[Hit, ...]:
-    """Join chunks with every stage's verdict, in the order of the last stage.
-
-    What the reranker did not read follows in the order of the stage before it, and is marked with that stage.
-    """
-    parts: dict[int, dict[str, Part]] = {key: {} for key in found}
-    for stage, ranking in stages.items():
-        for rank, (key, score) in enumerate(ranking, start=1):
-            if key in parts:
-                parts[key][stage] = Part(score, rank)
-    read = [key for key, _ in stages.get("rerank", ()) if key in found]
-    order = dict.fromkeys([*read, *found])  # the chunks were found in the order of the stage before that
-    hits = []
-    for rank, key in enumerate(order, start=1):
-        stage = next(name for name in reversed(stages) if name in parts[key])
-        stored, score = found[key], parts[key][stage].score
-        hits.append(Hit(stored.chunk, stored.source, stored.title, score, rank, stage, MappingProxyType(parts[key])))
-    return tuple(hits)
 
 
 def _both(within: KeyRanges | None, holding: KeyRanges | None, loosely: bool) -> KeyRanges | None:
@@ -279,4 +339,4 @@ def _last(stages: dict[str, Ranking]) -> str:
 def _clock(timings_ms: dict[str, float], stage: str) -> Iterator[None]:
     began = perf_counter()
     yield
-    timings_ms[stage] = (perf_counter() - began) * 1000
+    timings_ms[stage] = timings_ms.get(stage, 0.0) + (perf_counter() - began) * 1000

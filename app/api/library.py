@@ -69,12 +69,21 @@ class Library:
         yield from self._pipeline(collection, arm).ask(question, history, asked=asked, access=caller.access)
 
     def search(
-        self, caller: Caller, name: str, query: str, k: int, mode: Mode, rerank: bool, asked: Filter
+        self,
+        caller: Caller,
+        name: str,
+        query: str,
+        k: int,
+        mode: Mode,
+        rerank: bool,
+        asked: Filter,
+        notes: list[str] | None = None,
     ) -> tuple[tuple[Hit, ...], dict[str, float]]:
         """The passages, and how long each stage took (ms). Raises what `reading` and `Retriever.search` raise."""
         collection, timings_ms = self.reading(caller, name).collection, dict[str, float]()
         retriever = build_retriever(self.settings, collection, with_encoder=mode != "bm25", with_reranker=rerank)
-        return retriever.search(query, k, mode, rerank, timings_ms, asked, caller.access), timings_ms
+        hits = retriever.search(query, k, mode, rerank, timings_ms, asked, caller.access, notes=notes)
+        return hits, timings_ms
 
     def encoder_of(self, caller: Caller, name: str) -> Encoder:
         """The encoder that made a collection's vectors. Raises what `reading` and `build_encoder` raise."""

@@ -100,6 +100,15 @@ class Hit(BaseModel):
     parts: dict[str, Part]
 
 
+class Expansion(BaseModel):
+    """What was searched for beside the query, and which prompt asked for it; `failed` says why it was not."""
+
+    kind: Literal["hyde", "multi-query", "decompose"]
+    texts: list[str]
+    prompt: str
+    failed: str
+
+
 class FootnoteFields(BaseModel):
     """What an answer rests on. `answer` has the markers [1], [2], each naming a citation."""
 
@@ -111,6 +120,8 @@ class FootnoteFields(BaseModel):
     timings_ms: dict[str, float]
     model: str
     dropped_markers: int
+    expansion: Expansion | None
+    notes: list[str]
     ignored: list[str]
 
 

@@ -39,6 +39,8 @@ class Found(BaseModel):
     mode: Mode
     hits: list[Hit]
     timings_ms: dict[str, float]
+    notes: list[str]
+    """What was asked for and did not happen, such as reranking in time."""
 
 
 class CollectionInfo(BaseModel):
@@ -79,9 +81,11 @@ def list_collections(caller: Reader, service: Served) -> Collections:
 
 def _search(library: Library, caller: Caller, body: SearchRequest) -> dict[str, Any]:
     mode, asked = body.mode or library.settings.retriever.mode, parse_filter(body.filters)
-    hits, timings = library.search(caller, body.collection, body.query, body.k, mode, body.rerank, asked)
+    notes: list[str] = []
+    hits, timings = library.search(caller, body.collection, body.query, body.k, mode, body.rerank, asked, notes)
     timings_ms = {stage: round(spent, 2) for stage, spent in timings.items()}
-    return {"query": body.query, "mode": mode, "hits": [hit_json(hit) for hit in hits], "timings_ms": timings_ms}
+    found = {"query": body.query, "mode": mode, "hits": [hit_json(hit) for hit in hits]}
+    return {**found, "timings_ms": timings_ms, "notes": notes}
 
 
 def _info(library: Library, caller: Caller, name: str) -> CollectionInfo:

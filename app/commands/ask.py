@@ -84,6 +84,8 @@ def print_answer(answer: Answer) -> None:
         note(f"({count(answer.dropped_markers, 'marker')} dropped: no such passage, or none that says so)")
     if answer.moved_markers:
         note(f"({count(answer.moved_markers, 'marker')} moved to the passage that says so)")
+    for line in answer.notes:
+        note(f"({line})")
 
 
 def _print_closest(hits: Sequence[Hit]) -> None:

@@ -12,9 +12,10 @@ from app.commands.eval_gate import Gate
 from app.commands.judges import Judging, build_grader, judge_model, steps_of
 from app.display import Meter, count, note, progress, show, show_table
 from app.door import emit
+from app.rerankers import build_reranker
 from app.resolved import chunk_settings, pipeline_settings, retriever_settings, uses_server
 from app.settings import Settings
-from app.wiring import build_chat_model, build_encoder, build_entailment, build_reranker, encoder_name, open_collection
+from app.wiring import build_chat_model, build_encoder, build_entailment, encoder_name, open_collection
 from eval.answers import evaluate_answers
 from eval.claim_metrics import CLAIM_METRICS, ClaimJudge, needs_encoder
 from eval.dataset import Dataset
@@ -145,6 +146,7 @@ def prepare(settings: Settings, path: Path, served: Collection | None, meter: Me
     dataset = load_any(path, None if served is None else sources_of(served, access))
     if served is not None:
         settings = as_built(settings, served)
+    own = pipeline_settings(settings)  # what is wrong there is said before loading
     encoder = build_encoder(settings) if settings.retriever.mode != "bm25" else None
     chunking = chunking_for(dataset, encoder, chunk_settings(settings))
     collection = index_corpus(dataset, settings.home, encoder, chunking, meter) if served is None else served
@@ -157,9 +159,10 @@ def prepare(settings: Settings, path: Path, served: Collection | None, meter: Me
         "encoder_name": encoder_name(settings.encoder) if encoder else None,
         "chunking": asdict(chunking) if chunking else None,
         "collection": None if served is None else [served.name, served.sequence()],
+        **({"reranker": reranker.name} if reranker else {}),
         "settings": told_settings(settings),
     }
-    pipeline = Pipeline(retriever, model, collection, pipeline_settings(settings), build_entailment(settings))
+    pipeline = Pipeline(retriever, model, collection, own, build_entailment(settings))
     return Prepared(dataset, collection, encoder, pipeline, model, identity)
 
 

@@ -13,9 +13,10 @@ import typer
 from app.commands.eval_answers import Asking, evaluate_with
 from app.display import Meter, progress, show, show_table
 from app.door import emit
+from app.rerankers import build_expander, build_reranker
 from app.resolved import chunk_settings, retriever_settings
 from app.settings import Settings, known_keys, overridden
-from app.wiring import build_encoder, build_reranker
+from app.wiring import build_encoder
 from eval.formats import load_any
 from eval.index import index_corpus
 from eval.retrieval import evaluate_retrieval
@@ -119,6 +120,7 @@ def _retrieval(settings: Settings, path: Path, count: int, cut: bool, meter: Met
         retriever_settings(settings),
         chunking=chunking,
         reranker=reranker,
+        expander=build_expander(settings),
         limit=count,
         reuse=True,
         on_progress=meter,

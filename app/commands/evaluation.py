@@ -50,6 +50,7 @@ def retrieval(
     spans: Annotated[
         bool, typer.Option("--spans", help="Count a hit by the words that hold an answer (spans.jsonl).")
     ] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="So many questions, drawn at random.")] = None,
     fail_below: FailBelow = None,
     no_worse_than: NoWorseThan = None,
     reuse: Reuse = False,
@@ -68,7 +69,7 @@ def retrieval(
 
         measures = [name.strip() for name in metrics.split(",") if name.strip()]
         gate = Gate.read(settings, fail_below or (), no_worse_than)
-        run_retrieval(settings, dataset, served, names, encoder, spans, measures, reuse, gate, as_json)
+        run_retrieval(settings, dataset, served, names, encoder, spans, measures, limit, reuse, gate, as_json)
 
 
 @evaluation.command()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from app.display import shorten, show
+from app.display import note, shorten, show
 from app.door import emit
 from app.settings import Settings
 from app.wiring import build_retriever, open_collection
@@ -22,11 +22,16 @@ def run_search(
     collection = open_collection(settings, name)
     retriever = build_retriever(settings, collection, with_encoder=mode != "bm25", with_reranker=rerank)
     timings_ms: dict[str, float] = {}
-    hits = retriever.search(query, k, cast(Mode, mode), rerank, timings_ms, asked)
+    notes: list[str] = []
+    hits = retriever.search(query, k, cast(Mode, mode), rerank, timings_ms, asked, notes=notes)
     if as_json:
         timings = {stage: round(spent, 2) for stage, spent in timings_ms.items()}
-        return emit({"query": query, "mode": mode, "hits": [hit_json(hit) for hit in hits], "timings_ms": timings})
-    return _print(hits)
+        found = {"query": query, "mode": mode, "hits": [hit_json(hit) for hit in hits]}
+        return emit({**found, "timings_ms": timings, "notes": notes})
+    _print(hits)
+    for line in notes:
+        note(f"({line})")
+    return None
 
 
 def hit_json(hit: Hit) -> dict[str, Any]:

@@ -29,6 +29,8 @@ def _facts(answer: Answer) -> list[str]:
         facts.append(f"doubt {answer.doubt:.2f}")
     if answer.dropped_markers:
         facts.append(f"{answer.dropped_markers} markers dropped")
+    if answer.expansion and answer.expansion.texts:
+        facts.append(f"searched for by {answer.expansion.kind}, too: {' / '.join(answer.expansion.texts)}")
     facts += [f"left out ({why}): {n}" for why, n in Counter(out.why for out in answer.left_out).items()]
     return facts
 

@@ -12,6 +12,7 @@ import typer
 from app.caller import Caller
 from app.commands.eval_answers import Asking, evaluate_with
 from app.commands.eval_gate import Gate
+from app.rerankers import build_expander, build_reranker
 from app.resolved import retriever_settings
 from app.settings import ROOT
 from app.ui import rooms
@@ -213,6 +214,7 @@ def begin(order: Order) -> None:
 def _measure_search(order: Order, report: Report, caller: Caller) -> str:
     settings = rooms.settings()
     report(0, 0, "Loading the encoder; a new data set is then indexed, 64 documents a step")
+    reranker, expander = build_reranker(settings) if settings.retriever.rerank else None, build_expander(settings)
     encoder = build_encoder(settings) if any(mode != "bm25" for mode in order.modes) else None
     measured = evaluate_retrieval(
         order.dataset,
@@ -220,6 +222,8 @@ def _measure_search(order: Order, report: Report, caller: Caller) -> str:
         encoder,
         settings.home,
         retriever_settings(settings),
+        reranker=reranker,
+        expander=expander,
         served=open_collection(settings, order.collection) if order.collection else None,
         limit=order.limit,
         owner=caller.id,

@@ -273,15 +273,17 @@ def sequence(name: str) -> int:
 
 def search(
     name: str, query: str, conditions: Sequence[str]
-) -> tuple[tuple[Hit, ...], tuple[Hit, ...], dict[str, float]]:
-    """All that both retrievers find, with the verdict of every stage; the reranker's order, if there is one; times."""
+) -> tuple[tuple[Hit, ...], tuple[Hit, ...], dict[str, float], tuple[str, ...]]:
+    """All that both retrievers find, with the verdict of every stage; the reranker's order, if there is one; times; and
+    why there is none."""
     access = reading(name).access
     retriever, asked = _retriever(name), parse_filter(conditions)
-    candidates, timings_ms = settings().retriever.candidates, dict[str, float]()
+    candidates, timings_ms, notes = settings().retriever.candidates, dict[str, float](), list[str]()
     hits = retriever.search(query, 2 * candidates, "hybrid", False, timings_ms, asked, access)
     if not _has_reranker():
-        return hits, (), timings_ms
-    return hits, retriever.search(query, candidates, "hybrid", True, timings_ms, asked, access), timings_ms
+        return hits, (), timings_ms, ()
+    reranked = retriever.search(query, candidates, "hybrid", True, timings_ms, asked, access, notes=notes)
+    return hits, () if notes else reranked, timings_ms, tuple(notes)
 
 
 def _has_reranker() -> bool:

@@ -30,6 +30,7 @@ class Searched:
     hits: tuple[Hit, ...]
     reranked: tuple[Hit, ...]
     timings_ms: dict[str, float]
+    notes: tuple[str, ...] = ()  # what was left out
 
 
 def show_search() -> None:
@@ -118,7 +119,8 @@ def _head_html(found: Searched, k: int) -> str:
     best = [{hit.chunk.id for hit in orders.get(stage, ())[:k]} for stage in ("bm25", "dense")]
     shared = f"words and meaning share {len(best[0] & best[1])} of their best {k}" if all(best) else ""
     times = ", ".join(f"{escaped(stage)} {spent:.0f} ms" for stage, spent in found.timings_ms.items())
-    told = " · ".join(filter(None, (count(len(found.hits), "passage"), shared, times)))
+    notes = escaped(" · ".join(found.notes))
+    told = " · ".join(filter(None, (count(len(found.hits), "passage"), shared, times, notes)))
     return f'<p class="fn-meta" role="status">{told}</p>'
 
 

@@ -20,6 +20,7 @@ NOTE_CHARS = 220
 STAGES: Mapping[str, str] = {
     "load": "Loading the models",
     "rewrite": "Understanding the question",
+    "expand": "Widening the search",
     "search": "Searching the documents",
     "rerank": "Weighing the passages",
     "select": "Choosing passages",
@@ -169,7 +170,8 @@ def _meta_html(turn: Turn, answer: Answer) -> str:
     query = ""
     if is_rewritten(turn):
         query = f'<p class="fn-meta fn-query">Searched for: <q dir="auto">{escaped(answer.query)}</q></p>'
-    return query + details_html(answer, turn.elapsed_s)
+    notes = "".join(f'<p class="fn-meta fn-left-out">{escaped(line)}</p>' for line in answer.notes)
+    return query + notes + details_html(answer, turn.elapsed_s)
 
 
 def _shortened(text: str) -> str:

@@ -19,7 +19,7 @@ from indexer.llm2vec.tokens import BARE, Frame
 
 MODEL_CONFIG = "config.json"
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-_HUB_FILES = ("*.json", "*.safetensors", "*.model", "pytorch_model*.bin", "adapter_model.bin")  # and no *.py
+_HUB_FILES = ("*.json", "*.safetensors", "*.model", "vocab.txt", "pytorch_model*.bin", "adapter_model.bin")  # no *.py
 
 _INSTRUCTED = Frame("[INST] ", " [/INST]")
 _QWEN = Frame("<|im_start|>user\n", "<|im_end|>")

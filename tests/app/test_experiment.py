@@ -97,7 +97,8 @@ def test_overrides_come_from_variables_and_keep_what_the_file_says(tmp_path: Pat
     settings = load_settings(file, environ)
     b = arm_settings(settings, "b")
     assert (settings.generator.passages, b.generator.passages, b.generator.temperature) == (4, 7, 0.3)
-    assert b.retriever.reranker == Path("~/other").expanduser() and settings.retriever.reranker == tmp_path / "r"
+    assert b.retriever.reranker == str(Path("~/other").expanduser())
+    assert settings.retriever.reranker == str(tmp_path / "r")
     assert b.generator.api_key.get_secret_value() == "hush"
 
 

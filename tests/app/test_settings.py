@@ -93,8 +93,19 @@ def test_relative_paths_are_meant_from_where_they_stand(tmp_path: Path, monkeypa
     assert settings.home == tmp_path / "etc" / "data"
     assert Path(settings.encoder.adapter) == tmp_path / "etc" / ".." / "mine"
     assert settings.encoder.model == "smollm2"
-    assert settings.retriever.reranker == Path("~/ranker").expanduser()
+    assert settings.retriever.reranker == str(Path("~/ranker").expanduser())
     assert load_settings(None, {"FOOTNOTE_HOME": "here"}).home == tmp_path / "here"
+
+
+def test_the_reranker_is_a_folder_or_on_the_hub_or_the_generator(tmp_path: Path) -> None:
+    file = tmp_path / "footnote.toml"
+    meant = {"ranker": str(tmp_path / "ranker"), "owner/ranker": "owner/ranker", "generator": "generator"}
+    for written, name in meant.items():
+        file.write_text(f'[retriever]\nreranker = "{written}"\n', encoding="utf-8")
+        assert load_settings(file, {}).retriever.reranker == name
+    (tmp_path / "owner" / "ranker").mkdir(parents=True)
+    file.write_text('[retriever]\nreranker = "owner/ranker"\n', encoding="utf-8")
+    assert load_settings(file, {}).retriever.reranker == str(tmp_path / "owner" / "ranker")
 
 
 def test_the_nli_model_is_a_folder_or_on_the_hub(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,11 @@ from eval.dataset import load_dataset
 from eval.index import NoEncoder, index_corpus
 from eval.retrieval import evaluate_retrieval
 from eval.run import load_run
+from generator.expand import Expander, ExpansionSettings
+from generator.prompt import Prompt
 from indexer.chunk import ChunkSettings
 from indexer.encoder import Vectors
-from indexer.errors import ConfigError, DatasetError, IndexError_
+from indexer.errors import ConfigError, DatasetError, IndexError_, ModelError
 from retriever.search import RetrieverSettings
 
 ROOT = Path(__file__).parents[2]
@@ -120,6 +122,8 @@ def test_the_settings_reach_the_retriever(folder: Path, home: Path) -> None:
 
 def test_a_reranker_reorders_every_mode(folder: Path, home: Path) -> None:
     class LampTwo:
+        name = "lamp two"
+
         def score(self, query: str, passages: Sequence[str]) -> list[float]:
             return [float("without" in passage) for passage in passages]
 
@@ -127,6 +131,46 @@ def test_a_reranker_reorders_every_mode(folder: Path, home: Path) -> None:
     reranked = evaluate_retrieval(folder, ["bm25"], None, home, reranker=LampTwo())["modes"]["bm25"]
     assert reranked["ndcg@10"] < plain["ndcg@10"]  # the entry of the lower grade is now first
     assert reranked["recall@100"] == plain["recall@100"]
+    assert reranked["left_out"] == 0
+
+
+def test_a_reranker_that_fails_is_counted_and_its_name_tells_runs_apart(folder: Path, home: Path) -> None:
+    class Broken:
+        name = "broken"
+
+        def score(self, query: str, passages: Sequence[str]) -> list[float]:
+            raise ModelError("No server.", "Start it.")
+
+    plain = evaluate_retrieval(folder, ["bm25"], None, home)
+    report = evaluate_retrieval(folder, ["bm25"], None, home, reranker=Broken(), reuse=True)
+    assert report["run"] != plain["run"]
+    assert report["modes"]["bm25"]["left_out"] == 3
+    assert report["modes"]["bm25"]["ndcg@10"] == plain["modes"]["bm25"]["ndcg@10"]
+    notes = [record.outcome.get("notes") for record in load_run(home, report["run"]).records if record.outcome]
+    assert notes == [["Not reranked: No server."]] * 3
+
+
+def test_expanded_questions_are_searched_and_kept(folder: Path, home: Path) -> None:
+    class Writes:
+        name, context_tokens, follows_instructions = "writes", 2048, True
+
+        def count_tokens(self, texts: Sequence[str]) -> list[int]:
+            return [1 for _ in texts]
+
+        def stream(self, prompt: Prompt, max_tokens: int = 512) -> Iterator[str]:
+            if "ferry" in prompt.question:
+                raise ModelError("No server.", "Start it.")
+            yield "goat cheese\n" if "storm" in prompt.question else "1. a lamp with a wick"
+
+    expander = Expander(Writes(), ExpansionSettings("multi-query"))  # type: ignore[arg-type]
+    plain = evaluate_retrieval(folder, ["bm25"], None, home)["modes"]["bm25"]
+    report = evaluate_retrieval(folder, ["bm25"], None, home, expander=expander)
+    wide = report["modes"]["bm25"]
+    assert wide["left_out"] == 1
+    assert wide["recall@100"] > plain["recall@100"]  # the goat is found for the storm
+    kept = {r.case_id: r.outcome["expansion"] for r in load_run(home, report["run"]).records if r.outcome}
+    assert kept["q1"]["texts"] == ["a lamp with a wick"]
+    assert kept["q2"]["failed"] == "No server."
 
 
 def test_questions_are_encoded_once_with_the_instruction(folder: Path, home: Path) -> None:

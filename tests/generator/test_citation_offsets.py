@@ -14,6 +14,7 @@ from indexer.access import FULL, Access
 from indexer.document import Chunk, Document
 from indexer.errors import IndexError_
 from indexer.filter import EVERYTHING, Filter
+from retriever.expansion import Expansion
 from retriever.hit import Hit
 
 LOG = (
@@ -75,6 +76,8 @@ class Shelf:
         asked: Filter = EVERYTHING,
         access: Access = FULL,
         loosely: bool = False,
+        expansion: Expansion | None = None,
+        notes: list[str] | None = None,
     ) -> tuple[Hit, ...]:
         return HITS
 

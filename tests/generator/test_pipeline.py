@@ -18,6 +18,7 @@ from indexer.access import FULL, Access
 from indexer.document import Document
 from indexer.errors import ConfigError, IndexError_, ModelError
 from indexer.filter import EVERYTHING, Filter
+from retriever.expansion import Expansion
 from retriever.hit import Hit
 from retriever.select import LeftOut, SelectionSettings
 
@@ -61,6 +62,8 @@ class Retriever:
         asked: Filter = EVERYTHING,
         access: Access = FULL,
         loosely: bool = False,
+        expansion: Expansion | None = None,
+        notes: list[str] | None = None,
     ) -> tuple[Hit, ...]:
         self.queries.append(query)
         self.access = access

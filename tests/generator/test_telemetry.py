@@ -21,6 +21,7 @@ from generator.telemetry import send_to, spans_to
 from generator.trace import StageTime, Trace
 from generator.usage import Usage
 from indexer.errors import ConfigError
+from retriever.expansion import Expansion
 from retriever.hit import Hit, Part
 from retriever.select import LeftOut
 
@@ -88,6 +89,18 @@ def test_no_text_unless_it_is_asked_for(trace: Trace) -> None:
     assert not [secret for secret in SECRETS if secret in silent]
     open_ = "".join(span.to_json() for span in exported(trace, with_content=True))
     assert all(secret in open_ for secret in SECRETS[:4])
+
+
+def test_what_was_searched_for_beside_the_question_has_a_span(trace: Trace) -> None:
+    assert trace.answer is not None
+    wide = replace(trace.answer, expansion=Expansion("hyde", (SECRETS[2],), "hyde-1"), notes=("Not reranked: late.",))
+    stages = (StageTime("expand", 990 * MS, 999 * MS), *trace.stages)
+    for with_content in (False, True):
+        expand, *_, whole = exported(replace(trace, stages=stages, answer=wide), with_content=with_content)
+        assert (expand.name, expand.attributes["footnote.expansion.kind"]) == ("expand", "hyde")
+        assert (expand.attributes["footnote.expansion.texts"], expand.attributes["gen_ai.prompt.name"]) == (1, "hyde-1")
+        assert (SECRETS[2] in str(expand.attributes)) is with_content
+        assert whole.attributes["footnote.notes"] == 1
 
 
 def test_an_error_is_told_by_its_type(trace: Trace) -> None:

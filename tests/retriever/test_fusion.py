@@ -1,12 +1,13 @@
 """Fusion against values computed by hand, and its order under any permutation of ties."""
 
 import math
+import random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retriever.fusion import NORMALISATIONS, Normalisation, convex, min_max, normalised, rrf, z_score
+from retriever.fusion import NORMALISATIONS, Normalisation, blend, convex, min_max, normalised, rrf, z_score
 
 LEXICAL = [(1, 12.0), (2, 6.0), (3, 4.0)]
 DENSE = [(3, 0.9), (4, 0.7), (1, 0.5)]
@@ -34,6 +35,28 @@ def test_min_max_of_equal_scores_is_one(ranking: list[tuple[int, float]]) -> Non
 
 def test_min_max_of_nothing_is_nothing() -> None:
     assert min_max([]) == {}
+
+
+def test_a_reranker_is_blended_by_hand() -> None:
+    # before: 1: 1, 2: 1/4, 3: 0; reranked (log-odds -1 to 3): 3: 1, 2: 3/4, 1: 0
+    blended = dict(blend(LEXICAL, [(3, 3.0), (2, 2.0), (1, -1.0)], 0.4))
+    assert blended == pytest.approx({1: 0.6 * 1, 2: 0.6 * 0.25 + 0.4 * 0.75, 3: 0.4})
+
+
+@given(rankings, st.randoms(use_true_random=False))
+def test_a_blend_ends_in_what_it_is_made_of(first: list[tuple[int, float]], draw: random.Random) -> None:
+    keys = [key for key, _ in first]
+    draw.shuffle(keys)
+    reranked = [(key, -float(place)) for place, key in enumerate(keys)]
+    assert [key for key, _ in blend(first, reranked, 1.0)] == keys
+    assert dict(blend(first, reranked, 0.0)) == min_max(first)
+
+
+def test_a_blend_of_other_passages_is_refused() -> None:
+    with pytest.raises(ValueError, match="does not"):
+        blend(LEXICAL, DENSE, 0.5)
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        blend(LEXICAL, LEXICAL, 1.5)
 
 
 def test_convex_by_hand() -> None:

@@ -1,40 +1,20 @@
 """The cross-encoder against a tiny, randomly initialised BERT written to a folder."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+sys.path.append(str(Path(__file__).parent))
+from tiny_ranker import WORDS, save_model
+
 from indexer.errors import ModelError
-from retriever.rerank import CrossEncoderReranker
+from retriever.rerank import CrossEncoderReranker, score_within
 
-WORDS = ["lamp", "keeper", "storm", "ferry", "goat", "cheese", "tide", "rock"]
 PASSAGES = ["lamp keeper storm", "ferry", "goat cheese goat cheese tide", "rock tide " * 60, "lamp"]
-
-
-def save_model(folder: Path, num_labels: int) -> Path:
-    import torch
-    from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
-
-    folder.mkdir()
-    vocabulary = folder / "vocab.txt"
-    vocabulary.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]))
-    BertTokenizerFast(vocab=str(vocabulary)).save_pretrained(folder)
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(WORDS) + 5,
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=64,
-        num_labels=num_labels,
-        initializer_range=0.5,
-    )
-    BertForSequenceClassification(config).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +57,44 @@ def test_threads_get_their_own_scores(folder: Path) -> None:
         together = dict(zip(WORDS, pool.map(lambda word: reranker.score(word, PASSAGES), WORDS), strict=True))
     for word in WORDS:
         assert together[word] == pytest.approx(alone[word], abs=1e-6)
+
+
+class Clock:
+    """Time that only passes while something is scored."""
+
+    def __init__(self, reranker: CrossEncoderReranker, *batches_s: float) -> None:
+        self._reranker, self._batches_s = reranker, list(batches_s)
+        self.name, self.now_s, self.read = "clocked", 100.0, list[int]()
+
+    def score(self, query: str, passages: Sequence[str]) -> list[float]:
+        self.now_s += self._batches_s[len(self.read)]
+        self.read.append(len(passages))
+        return self._reranker.score(query, passages)
+
+
+@pytest.mark.parametrize(
+    ("budget_ms", "batches_s", "read", "all_read"),
+    [
+        (0, (9.0,), [5], True),  # no limit: all in one call
+        (60, (0.02, 0.02, 0.02), [2, 2, 1], True),
+        (59, (0.02, 0.02, 0.02), [2, 2], False),  # the third would end at 60 ms
+        (100, (0.02, 0.05, 0.02), [2, 2], False),  # it might take 50 ms again
+        (10, (0.5,), [2], False),  # the first is always tried
+    ],
+)
+def test_a_budget_ends_before_the_batch_that_would_break_it(
+    folder: Path, budget_ms: float, batches_s: tuple[float, ...], read: list[int], all_read: bool
+) -> None:
+    real = CrossEncoderReranker(folder)
+    clock = Clock(real, *batches_s)
+    scores = score_within(clock, "lamp storm", PASSAGES, 2, budget_ms, lambda: clock.now_s)
+    assert clock.read == read
+    assert scores == (pytest.approx(real.score("lamp storm", PASSAGES), abs=1e-5) if all_read else None)
+
+
+def test_it_is_known_by_its_folder_or_by_the_name_it_was_asked_for(folder: Path) -> None:
+    assert CrossEncoderReranker(folder).name == folder.name
+    assert CrossEncoderReranker(folder, name="owner/ranker").name == "owner/ranker"
 
 
 def test_no_passages_no_scores(folder: Path) -> None:

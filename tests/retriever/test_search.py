@@ -11,9 +11,10 @@ import pytest
 from indexer.access import Access
 from indexer.chunk import ChunkSettings
 from indexer.collection import Collection
-from indexer.errors import ConfigError, IndexError_
+from indexer.errors import ConfigError, IndexError_, ModelError
 from indexer.reindex import reindex
-from retriever.fusion import convex, rrf
+from retriever.expansion import Expansion, mean_direction
+from retriever.fusion import convex, min_max, rrf
 from retriever.hit import Hit
 from retriever.search import Mode, Retriever, RetrieverSettings
 
@@ -31,11 +32,16 @@ TEXTS = [
 class Backwards:
     """Prefers the passages that came last."""
 
-    def __init__(self) -> None:
+    name = "backwards"
+
+    def __init__(self, fails: bool = False) -> None:
         self.asked: list[tuple[str, tuple[str, ...]]] = []
+        self.fails = fails
 
     def score(self, query: str, passages: Sequence[str]) -> list[float]:
         self.asked.append((query, tuple(passages)))
+        if self.fails:
+            raise ModelError("The server is gone.", "Start it.")
         return [float(number) for number in range(len(passages))]
 
 
@@ -226,6 +232,107 @@ def test_reranking_nothing(collection: Collection) -> None:
     assert Retriever(collection, None, None, Backwards()).search("lamp", mode="bm25", rerank=True) == ()
 
 
+def test_a_weight_blends_the_reranker_with_what_was_before(collection: Collection, fill: Fill, encoder: Any) -> None:
+    fill(TEXTS)
+    before = Retriever(collection, encoder).search("cheese lamp", 6)
+    settings = RetrieverSettings(rerank_candidates=3, rerank_weight=0.3)
+    after = Retriever(collection, encoder, settings, Backwards()).search("cheese lamp", 6, rerank=True)
+    first = min_max([(place, hit.score) for place, hit in enumerate(before[:3])])
+    expected = {place: 0.7 * first[place] + 0.3 * place / 2 for place in range(3)}  # backwards: 0, 1, 2
+    order = sorted(expected, key=lambda place: -expected[place])
+    assert documents(after) == documents([*(before[place] for place in order), *before[3:]])
+    assert [hit.score for hit in after[:3]] == pytest.approx([expected[place] for place in order])
+    assert [hit.stage for hit in after] == ["blend"] * 3 + ["convex"] * 3
+    assert {"rerank", "blend", "convex"} <= set(after[0].parts)
+
+
+def test_without_weight_the_order_before_stands(collection: Collection, fill: Fill, encoder: Any) -> None:
+    fill(TEXTS)
+    before = Retriever(collection, encoder).search("cheese lamp", 6)
+    settings = RetrieverSettings(rerank_weight=0.0)
+    after = Retriever(collection, encoder, settings, Backwards()).search("cheese lamp", 6, rerank=True)
+    assert documents(after) == documents(before)
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_reranker_that_fails_or_has_no_time_leaves_the_whole_order_and_says_so(
+    collection: Collection, fill: Fill, encoder: Any, fails: bool
+) -> None:
+    fill(TEXTS)
+    before = Retriever(collection, encoder).search("cheese lamp", 3)
+    # A budget that any clock breaks after the first batch of one.
+    settings = RetrieverSettings(rerank_batch=1, rerank_budget_ms=0 if fails else 1e-9)
+    reranker, notes = Backwards(fails), list[str]()
+    after = Retriever(collection, encoder, settings, reranker).search("cheese lamp", 3, rerank=True, notes=notes)
+    assert after == before
+    why = "The server is gone." if fails else "6 passages take longer than 1e-09 ms."
+    assert notes == [f"Not reranked: {why}"]
+    assert len(reranker.asked) == 1
+
+
+# --- expansion
+
+
+def test_further_questions_are_fused_by_rank_with_the_question(
+    collection: Collection, fill: Fill, encoder: Any
+) -> None:
+    fill(TEXTS)
+    retriever, keys = Retriever(collection, encoder), keys_of(collection)
+    questions = ["lamp keeper", "cheese butter", "winter ferry"]
+    each = [[(keys[hit.chunk.document_id], hit.score) for hit in retriever.search(q, 6)] for q in questions]
+    expected = rrf(each, 60)
+    hits = retriever.search(questions[0], 6, expansion=Expansion("multi-query", tuple(questions[1:])))
+    assert [(keys[hit.chunk.document_id], hit.score) for hit in hits] == expected
+    assert {hit.stage for hit in hits} == {"queries"}
+    alone = {hit.chunk.id: hit.parts for hit in retriever.search(questions[0], 6)}
+    assert all(hit.parts["bm25"] == alone[hit.chunk.id]["bm25"] for hit in hits if "bm25" in hit.parts)
+    assert hits == retriever.search(questions[0], 6, expansion=Expansion("decompose", tuple(questions[1:])))
+
+
+def test_a_hypothetical_passage_moves_the_vector_and_not_the_words(
+    collection: Collection, fill: Fill, encoder: Any
+) -> None:
+    fill(TEXTS)
+    retriever = Retriever(collection, encoder)
+    expansion = Expansion("hyde", ("goat cheese ripens in the cellar",))
+    plain, wide = retriever.search("lamp", 6), retriever.search("lamp", 6, expansion=expansion)
+    assert {hit.chunk.id: hit.parts["bm25"] for hit in plain if "bm25" in hit.parts} == {
+        hit.chunk.id: hit.parts["bm25"] for hit in wide if "bm25" in hit.parts
+    }
+    rows = np.vstack([encoder.encode(["lamp"]), encoder.encode(expansion.texts)]).astype(np.float64)
+    mean = rows.mean(axis=0) / np.linalg.norm(rows.mean(axis=0))
+    for hit in wide:
+        passage = encoder.encode([f"{hit.title}\n{hit.chunk.text}"])[0]
+        assert hit.parts["dense"].score == pytest.approx(float(passage @ mean), abs=2e-3)  # vectors are stored as fp16
+    assert (("lamp",), "find") in encoder.calls  # the question with its instruction, the passage without
+    assert (expansion.texts, "") in encoder.calls
+
+
+def test_an_expansion_that_failed_changes_nothing(collection: Collection, fill: Fill, encoder: Any) -> None:
+    fill(TEXTS)
+    retriever = Retriever(collection, encoder)
+    plain = retriever.search("lamp cheese", 6)
+    for kind in ("hyde", "multi-query", "decompose"):
+        assert retriever.search("lamp cheese", 6, expansion=Expansion(kind, failed="no server")) == plain
+
+
+def test_what_is_found_for_several_questions_is_reranked_for_the_first(
+    collection: Collection, fill: Fill, encoder: Any
+) -> None:
+    fill(TEXTS)
+    reranker = Backwards()
+    expansion = Expansion("decompose", ("cheese butter",))
+    hits = Retriever(collection, encoder, None, reranker).search("lamp", 6, rerank=True, expansion=expansion)
+    assert [query for query, _ in reranker.asked] == ["lamp"]
+    assert {hit.stage for hit in hits} == {"rerank"}
+
+
+def test_the_mean_of_directions_by_hand() -> None:
+    rows = np.array([[1, 0], [0, 1]], np.float32)
+    assert mean_direction(rows) == pytest.approx([0.5**0.5, 0.5**0.5])
+    assert mean_direction(np.array([[1, 0], [-1, 0]], np.float32)) == pytest.approx([1, 0])
+
+
 # --- timings
 
 
@@ -234,7 +341,7 @@ def test_reranking_nothing(collection: Collection) -> None:
     [
         ("bm25", ["bm25", "fetch"]),
         ("dense", ["encode", "dense", "fetch"]),
-        ("hybrid", ["bm25", "encode", "dense", "fuse", "fetch"]),
+        ("hybrid", ["encode", "bm25", "dense", "fuse", "fetch"]),
     ],
 )
 def test_every_stage_that_ran_is_timed(
