@@ -42,6 +42,10 @@ class IndexerSection(Section):
     chunk_overlap_tokens: int = Field(default=0, ge=0)
     """Tokens that a chunk repeats from the one before it."""
 
+    dense_build: Literal["auto", "cpu", "gpu"] = "auto"
+    """What builds the graph of dense search: auto is a GPU where FAISS has one (requirements-gpu.txt) and there is much
+    to build; cpu and gpu name one. Every machine serves what either builds."""
+
     lock_wait_s: float = Field(default=600, ge=0)
     """How long to wait for another process that writes to the same collection."""
 

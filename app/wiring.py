@@ -37,7 +37,10 @@ def open_collection(settings: Settings, name: str, *, create: bool = False) -> C
     Raises:
         IndexError_: it does not exist (and `create` is false), or cannot be opened.
     """
-    return Collection.open(settings.home, name, create=create, language=settings.indexer.language)
+    section = settings.indexer
+    return Collection.open(
+        settings.home, name, create=create, language=section.language, dense_build=section.dense_build
+    )
 
 
 def settings_of(settings: Settings, name: str) -> Settings:

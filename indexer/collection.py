@@ -26,6 +26,7 @@ from indexer.filter import Filter
 from indexer.store.changes import write_language
 from indexer.store.dense import Dense
 from indexer.store.disk import disk_error, read_json, write_json
+from indexer.store.gpu import DenseBuild
 from indexer.store.keys import KeyRanges, Keys
 from indexer.store.language import Language
 from indexer.store.lexical import Lexical
@@ -56,8 +57,9 @@ class Generation:
 class Collection:
     """Safe to share between threads; every call answers from the newest commit of any process."""
 
-    def __init__(self, home: Path, name: str) -> None:
+    def __init__(self, home: Path, name: str, dense_build: DenseBuild = "auto") -> None:
         self.name = name
+        self._dense_build = dense_build
         self.home = home
         self.folder = _folder(home, name)
         self.lock = WriteLock(self.folder, name)
@@ -67,14 +69,21 @@ class Collection:
         self._matching: dict[tuple[int, int, Filter, Access], KeyRanges | None] = {}
 
     @staticmethod
-    def open(home: Path, name: str, *, create: bool = False, language: Language = "english") -> "Collection":
-        """Open a collection; one that is made now is of this language.
+    def open(
+        home: Path,
+        name: str,
+        *,
+        create: bool = False,
+        language: Language = "english",
+        dense_build: DenseBuild = "auto",
+    ) -> "Collection":
+        """Open a collection; one that is made now is of this language. `dense_build` says what builds its graph.
 
         Raises:
             ConfigError: the name is not one that a folder may have.
             IndexError_: it does not exist (and `create` is False), or it is damaged.
         """
-        collection = Collection(home, name)
+        collection = Collection(home, name, dense_build)
         if not (collection.folder / "current.json").exists():
             if not create:
                 raise _missing(home, name)
@@ -108,7 +117,8 @@ class Collection:
             folder.mkdir(parents=True, exist_ok=True)
         truth = Truth(folder / "truth.db", create)
         lexical = Lexical(folder / "lexical", truth, self.lock)
-        return Generation(number, folder, truth, lexical, Dense(folder / "dense", truth, self.lock))
+        dense = Dense(folder / "dense", truth, self.lock, self._dense_build)
+        return Generation(number, folder, truth, lexical, dense)
 
     def generation_dir(self, number: int) -> Path:
         """Folder of one generation."""
