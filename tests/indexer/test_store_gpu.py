@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from indexer.encoder import Vectors
-from indexer.recall import recall_at_k
+from indexer.recall import LEAST_RECALL, recall_at_k
 from indexer.store import base as base_module
 from indexer.store.gpu import LEAST_ROWS, builds_on_gpu, graph_on_gpu, in_half_precision, why_no_gpu
 from indexer.verify import verify
@@ -97,7 +97,7 @@ def test_a_collection_grows_from_such_a_base(shelf: Any, monkeypatch: pytest.Mon
     assert shelf.collection.dense.base_rows() == 700  # what was deleted stays until it is much
     assert verify(shelf.collection) == []
     queries = shelf.encoder.encode([f"text {number}" for number in range(20)])
-    assert np.mean(recall_at_k(shelf.collection, queries)) >= 0.98
+    assert np.mean(recall_at_k(shelf.collection, queries)) >= LEAST_RECALL
 
 
 def test_without_a_gpu_the_processor_builds_and_one_line_says_so(caplog: pytest.LogCaptureFixture) -> None:
