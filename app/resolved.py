@@ -81,6 +81,7 @@ def retriever_settings(settings: Settings) -> RetrieverSettings:
         dense_weight=section.dense_weight,
         normalisation=section.normalisation,
         rrf_k=section.rrf_k,
+        rrf_dense_weight=section.rrf_dense_weight,
         candidates=section.candidates,
         rerank_candidates=section.rerank_candidates,
         lexical_engine=section.lexical_engine,

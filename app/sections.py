@@ -133,6 +133,9 @@ class RetrieverSection(Section):
     rrf_k: float = Field(default=60, gt=0)
     """The constant of reciprocal rank fusion: larger makes the first ranks count less."""
 
+    rrf_dense_weight: float = Field(default=0.5, ge=0, le=1)
+    """Share of the dense ranks in reciprocal rank fusion; the rest is bm25's."""
+
     candidates: int = Field(default=100, ge=1, le=10_000)
     """How many passages bm25 and dense each give to the fusion."""
 
