@@ -53,6 +53,7 @@ def run_retrieval(
             by_span=by_span,
             measures=measures,
             reuse=reuse,
+            language=settings.indexer.language,
             on_progress=meter,
         )
     report["encoder_name"] = shown
