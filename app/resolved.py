@@ -109,6 +109,7 @@ def retriever_settings(settings: Settings) -> RetrieverSettings:
         dense_weight=section.dense_weight,
         normalisation=section.normalisation,
         rrf_k=section.rrf_k,
+        rrf_dense_weight=section.rrf_dense_weight,
         candidates=section.candidates,
         rerank_candidates=section.rerank_candidates,
         rerank_weight=section.rerank_weight,
@@ -134,6 +135,7 @@ def index_settings(settings: Settings) -> IndexSettings:
         index_type=milvus.index_type,
         vectors=milvus.vectors,
         timeout_s=milvus.timeout_s,
+        dense_build=settings.indexer.dense_build,
     )
 
 

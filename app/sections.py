@@ -41,6 +41,10 @@ class IndexerSection(Section):
     chunk_overlap_tokens: int = Field(default=0, ge=0)
     """Tokens that a chunk repeats from the one before it."""
 
+    dense_build: Literal["auto", "cpu", "gpu"] = "auto"
+    """What builds the graph of dense search: auto is a GPU where FAISS has one (requirements-gpu.txt) and there is much
+    to build; cpu and gpu name one. Every machine serves what either builds."""
+
     lock_wait_s: float = Field(default=600, ge=0)
     """How long to wait for another process that writes to the same collection."""
 
@@ -153,6 +157,9 @@ class RetrieverSection(Section):
 
     rrf_k: float = Field(default=60, gt=0)
     """The constant of reciprocal rank fusion: larger makes the first ranks count less."""
+
+    rrf_dense_weight: float = Field(default=0.5, ge=0, le=1)
+    """Share of the dense ranks in reciprocal rank fusion; the rest is bm25's."""
 
     candidates: int = Field(default=100, ge=1, le=10_000)
     """How many passages bm25 and dense each give to the fusion."""

@@ -3,7 +3,8 @@
     python bench/fusion.py --sets ../shared/bench/cranfield ../shared/bench/scifact
 
 Uses the settings' encoder and the indexes that `footnote eval retrieval` keeps. `held_out` is the honest figure: each
-set scored with what was best on the mean of the others. Prints one JSON line last.
+set scored with what was best on the mean of the others, of each normalisation, of RRF (k and weight), and of all; and
+as served. Prints one JSON line last.
 """
 
 import argparse
@@ -18,14 +19,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from app.settings import load_settings
 from app.wiring import build_encoder
+from eval.calibrate import RRF_KS
 from eval.dataset import load_dataset
 from eval.index import index_corpus
 from eval.metrics import score_rankings
 from indexer.encoder import Encoder
-from retriever.fusion import NORMALISATIONS, Normalisation, Ranking, convex, rrf
+from retriever.fusion import NORMALISATIONS, Normalisation, Ranking, convex, rrf, rrf_weights
+from retriever.search import RetrieverSettings
 
 WEIGHTS = [round(step / 20, 2) for step in range(21)]
 CONVEX = tuple(product(NORMALISATIONS, WEIGHTS))
+RRF = tuple(product(RRF_KS, WEIGHTS[1:-1]))
 CANDIDATES = 100
 Fusion = Callable[[Ranking, Ranking], Ranking]
 
@@ -65,13 +69,13 @@ def measure(folder: Path, home: Path, encoder: Encoder) -> dict[str, float]:
         return fmean(score_rankings(relevant, rankings)["ndcg@10"].values())
 
     fusions: dict[str, Fusion] = {"bm25": lambda words, _: words, "dense": lambda _, meaning: meaning}
-    fusions["rrf 60"] = lambda words, meaning: rrf([words, meaning], 60)
     fusions |= {named(how, weight): weighted(how, weight) for how, weight in CONVEX}
+    fusions |= {named(f"rrf {k:g}", weight): by_rank(k, weight) for k, weight in RRF}
     return {name: round(ndcg(fuse), 4) for name, fuse in fusions.items()}
 
 
-def named(how: Normalisation, weight: float) -> str:
-    """What a convex combination is called in the table."""
+def named(how: str, weight: float) -> str:
+    """What a fusion is called in the table."""
     return f"{how} {weight}"
 
 
@@ -80,18 +84,35 @@ def weighted(how: Normalisation, weight: float) -> Fusion:
     return lambda words, meaning: convex(words, meaning, weight, how)
 
 
+def by_rank(k: float, weight: float) -> Fusion:
+    """Reciprocal rank fusion with this constant and dense weight."""
+    return lambda words, meaning: rrf([words, meaning], k, rrf_weights(weight))
+
+
 def held_out(scores: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float | str]]:
-    """Each set with the convex combination that was best on the others."""
+    """Each set with the fusion that was best on the others, of each family and of all."""
     if len(scores) < 2:
         return {}
-    chosen = {name: best([scores[other] for other in scores if other != name]) for name in scores}
-    return {name: {"fusion": fusion, "ndcg@10": scores[name][fusion]} for name, fusion in chosen.items()}
+    told: dict[str, dict[str, float | str]] = {}
+    for name in scores:
+        others = [scores[other] for other in scores if other != name]
+        chosen = {family: best(others, names) for family, names in FAMILIES.items()}
+        told[name] = {"served": scores[name][SERVED]}
+        told[name] |= {family: f"{fusion}: {scores[name][fusion]}" for family, fusion in chosen.items()}
+    return told
 
 
-def best(sets: Sequence[Mapping[str, float]]) -> str:
-    """The convex combination with the highest mean over the sets."""
-    return max((named(*each) for each in CONVEX), key=lambda name: fmean(scores[name] for scores in sets))
+def best(sets: Sequence[Mapping[str, float]], names: Sequence[str]) -> str:
+    """The fusion with the highest mean over the sets."""
+    return max(names, key=lambda name: fmean(scores[name] for scores in sets))
 
+
+FAMILIES = {
+    **{how: [named(how, weight) for weight in WEIGHTS] for how in NORMALISATIONS},
+    "rrf": [named(f"rrf {k:g}", weight) for k, weight in RRF],
+}
+FAMILIES["any"] = [name for names in FAMILIES.values() for name in names]
+SERVED = named(RetrieverSettings().normalisation, RetrieverSettings().dense_weight)
 
 if __name__ == "__main__":
     main()

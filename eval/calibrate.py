@@ -14,7 +14,7 @@ from eval.statistics import PairedTest, compare_paired
 from indexer.collection import Collection
 from indexer.encoder import Encoder
 from indexer.errors import DatasetError
-from retriever.fusion import NORMALISATIONS, Ranking, convex, rrf
+from retriever.fusion import NORMALISATIONS, Ranking, convex, rrf, rrf_weights
 from retriever.search import RetrieverSettings
 
 METRIC, CUT = "ndcg@10", 10
@@ -86,6 +86,9 @@ def choices(present: RetrieverSettings) -> list[RetrieverSettings]:
         for weight, how in product(WEIGHTS, NORMALISATIONS)
     ]
     tried += [replace(present, fusion="rrf", rrf_k=k, candidates=depth) for k, depth in product(RRF_KS, DEPTHS)]
+    tried += [
+        replace(present, fusion="rrf", rrf_k=k, rrf_dense_weight=weight) for k, weight in product(RRF_KS, WEIGHTS[1:-1])
+    ]
     return list(dict.fromkeys([present, *tried]))
 
 
@@ -148,7 +151,7 @@ def _ndcg(rankings: _Rankings, cases: Sequence[Case], choice: RetrieverSettings)
     for case, lexical, dense in zip(cases, rankings.lexical, rankings.dense, strict=True):
         words, meaning = lexical[: choice.candidates], dense[: choice.candidates]
         if choice.fusion == "rrf":
-            fused = rrf([words, meaning], choice.rrf_k)
+            fused = rrf([words, meaning], choice.rrf_k, rrf_weights(choice.rrf_dense_weight))
         else:
             fused = convex(words, meaning, choice.dense_weight, choice.normalisation)
         sources = dict.fromkeys(rankings.source[key] for key, _ in fused if key in rankings.source)

@@ -14,6 +14,7 @@ from indexer.chunk import CHUNKER_VERSION, ChunkSettings, chunk
 from indexer.collection import Collection
 from indexer.document import Chunk, Document
 from indexer.encoder import Encoder, Vectors
+from indexer.store.language import Language
 from indexer.store.records import Manifest
 from indexer.store.text import embed_text
 
@@ -55,6 +56,7 @@ def index_corpus(
     encoder: Encoder | None,
     chunking: ChunkSettings | None = None,
     on_progress: OnProgress | None = None,
+    language: Language = "english",
 ) -> Collection:
     """Open the corpus's collection under `home`/eval, adding the entries that it does not hold yet.
 
@@ -64,9 +66,10 @@ def index_corpus(
     """
     coder: Encoder = encoder or NoEncoder()
     chunker = f"{CHUNKER_VERSION}:{chunking.max_tokens}:{chunking.overlap_tokens}" if chunking else _WHOLE
-    build = hashlib.sha256(f"{coder.fingerprint}\n{chunker}".encode()).hexdigest()[:12]
+    words = "" if language == "english" else f"\n{language}"
+    build = hashlib.sha256(f"{coder.fingerprint}\n{chunker}{words}".encode()).hexdigest()[:12]
     home_of_set = home / "eval" / f"{dataset.name}-{dataset.corpus_sha256[:12]}"
-    collection = Collection.open(home_of_set, build, create=True)
+    collection = Collection.open(home_of_set, build, create=True, language=language)
     there = {info.id for info in collection.documents()}
     documents = [document for entry in dataset.entries if (document := _document(entry)) is not None]
     missing = [document for document in documents if document.id not in there]

@@ -27,6 +27,7 @@ from indexer.collection import Collection
 from indexer.encoder import Encoder, Vectors
 from indexer.errors import ConfigError, DatasetError
 from indexer.reading import Reading
+from indexer.store.language import Language
 from indexer.store.text import embed_text
 from retriever.expansion import Expansion
 from retriever.hit import Hit
@@ -56,6 +57,7 @@ def evaluate_retrieval(
     reuse: bool = False,
     owner: str = "",
     access: Access = FULL,
+    language: Language = "english",
     on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
     """Score each mode on a data set's judged questions, and say what was evaluated.
@@ -66,7 +68,7 @@ def evaluate_retrieval(
     With a collection that is `served`, that one is searched instead, and judgements name its documents' sources.
     `measures` of ir_measures are computed beside ours. `limit` draws so many questions. `reuse` takes a finished run of
     the same evaluation where there is one. An `owner` is whose run it is; what is served is searched with that caller's
-    `access`.
+    `access`. `language` is that of the corpus's words.
     `by_span` counts a hit as relevant if it overlaps words that hold an answer, instead of by its document.
     Texts that the encoder cuts are counted as "truncated". Every ranking is stored in a run as it is made; after a
     kill, the same call ranks what is missing.
@@ -85,7 +87,7 @@ def evaluate_retrieval(
     check_measures(measures, DEPTH)
     settings = settings or RetrieverSettings()
     dataset = load_any(dataset_dir, None if served is None else sources_of(served, access))
-    collection = index_corpus(dataset, home, encoder, chunking, on_progress) if served is None else served
+    collection = served or index_corpus(dataset, home, encoder, chunking, on_progress, language)
     if not dataset.judged:
         raise DatasetError(f"{dataset_dir} names no relevant document.", "Retrieval is measured against such names.")
     cases = drawn(_span_cases(dataset) if by_span else dataset.judged, limit)
@@ -105,6 +107,7 @@ def evaluate_retrieval(
         "limit": limit,
         "collection": None if served is None else [served.name, served.sequence()],
         **whose(owner, access),
+        **({} if served is not None or language == "english" else {"language": language}),
     }
     path = finished_run(home, identity) if reuse else None
     if path is None:

@@ -72,7 +72,7 @@ def _to_local(collection: Collection, generation: Generation) -> Migrated:
     chunks = generation.truth.count()
     if generation.index.kind == "local":
         return Migrated("local", generation.index.place, chunks, 0, None)
-    local = LocalIndex(generation.folder, generation.truth, collection.lock)
+    local = LocalIndex(generation.folder, generation.truth, collection.lock, collection.index_settings.dense_build)
     local.rewrite()
     (generation.folder / "index.json").unlink()
     drop_elsewhere(generation.folder, collection.index_settings)

@@ -110,6 +110,11 @@ def rrf(rankings: Sequence[Ranking], k: float = 60, weights: Sequence[float] | N
     return best_first(fused.items())
 
 
+def rrf_weights(dense_weight: float) -> tuple[float, float]:
+    """Weights of BM25 and dense for rrf(), of which a dense weight of .5 is the plain one."""
+    return 2 * (1 - dense_weight), 2 * dense_weight
+
+
 def best_first(scored: Iterable[tuple[int, float]]) -> list[tuple[int, float]]:
     """Highest score first, the lower key first among equals."""
     by_key = sorted(scored, key=itemgetter(0))

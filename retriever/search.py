@@ -22,7 +22,7 @@ from indexer.store.records import StoredChunk
 from indexer.store.text import embed_text
 from retriever.asked import read_question
 from retriever.expansion import Expansion, mean_direction
-from retriever.fusion import Normalisation, Ranking, best_first, blend, convex, rrf
+from retriever.fusion import Normalisation, Ranking, best_first, blend, convex, rrf, rrf_weights
 from retriever.hit import Hit, join_stages
 from retriever.rerank import Reranker, score_within
 
@@ -41,6 +41,7 @@ class RetrieverSettings:
     dense_weight: float = 0.25  # of the convex combination, 0..1
     normalisation: Normalisation = "mixed"  # of the scores that are combined
     rrf_k: float = 60
+    rrf_dense_weight: float = 0.5  # of the ranks, 0..1
     candidates: int = 100  # how many each of the two retrievers gives to the fusion
     rerank_candidates: int = 30  # how many the reranker reads
     rerank_weight: float = 1.0  # of the reranker's scores beside those before it, 0..1; 1 lets it decide alone
@@ -266,7 +267,7 @@ class Retriever:
 
     def _fuse(self, lexical: Ranking, dense: Ranking) -> Ranking:
         if self._settings.fusion == "rrf":
-            return rrf([lexical, dense], self._settings.rrf_k)
+            return rrf([lexical, dense], self._settings.rrf_k, rrf_weights(self._settings.rrf_dense_weight))
         return convex(lexical, dense, self._settings.dense_weight, self._settings.normalisation)
 
     def _existing(self, generation: Generation, keys: Sequence[int], wanted: int) -> dict[int, StoredChunk]:

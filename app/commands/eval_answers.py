@@ -149,7 +149,8 @@ def prepare(settings: Settings, path: Path, served: Collection | None, meter: Me
     own = pipeline_settings(settings)  # what is wrong there is said before loading
     encoder = build_encoder(settings) if settings.retriever.mode != "bm25" else None
     chunking = chunking_for(dataset, encoder, chunk_settings(settings))
-    collection = index_corpus(dataset, settings.home, encoder, chunking, meter) if served is None else served
+    language = settings.indexer.language
+    collection = served or index_corpus(dataset, settings.home, encoder, chunking, meter, language)
     reranker = build_reranker(settings) if settings.retriever.rerank else None
     retriever = Retriever(collection, encoder, retriever_settings(settings), reranker)
     model = build_chat_model(settings)

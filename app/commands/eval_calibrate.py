@@ -41,7 +41,8 @@ def run_calibrate(
     present = retriever_settings(settings)
     with progress() as meter:
         dataset = load_any(path, None if served is None else sources_of(served))
-        collection = index_corpus(dataset, settings.home, encoder, on_progress=meter) if served is None else served
+        language = settings.indexer.language
+        collection = served or index_corpus(dataset, settings.home, encoder, None, meter, language)
         found = calibrate(collection, encoder, dataset.judged, present, seed=seed, on_progress=meter)
     lines = _toml("retriever", changed(found, present))
     if found.helps:

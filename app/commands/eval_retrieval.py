@@ -62,6 +62,7 @@ def run_retrieval(
             measures=measures,
             limit=limit,
             reuse=reuse,
+            language=settings.indexer.language,
             on_progress=meter,
         )
     report["encoder_name"] = shown

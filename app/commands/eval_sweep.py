@@ -123,9 +123,10 @@ def _retrieval(settings: Settings, path: Path, count: int, cut: bool, meter: Met
         expander=build_expander(settings),
         limit=count,
         reuse=True,
+        language=settings.indexer.language,
         on_progress=meter,
     )
-    collection = index_corpus(load_any(path), settings.home, encoder, chunking)
+    collection = index_corpus(load_any(path), settings.home, encoder, chunking, language=settings.indexer.language)
     return load_run(settings.home, report["run"]), _size(collection.folder)
 
 

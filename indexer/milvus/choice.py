@@ -22,11 +22,11 @@ _log = logging.getLogger(__name__)
 def open_index(folder: Path, truth: Truth, lock: WriteLock, settings: IndexSettings) -> Index:
     """Open the index that a generation has; a Milvus is not asked before it is needed."""
     if not chosen(folder):
-        return LocalIndex(folder, truth, lock)
+        return LocalIndex(folder, truth, lock, settings.dense_build)
     build = read_build(folder) or next(iter(notes(folder)), None)
     if build is None:
         _log.warning("%s names no collection of Milvus; searching the local index", folder / "index.json")
-        return LocalIndex(folder, truth, lock)
+        return LocalIndex(folder, truth, lock, settings.dense_build)
     return MilvusIndex(folder, truth, lock, connect(parse_address(build.uri), settings))
 
 

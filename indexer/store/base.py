@@ -23,6 +23,7 @@ import numpy as np
 from indexer.encoder import Vectors
 from indexer.errors import IndexError_
 from indexer.store.disk import checksum, read_json, replace_file, write_json
+from indexer.store.gpu import graph_on_gpu
 from indexer.store.keys import Keys, Mask
 
 _NEIGHBOURS = 32
@@ -97,12 +98,15 @@ def open_base(folder: Path, note: BaseNote) -> Base:
     return _base(note, index, keys, rows, vector_ids)
 
 
-def write_base(folder: Path, old: Base | None, alive: Mask, new: Iterable[Part], note: BaseNote) -> Base:
+def write_base(
+    folder: Path, old: Base | None, alive: Mask, new: Iterable[Part], note: BaseNote, on_gpu: bool = False
+) -> Base:
     """Write a base of what is `alive` (n,) in `old` and all of `new`, and make it the current one.
 
     Readers have the old or the new one, never a mixture. `old` is not changed: its graph is read into memory, which
     holds it once, and is let go of when it is written. Each part of `new` holds the keys above those before it.
-    `note` says what the truth was; its build, sizes and checksums are filled in here.
+    `note` says what the truth was; its build, sizes and checksums are filled in here. With `on_gpu` a base without an
+    old one is built there if that can be done: all of it is in memory then.
 
     Raises:
         ValueError: the graph of `old` is damaged.
@@ -110,8 +114,11 @@ def write_base(folder: Path, old: Base | None, alive: Mask, new: Iterable[Part],
     """
     faiss: Any = importlib.import_module("faiss")
 
-    index = _graph_of(folder, old) if old else _empty_index(note.dim)
-    keys, rows, vector_ids = _add_parts(index, old, alive, new)
+    if old is None and on_gpu:
+        index, (keys, rows, vector_ids) = _built_on_gpu(note.dim, new)
+    else:
+        index = _graph_of(folder, old) if old else _empty_index(note.dim)
+        keys, rows, vector_ids = _add_parts(index, old, alive, new)
     build = uuid.uuid4().hex[:8]
     graph, arrays = _files(folder, build)
     folder.mkdir(parents=True, exist_ok=True)
@@ -138,6 +145,32 @@ def _graph_of(folder: Path, base: Base) -> Any:
         return faiss.read_index(str(graph))
     except (OSError, RuntimeError) as error:
         raise ValueError(f"it cannot be read: {error}") from error
+
+
+def _built_on_gpu(dim: int, parts: Iterable[Part]) -> tuple[Any, tuple[Keys, Keys, Keys]]:
+    rows = _Rows()
+    numbers = _add_parts(rows, None, np.empty(0, bool), parts)
+    index = graph_on_gpu(rows.whole(dim), _NEIGHBOURS, _EF_CONSTRUCTION)
+    if index is None:
+        index = _empty_index(dim)
+        for part in rows.added:
+            _add(index, part, np.arange(len(part)))
+    return index, numbers
+
+
+class _Rows:
+    """Stands where a graph would be added to, and keeps the rows."""
+
+    def __init__(self) -> None:
+        self.added: list[Vectors] = []
+
+    def add(self, vectors: Vectors) -> None:
+        self.added.append(vectors)
+
+    def whole(self, dim: int) -> Vectors:
+        """All rows as one array (n, dim), of which `added` is then the only part."""
+        self.added = [np.concatenate([np.empty((0, dim), np.float32), *self.added])]
+        return self.added[0]
 
 
 def _give_back_memory() -> None:

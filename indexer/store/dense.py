@@ -15,6 +15,7 @@ import numpy as np
 from indexer.encoder import Vectors
 from indexer.errors import IndexError_
 from indexer.store.base import Base, BaseNote, Part, drop_base, open_base, read_note, write_base
+from indexer.store.gpu import DenseBuild, builds_on_gpu
 from indexer.store.keys import KeyRanges
 from indexer.store.lock import WriteLock
 from indexer.store.records import Manifest
@@ -32,8 +33,8 @@ _MAX_DEAD_SHARE = 0.2  # recall falls as more of the graph is masked
 class Dense:
     """Nearest chunks by inner product over one generation. Thread-safe; sees the newest commit of any process."""
 
-    def __init__(self, folder: Path, truth: Truth, lock: WriteLock) -> None:
-        self._folder, self._truth, self._lock = folder, truth, lock
+    def __init__(self, folder: Path, truth: Truth, lock: WriteLock, build: DenseBuild = "auto") -> None:
+        self._folder, self._truth, self._lock, self._build = folder, truth, lock, build
         self._view: View | None = None
         self._narrow: tuple[View, KeyRanges, View] | None = None  # the last filter's view: it is asked for again
         self._refreshing = threading.Lock()
@@ -188,8 +189,8 @@ class Dense:
 
     def _extend(self, view: View, manifest: Manifest) -> View:
         """Write a base with the delta, or from the truth alone where too much of the old one is dead or damaged."""
-        if view.dead_share > _MAX_DEAD_SHARE:
-            return self._rebuild(manifest)
+        if view.dead_share > _MAX_DEAD_SHARE or builds_on_gpu(self._build, len(view.delta.keys)):
+            return self._rebuild(manifest)  # a GPU makes the whole graph anew while a processor adds a tenth
         began = time.monotonic()
         try:
             base = write_base(
@@ -204,12 +205,14 @@ class Dense:
 
     def _rebuild(self, manifest: Manifest) -> View:
         """Write the base anew from the truth, which is never in memory as a whole. Needs the write lock."""
-        if self._truth.count() < MIN_BASE:
+        count = self._truth.count()
+        if count < MIN_BASE:
             drop_base(self._folder)
             return empty_view(manifest.dim)
         parts = (Part(*page) for page in self._truth.vector_pages(manifest.dim))
         note = _note(self._truth.sequence(), self._truth.last_key(), manifest)
-        return view_of(write_base(self._folder, None, np.empty(0, bool), parts, note))
+        on_gpu = builds_on_gpu(self._build, count)
+        return view_of(write_base(self._folder, None, np.empty(0, bool), parts, note, on_gpu))
 
 
 def _note(sequence: int, last_key: int, manifest: Manifest) -> BaseNote:

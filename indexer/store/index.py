@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from indexer.encoder import Vectors
+from indexer.store.gpu import DenseBuild
 from indexer.store.keys import KeyRanges
 from indexer.store.records import Manifest
 
@@ -25,6 +26,7 @@ class IndexSettings:
     index_type: str = "HNSW"
     vectors: str = "float32"
     timeout_s: float = 60.0
+    dense_build: DenseBuild = "auto"  # what builds the graph of a local index
 
 
 @dataclass(frozen=True, slots=True)

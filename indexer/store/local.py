@@ -8,6 +8,7 @@ import numpy as np
 
 from indexer.store.base import Base
 from indexer.store.dense import Dense
+from indexer.store.gpu import DenseBuild
 from indexer.store.index import Wrong
 from indexer.store.lexical import Lexical
 from indexer.store.lexical_writer import LexicalWriter, check_build
@@ -23,10 +24,10 @@ class LocalIndex:
 
     kind: Literal["local"] = "local"
 
-    def __init__(self, folder: Path, truth: Truth, lock: WriteLock) -> None:
+    def __init__(self, folder: Path, truth: Truth, lock: WriteLock, dense_build: DenseBuild = "auto") -> None:
         self._folder, self._truth = folder, truth
         self.lexical = Lexical(folder / "lexical", truth, lock)
-        self.dense = Dense(folder / "dense", truth, lock)
+        self.dense = Dense(folder / "dense", truth, lock, dense_build)
 
     @property
     def place(self) -> str:

@@ -93,4 +93,4 @@ def test_the_present_settings_are_the_first_choice_and_there_once() -> None:
     present = RetrieverSettings(dense_weight=0.25, candidates=100)
     tried = choices(present)
     assert tried[0] == present
-    assert len(set(tried)) == len(tried) == 21 * (4 + 3) + 3 * 4
+    assert len(set(tried)) == len(tried) == 21 * (4 + 3) + 3 * 4 + 3 * (19 - 1)

@@ -197,6 +197,16 @@ def test_another_encoder_corpus_or_chunking_has_its_own_index(folder: Path, home
     assert evaluate_retrieval(folder, ["dense"], TopicEncoder(), home)["indexed"] == 5
 
 
+def test_a_set_is_searched_in_the_language_of_its_words(folder: Path, home: Path) -> None:
+    write_set(folder, [{"_id": "house", "title": "", "text": "Alte Häuser am See"}, *CORPUS])
+    (folder / "queries.jsonl").write_text(json.dumps({"_id": "q", "text": "Haus"}) + "\n")
+    (folder / "qrels.tsv").write_text("q\thouse\t1\n")
+    english = evaluate_retrieval(folder, ["bm25"], None, home, reuse=True)
+    german = evaluate_retrieval(folder, ["bm25"], None, home, reuse=True, language="german")
+    assert (english["modes"]["bm25"]["ndcg@10"], german["modes"]["bm25"]["ndcg@10"]) == (0, 1)
+    assert english["run"] != german["run"]
+
+
 def test_bm25_alone_leaves_an_index_that_refuses_dense_search(folder: Path, home: Path) -> None:
     collection = index_corpus(load_dataset(folder), home, None)
     with pytest.raises(IndexError_, match="another encoder"):

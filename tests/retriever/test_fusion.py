@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retriever.fusion import NORMALISATIONS, Normalisation, blend, convex, min_max, normalised, rrf, z_score
+from retriever.fusion import (
+    NORMALISATIONS,
+    Normalisation,
+    blend,
+    convex,
+    min_max,
+    normalised,
+    rrf,
+    rrf_weights,
+    z_score,
+)
 
 LEXICAL = [(1, 12.0), (2, 6.0), (3, 4.0)]
 DENSE = [(3, 0.9), (4, 0.7), (1, 0.5)]
@@ -120,6 +130,11 @@ def test_rrf_by_hand() -> None:
 def test_rrf_weights_by_hand() -> None:
     fused = dict(rrf([LEXICAL, DENSE], k=1, weights=[1.0, 3.0]))
     assert fused == pytest.approx({1: 1 / 2 + 3 / 4, 2: 1 / 3, 3: 1 / 4 + 3 / 2, 4: 3 / 3})
+
+
+def test_the_plain_rrf_has_a_dense_weight_of_half() -> None:
+    assert rrf([LEXICAL, DENSE], 60, rrf_weights(0.5)) == rrf([LEXICAL, DENSE], 60)
+    assert rrf_weights(0.25) == (1.5, 0.5)
 
 
 def test_rrf_wants_one_weight_for_each_ranking() -> None:

@@ -105,11 +105,11 @@ def test_hybrid_is_the_fusion_of_both_with_every_part(
     collection: Collection, fill: Fill, encoder: Any, fusion: str
 ) -> None:
     fill(TEXTS)
-    settings = RetrieverSettings(fusion=fusion, dense_weight=0.3, rrf_k=10)  # type: ignore[arg-type]
+    settings = RetrieverSettings(fusion=fusion, dense_weight=0.3, rrf_k=10, rrf_dense_weight=0.7)  # type: ignore[arg-type]
     hits = Retriever(collection, encoder, settings).search("cheese lamp", 6)
     lexical = collection.lexical.search("cheese lamp", 100)
     dense = collection.dense.search(encoder.encode(["cheese lamp"], "find")[0], 100)
-    expected = convex(lexical, dense, 0.3) if fusion == "convex" else rrf([lexical, dense], 10)
+    expected = convex(lexical, dense, 0.3) if fusion == "convex" else rrf([lexical, dense], 10, [0.6, 1.4])
     keys = keys_of(collection)
     assert [keys[id_] for id_ in documents(hits)] == [key for key, _ in expected[:6]]
     assert [hit.score for hit in hits] == pytest.approx([score for _, score in expected[:6]])
