@@ -1,5 +1,6 @@
 """The reranker and the expansion that the settings name, through the command line and the doors that show notes."""
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -158,3 +159,28 @@ def test_the_page_says_it_in_a_line_of_its_own(papers: Path, home: Path, footnot
     assert '<p class="fn-meta fn-left-out">Not reranked: ' in html
     assert "searched for by hyde, too: The tower is 34 metres tall" in html
     assert "expand" in html
+
+
+def test_an_evaluation_reranks_as_the_settings_say_and_tells_when_it_could_not(
+    footnote: Any, tmp_path: Path, model: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    texts = {"first": "lamp lamp lamp", "second": "lamp lamp of the keeper", "third": "a lamp beside goats"}
+    rows = [{"_id": name, "title": "", "text": text} for name, text in texts.items()]
+    (folder / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    questions = [{"_id": name, "text": f"lamp {name}"} for name in ("a", "b", "c")]
+    (folder / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in questions))
+    (folder / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\na\tthird\t1\nb\tthird\t1\nc\tthird\t1\n")
+    arguments = ("eval", "retrieval", "--dataset", folder, "--modes", "bm25", "--limit", "2")
+    plain = footnote(*arguments, "--json").json["modes"]["bm25"]
+    monkeypatch.setenv("FOOTNOTE_GENERATOR__BASE_URL", model.base_url)
+    monkeypatch.setenv("FOOTNOTE_RETRIEVER__RERANKER", "generator")
+    monkeypatch.setenv("FOOTNOTE_RETRIEVER__RERANK", "true")
+    model.whole = lambda path, body: chances(*((-0.1, -3.0) if "goats" in str(body["messages"]) else (-3.0, -0.1)))
+    reranked = footnote(*arguments, "--json").json["modes"]["bm25"]
+    assert (plain["n"], reranked["n"], reranked["left_out"]) == (2, 2, 0)
+    assert reranked["mrr@10"] == 1.0 > plain["mrr@10"]
+    model.whole, model.behaviour = None, "busy"
+    result = footnote(*arguments)
+    assert "bm25: 2 questions without the reranker or the expansion" in result.stderr

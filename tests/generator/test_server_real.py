@@ -4,6 +4,7 @@ import os
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -178,3 +179,31 @@ def test_seeded_draws_of_long_prompts_at_once_leave_the_server_alive() -> None:
         thread.join(300)
     assert len(written) == 6
     assert model.count_tokens(["alive"])
+
+
+def test_the_first_token_comes_with_its_alternatives() -> None:
+    likely = ServerModel(SETTINGS).first_token((Message("user", "Is the sky blue? Reply with one word: yes or no."),))
+    assert len(likely) == 20
+    assert all(log_p <= 0 for log_p in likely.values())
+    assert {token.strip().lower() for token in likely} & {"yes", "no"}
+
+
+def test_passages_are_reranked_by_yes_and_no() -> None:
+    from generator.rerank import YesNoReranker
+
+    passages = [f"Passage {number}: the lamp was lit in {1840 + number}." for number in range(6)]
+    reranker = YesNoReranker(ServerModel(SETTINGS), at_once=4)
+    scores = reranker.score("When was the lamp lit?", passages)
+    assert len(scores) == 6 and len({round(score, 4) for score in scores}) > 1
+    assert scores == pytest.approx(reranker.score("When was the lamp lit?", passages), abs=0.3)  # batches round
+
+
+@pytest.mark.parametrize("kind", ["hyde", "multi-query", "decompose"])
+def test_questions_are_expanded_within_their_bounds(kind: Any) -> None:
+    from generator.expand import Expander, ExpansionSettings
+
+    model = ServerModel(SETTINGS)
+    expansion = Expander(model, ExpansionSettings(kind, queries=2, max_tokens=48)).expand("When was the lamp lit?")
+    assert expansion.kind == kind and len(expansion.texts) <= (1 if kind == "hyde" else 2)
+    assert bool(expansion.texts) != bool(expansion.failed)  # a small model may write nothing of use, and that is said
+    assert sum(model.count_tokens(expansion.texts)) <= 56
