@@ -42,8 +42,8 @@ class Connection:
         self._client: Any = None
         self._loaded: set[str] = set()  # collections that this connection has asked for
 
-    def call(self, method: str, *arguments: Any, **named: Any) -> Any:
-        """Call a method of MilvusClient.
+    def call(self, method: str, *arguments: Any, timeout_s: float = 0.0, **named: Any) -> Any:
+        """Call a method of MilvusClient, for `timeout_s` at most, or as long as every call may take.
 
         Raises:
             ConfigError: the packages are missing.
@@ -56,7 +56,7 @@ class Connection:
             if method in _LOADED and arguments[0] not in self._loaded:  # Lite lets go of it when it ends, a server may
                 client.load_collection(arguments[0], timeout=self._timeout_s)
                 self._loaded.add(arguments[0])
-            return getattr(client, method)(*arguments, timeout=self._timeout_s, **named)
+            return getattr(client, method)(*arguments, timeout=timeout_s or self._timeout_s, **named)
         except Exception as error:  # pymilvus raises its own and gRPC's; both are told by what they say
             raise self._explain(error) from error
 
@@ -186,5 +186,7 @@ def _quiet() -> None:
 
 
 def _first_line(error: Exception) -> str:
+    if callable(details := getattr(error, "details", None)):  # gRPC's own; its text is many lines
+        return f"{getattr(error, 'code', lambda: '')()}: {details()}"[:300]
     text = str(getattr(error, "message", "") or error or type(error).__name__)
     return text.strip().splitlines()[0][:300] if text.strip() else type(error).__name__
