@@ -1,5 +1,6 @@
 """A connection to Milvus: opened at the first call, and every failure said in words that help."""
 
+import contextlib
 import importlib
 import logging
 import os
@@ -19,6 +20,8 @@ _INSTALL = "Install it with `.venv/bin/python -m pip install -r requirements-mil
 _REFUSED = ("unauthenticated", "auth check failure", "authentication", "permission deny", "privilege", "invalid token")
 _UNREACHED = ("fail connecting", "illegal connection params", "unavailable", "deadline", "timeout", "rpc error")
 _GONE = ("can't find collection", "collection not found", "does not exist", "not exist")
+# A server that is back is to be found at once: gRPC waits up to two minutes between two attempts.
+_SOON_AGAIN = {"grpc.initial_reconnect_backoff_ms": 100, "grpc.max_reconnect_backoff_ms": 1000}
 # Milvus Lite's server hangs up on a client that asks every ten seconds whether it is there, and gRPC prints that.
 _NO_PINGS = {"grpc.keepalive_time_ms": 2**31 - 1, "grpc.keepalive_permit_without_calls": False}
 
@@ -42,8 +45,8 @@ class Connection:
         self._client: Any = None
         self._loaded: set[str] = set()  # collections that this connection has asked for
 
-    def call(self, method: str, *arguments: Any, **named: Any) -> Any:
-        """Call a method of MilvusClient.
+    def call(self, method: str, *arguments: Any, timeout_s: float = 0.0, **named: Any) -> Any:
+        """Call a method of MilvusClient, for `timeout_s` at most, or as long as every call may take.
 
         Raises:
             ConfigError: the packages are missing.
@@ -51,14 +54,30 @@ class Connection:
             MissingCollection: there is no such collection.
             IndexError_: Milvus refuses.
         """
-        client = self._open()
-        try:
-            if method in _LOADED and arguments[0] not in self._loaded:  # Lite lets go of it when it ends, a server may
-                client.load_collection(arguments[0], timeout=self._timeout_s)
-                self._loaded.add(arguments[0])
-            return getattr(client, method)(*arguments, timeout=self._timeout_s, **named)
-        except Exception as error:  # pymilvus raises its own and gRPC's; both are told by what they say
-            raise self._explain(error) from error
+        client, limit = self._open(), timeout_s or self._timeout_s
+        while True:
+            try:
+                if method in _LOADED and arguments[0] not in self._loaded:
+                    client.load_collection(arguments[0], timeout=limit)
+                    self._loaded.add(arguments[0])
+                return getattr(client, method)(*arguments, timeout=limit, **named)
+            except Exception as error:  # pymilvus raises its own and gRPC's; both are told by what they say
+                if method in _LOADED and arguments[0] in self._loaded and _is_released(error):
+                    self._loaded.discard(arguments[0])  # a server that began anew, or somebody who saves memory
+                    continue
+                explained = self._explain(error)
+                if isinstance(explained, Unreachable) and not self.address.is_lite:
+                    self._forget(client)
+                raise explained from error
+
+    def _forget(self, client: Any) -> None:
+        """The next call connects anew: a channel that has failed goes on failing for a while."""
+        with _opening:
+            if self._client is client:
+                self._client = None
+                self._loaded.clear()
+        with contextlib.suppress(Exception):
+            client.close()
 
     def walk(self, collection: str, *fields: str) -> Iterator[list[dict[str, Any]]]:
         """Yield the rows of a collection in order of key, some hundred at a time: their keys and other fields."""
@@ -116,7 +135,8 @@ class Connection:
                 token=self._token,
                 db_name=self.address.database,
                 timeout=_CONNECT_TIMEOUT_S,
-                **({"grpc_options": _NO_PINGS} if self.address.is_lite else {}),
+                dedicated=True,  # else a failed channel is shared with those that connect anew
+                grpc_options=_SOON_AGAIN | (_NO_PINGS if self.address.is_lite else {}),
             )
         except Exception as error:
             if self.address.is_lite:
@@ -185,6 +205,13 @@ def _quiet() -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
+def _is_released(error: Exception) -> bool:
+    said = str(error).lower()
+    return "not loaded" in said or "released" in said
+
+
 def _first_line(error: Exception) -> str:
+    if callable(details := getattr(error, "details", None)):  # gRPC's own; its text is many lines
+        return f"{getattr(error, 'code', lambda: '')()}: {details()}"[:300]
     text = str(getattr(error, "message", "") or error or type(error).__name__)
     return text.strip().splitlines()[0][:300] if text.strip() else type(error).__name__

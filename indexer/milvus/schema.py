@@ -83,7 +83,12 @@ def create(connection: Connection, build: Build) -> None:
     )
     schema.add_field("bm25", DataType.SPARSE_FLOAT_VECTOR)
     schema.add_function(
-        Function(name="bm25", function_type=FunctionType.BM25, input_field_names=["text"], output_field_names=["bm25"])
+        Function(
+            name="bm25_of_text",
+            function_type=FunctionType.BM25,
+            input_field_names=["text"],
+            output_field_names=["bm25"],
+        )
     )
     indexes = MilvusClient.prepare_index_params()
     params = dict(INDEX_TYPES[build.index_type].build)

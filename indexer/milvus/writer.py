@@ -28,6 +28,7 @@ _TEXT_BYTES = 2048  # about what a row has beside its vector
 _MAX_ROWS = 1000
 _DELETED = 4096  # keys in one message
 _FLUSH_ROWS = 4096  # written since the last flush; more are worth one at the end
+_FLUSH_S = 600.0  # Milvus Lite builds the graph in it
 _LAST_KEY = 2**62
 
 OnRows = Callable[[int], None]  # how many more were written
@@ -111,48 +112,49 @@ class MilvusWriter:
         """Let Milvus seal and index what it has taken in, where that is much."""
         if self._build is None or not self._unflushed or not (force or self._unflushed >= _FLUSH_ROWS):
             return False
-        self._connection.call("flush", self._build.name)
         self._unflushed = 0
+        try:
+            self._connection.call("flush", self._build.name, timeout_s=_FLUSH_S)
+        except IndexError_ as error:  # it goes on there, or comes by itself later
+            _log.debug("no flush: %s", error.message)
+            return False
         return True
 
     def close(self) -> None:
         """End writing; the connection belongs to the index."""
-        try:
-            self.flush()
-        except IndexError_ as error:  # Milvus does it by itself, later
-            _log.debug("no flush: %s", error.message)
+        self.flush()
 
     def _reached(self) -> int:
         return self._build.sequence if self._build else 0
 
     def _advance(self, build: Build, manifest: Manifest) -> None:
-        if build.dim == 0:
+        is_new = build.dim == 0
+        if is_new:
             build = replace(build, dim=manifest.dim, fingerprint=manifest.fingerprint, filled_to=0)
             analysis = analysis_of(self._truth.language())
             build = replace(build, analysis=analysis, sequence=self._truth.sequence())
             create(self._connection, build)
             self._note(build)
         if build.filled_to is not None:
-            build = self._fill(build)
+            build = self._fill(build, is_new)
         changes = self._truth.changes(build.sequence)
         if changes.sequence != build.sequence:
             self._apply(build, changes)
 
-    def _fill(self, build: Build) -> Build:
+    def _fill(self, build: Build, is_new: bool) -> Build:
         """Write every chunk in order of key; after a kill this goes on behind the last page that was noted."""
         assert build.filled_to is not None
-        began_anew, sequence = build.filled_to == 0, self._truth.sequence()
-        method = "insert" if began_anew else "upsert"
+        sequence = self._truth.sequence()
+        method = "insert" if is_new else "upsert"  # the page behind the last note may be there
         for rows in self._pages(build, build.filled_to + 1, _LAST_KEY):
             self._send(build, method, rows)
             method = "insert"
             build = replace(build, filled_to=int(rows.keys[-1]))
             self._note(build)
-        self._connection.call("flush", build.name)
-        self._unflushed = 0
         build = replace(build, filled_to=None)
         self._note(build)
         self._certain = sequence == build.sequence
+        self.flush(force=True)
         return build
 
     def _apply(self, build: Build, changes: Changes) -> None:

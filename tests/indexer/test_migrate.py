@@ -4,6 +4,7 @@ import importlib.util
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -274,3 +275,49 @@ def test_ranges_become_filters() -> None:
     assert list(expressions(None)) == [""]
     assert list(expressions(((1, 1), (3, 5), (8, 8)))) == ["((key >= 3 and key <= 5) or key in [1, 8])"]
     assert len(list(expressions(tuple((key, key) for key in range(1, 1200, 2))))) == 3
+
+
+def serve(folder: Path, port: int) -> "subprocess.Popen[bytes]":
+    """A Milvus Lite that listens: the nearest thing to a server that needs no container."""
+    code = f"from milvus_lite.adapter.grpc.server import run_server; run_server({str(folder)!r}, '127.0.0.1', {port})"
+    server = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL)
+    for _ in range(600):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return server
+        time.sleep(0.1)
+    server.kill()
+    raise AssertionError("the server did not start")
+
+
+@needs_milvus
+def test_several_processes_share_a_server_that_goes_and_comes_back(full: Any, tmp_path: Path) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    before = answers(full)
+    server = serve(tmp_path / "server", port)
+    try:
+        other = Collection.open(full.home, "default", index=IndexSettings(timeout_s=5))
+        assert migrate(other, parse_address(f"milvus://127.0.0.1:{port}")).written == 200
+        assert answers(full) == before  # while `other` is open, too
+        code = (
+            "import sys\nfrom pathlib import Path\nfrom indexer.collection import Collection\n"
+            "with Collection.open(Path(sys.argv[1]), 'default').writer() as writer:\n    writer.delete('d017')\n"
+        )
+        subprocess.run([sys.executable, "-c", code, str(full.home)], cwd=ROOT, check=True, timeout=300)
+        assert "d017" not in full.lexical("storm 17", 200) + full.dense("storm number 17", 200)
+        server.kill()
+        server.wait()
+        with pytest.raises(Unreachable, match="does not answer"):
+            other.lexical.search("storm", 1)
+        full.delete("d018")
+        server = serve(tmp_path / "server", port)
+        assert "d018" not in full.lexical("storm 18", 200) + full.dense("storm number 18", 200)
+        assert other.lexical.search("storm 20", 1) == full.collection.lexical.search("storm 20", 1)
+        assert verify(other) == []
+        other.close()
+    finally:
+        server.kill()
+        server.wait()
+        full.collection.close()
