@@ -114,10 +114,11 @@ def translated(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
-        raise _explain(error, path) from error
+        raise explained(error, path) from error
 
 
-def _explain(error: sqlite3.DatabaseError, path: Path) -> IndexError_:
+def explained(error: sqlite3.DatabaseError, path: Path) -> IndexError_:
+    """What an error of SQLite means, and what to do."""
     text = str(error)
     if "full" in text:
         return IndexError_(f"No space left to write {path}", FULL_DISK_REMEDY)

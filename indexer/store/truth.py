@@ -2,8 +2,8 @@
 
 import contextlib
 import json
-import queue
 import sqlite3
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,7 +22,7 @@ from indexer.store.language import Language
 from indexer.store.matching import matching_keys
 from indexer.store.records import FILE_COLUMNS, Changes, DocumentInfo, FileRow, Manifest, StoredChunk
 from indexer.store.rules import hides_any, read_rules, readable, readable_file
-from indexer.store.schema import connect, transaction_end, translated
+from indexer.store.schema import connect, explained, transaction_end
 
 _IN_LIMIT = 500  # values in one IN (...); SQLite's own limit was 999 for long
 _Value = TypeVar("_Value")
@@ -35,8 +35,7 @@ class Truth:
 
     def __init__(self, path: Path, create: bool = False) -> None:
         self.path = path
-        self._idle: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
-        self._idle.put(connect(path, create))
+        self._idle = deque([connect(path, create)])  # whose ends threads may take from and put to without a lock
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -57,20 +56,21 @@ class Truth:
     @contextlib.contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         try:
-            db = self._idle.get_nowait()
-        except queue.Empty:
+            db = self._idle.pop()
+        except IndexError:
             db = connect(self.path)
         try:
-            with translated(self.path):
-                yield db
+            yield db
+        except sqlite3.DatabaseError as error:
+            raise explained(error, self.path) from error
         finally:
-            self._idle.put(db)
+            self._idle.append(db)
 
     def close(self) -> None:
         """Close the idle connections; a later call opens new ones."""
-        with contextlib.suppress(queue.Empty):
+        with contextlib.suppress(IndexError):
             while True:
-                self._idle.get_nowait().close()
+                self._idle.pop().close()
 
     def checkpoint(self) -> None:
         """Move the write-ahead log into the file and empty it, so that deleted text does not linger there."""
@@ -181,7 +181,8 @@ class Truth:
     def chunks(self, keys: Sequence[int]) -> dict[int, StoredChunk]:
         """Return the chunks of those keys that exist now."""
         found: dict[int, StoredChunk] = {}
-        with self.reading() as db:
+        # What fits one statement needs no transaction around it: every search asks this once.
+        with self._connection() if len(keys) <= _IN_LIMIT else self.reading() as db:
             for part, marks in _batches(keys):
                 rows = db.execute(
                     f"SELECT {_CHUNK}, source, title FROM chunks c JOIN documents d ON d.id = c.document_id"
@@ -359,8 +360,9 @@ def _document(row: Sequence[Any]) -> Document:
 
 
 def _chunk(row: Sequence[Any]) -> Chunk:
-    _, document_id, ordinal, text, start, end, heading_path, page = row[:8]
-    return Chunk(f"{document_id}:{ordinal}", document_id, text, start, end, tuple(json.loads(heading_path)), page)
+    _, document_id, ordinal, text, start, end, headings, page = row[:8]
+    heading_path = tuple(json.loads(headings)) if headings != "[]" else ()
+    return Chunk(f"{document_id}:{ordinal}", document_id, text, start, end, heading_path, page)
 
 
 def _batches(values: Sequence[_Value]) -> Iterator[tuple[list[_Value], str]]:
