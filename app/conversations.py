@@ -1,6 +1,6 @@
 """Conversations of the chat page as they are kept: every question with all that came of it, shown again as it was."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from secrets import token_urlsafe
 
@@ -140,6 +140,20 @@ class Conversations:
             db.execute("DELETE FROM conversation WHERE id = ? AND owner = ?", (conversation_id, self._owner))
         self._database.empty_log()
 
+    def amend(self, collection: str, change: Callable[[TurnRecord], TurnRecord]) -> int:
+        """Change what is kept of every question to a collection, whoever asked; gives how many changed.
+
+        What stood there is gone from the file.
+        """
+        with self._database.connected() as db:
+            rows = db.execute(_OF_COLLECTION, (collection,)).fetchall()
+            kept = [_RECORD.validate_json(text) for (text,) in rows]
+            changed = [(_json(new), new.id) for old in kept if (new := change(old)) is not old]
+            db.executemany("UPDATE turn SET record = ? WHERE id = ?", changed)
+        if changed:
+            self._database.empty_log()
+        return len(changed)
+
     def _add(self, conversation_id: str, record: TurnRecord, in_place_of: str = "") -> TurnRecord:
         at = now()
         with self._database.connected() as db:
@@ -170,6 +184,9 @@ WHERE owner = :owner AND (:words = '' OR instr(casefold(title), :words) OR EXIST
     SELECT 1 FROM turn WHERE conversation = conversation.id AND NOT replaced AND instr(
         casefold(question || char(10) || coalesce(json_extract(record, '$.answer.text'), '')), :words)))
 ORDER BY updated_at DESC, rowid DESC LIMIT :limit
+"""
+_OF_COLLECTION = """
+SELECT record FROM turn JOIN conversation ON conversation.id = turn.conversation WHERE collection = ?
 """
 _ADD = """
 INSERT INTO turn (id, number, conversation, question, asked_at, record) VALUES (?1, coalesce(

@@ -64,6 +64,14 @@ _MIGRATIONS = (
     CREATE TRIGGER audit_stays BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log only grows'); END;
     CREATE TRIGGER audit_is_kept BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log only grows'); END;
     """,
+    # Which documents a judged answer was asked of, as JSON; of older thumbs of the API nobody knows it (NULL).
+    """
+    ALTER TABLE feedback ADD COLUMN filters TEXT;
+    DROP TRIGGER feedback_stays;
+    UPDATE feedback SET filters =
+        (SELECT coalesce(json_extract(record, '$.filters'), '[]') FROM turn WHERE turn.id = feedback.answer_id);
+    CREATE TRIGGER feedback_stays BEFORE UPDATE ON feedback BEGIN SELECT RAISE(ABORT, 'feedback is append only'); END;
+    """,
 )
 
 

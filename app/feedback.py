@@ -39,8 +39,11 @@ def index_state(collection: Collection) -> IndexState:
     return IndexState(collection.generation.number, collection.sequence(), manifest.fingerprint if manifest else "")
 
 
-def served(question: str, answer: Answer, index: IndexState, arm: Arm | None = None) -> dict[str, Any]:
-    """What training and evaluation need of an answer, as JSON has it; passages are named by ids and offsets."""
+def served(
+    question: str, answer: Answer, index: IndexState, arm: Arm | None = None, filters: Sequence[str] = ()
+) -> dict[str, Any]:
+    """What training and evaluation need of an answer, as JSON has it; passages are named by ids and offsets, and the
+    documents that were asked by `filters`, as `--filter` takes them."""
     return {
         "question": question,
         "query": answer.query,
@@ -54,6 +57,7 @@ def served(question: str, answer: Answer, index: IndexState, arm: Arm | None = N
         "model": answer.model,
         "encoder": index.encoder,
         "experiment": asdict(arm) if arm else None,
+        "filters": list(filters),
     }
 
 
@@ -65,12 +69,14 @@ def store_thumb(
     Raises:
         IndexError_: the store cannot be written.
     """
-    told = (thumb.verdict, thumb.reason, thumb.correction, json.dumps(served))
+    about = dict(served)
+    filters = about.pop("filters", None)  # a column of its own, which older thumbs got later
+    told = (thumb.verdict, thumb.reason, thumb.correction, json.dumps(about))
     with database.connected() as db:
         cursor = db.execute(
-            "INSERT INTO feedback (at, key_id, collection, answer_id, thumb, reason, correction, served)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (now(), key_id, collection, answer_id, *told),
+            "INSERT INTO feedback (at, key_id, collection, answer_id, thumb, reason, correction, served, filters)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (now(), key_id, collection, answer_id, *told, None if filters is None else json.dumps(filters)),
         )
         return int(cursor.lastrowid or 0)
 

@@ -21,12 +21,13 @@ class GoldCase:
     question: str
     answer: str
     sources: tuple[str, ...]
+    filters: tuple[str, ...] = ()  # which documents the answer that was judged was asked of
 
 
 def proposed(judged: Judged, sources: Sequence[str]) -> GoldCase:
     """The case that a thumb speaks for: its correction, else the answer that was liked; empty where it is not known."""
     liked = without_markers(judged.answer).strip() if judged.verdict == "up" and not judged.abstained else ""
-    return GoldCase(judged.answer_id, judged.query, judged.correction or liked, tuple(sources))
+    return GoldCase(judged.answer_id, judged.query, judged.correction or liked, tuple(sources), judged.filters or ())
 
 
 def case_row(case: GoldCase) -> dict[str, Any]:
@@ -37,6 +38,7 @@ def case_row(case: GoldCase) -> dict[str, Any]:
         "answer": [case.answer.strip()] if case.answer.strip() else [],
         "source": list(case.sources),
         "answerable": bool(case.answer.strip()),
+        **({"filters": list(case.filters)} if case.filters else {}),
     }
 
 

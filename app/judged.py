@@ -36,6 +36,7 @@ class Judged:
     abstained: bool
     document_ids: tuple[str, ...]  # that the answer cites
     passages: tuple[Shown, ...] = ()  # in their order
+    filters: tuple[str, ...] | None = ()  # which documents were asked, as `--filter` takes it; None: nobody knows
 
     @property
     def topic(self) -> str:
@@ -56,7 +57,14 @@ def judged_answers(database: Database, limit: int = -1, collection: str | None =
 
 
 def _judged(
-    answer_id: str, collection: str, at: str, verdict: Verdict, reason: str, correction: str, served: str
+    answer_id: str,
+    collection: str,
+    at: str,
+    verdict: Verdict,
+    reason: str,
+    correction: str,
+    served: str,
+    filters: str | None,
 ) -> Judged:
     told: Mapping[str, Any] = json.loads(served)
     quoted = [(document_id, start, end) for _, document_id, start, end in told["citations"]]
@@ -73,6 +81,7 @@ def _judged(
         abstained=told["abstained"],
         document_ids=tuple(dict.fromkeys(document_id for document_id, *_ in quoted)),
         passages=tuple(_shown(hit, quoted) for hit in told["hits"]),
+        filters=None if filters is None else tuple(json.loads(filters)),
     )
 
 
@@ -83,7 +92,7 @@ def _shown(hit: Mapping[str, Any], quoted: list[tuple[str, int, int]]) -> Shown:
 
 
 _LAST = """
-SELECT answer_id, collection, at, thumb, reason, correction, served FROM feedback
+SELECT answer_id, collection, at, thumb, reason, correction, served, filters FROM feedback
 WHERE number IN (SELECT max(number) FROM feedback GROUP BY answer_id)
 AND (:collection IS NULL OR collection = :collection) AND at >= :since
 ORDER BY number DESC LIMIT :limit

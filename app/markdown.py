@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from app.conversations import TurnRecord
+from app.withheld import GONE, is_withheld
 from generator.answer import Answer, Citation
 from generator.markers import code_spans
 
@@ -57,4 +58,5 @@ def _marked(answer: Answer, prefix: str) -> str:
 
 def _note(citation: Citation, prefix: str) -> str:
     page = f", page {citation.page}" if citation.page else ""
-    return f'[^{prefix}{citation.number}]: {plain(PurePath(citation.source).name)}{page}: "{plain(citation.quote)}"'
+    words = GONE if is_withheld(citation) else f'"{plain(citation.quote)}"'
+    return f"[^{prefix}{citation.number}]: {plain(PurePath(citation.source).name)}{page}: {words}"

@@ -14,6 +14,7 @@ from app.display import Meter, count, note, progress
 from indexer.ledger import Progress
 
 _JSON_EVERY_S = 1.0
+FINISHING = "Finishing the index"
 
 
 class Teller(Protocol):
@@ -43,6 +44,9 @@ class _People:
         self._meter = meter
 
     def __call__(self, now: Progress) -> None:
+        if now.to_merge:
+            self._meter(FINISHING, now.merged, now.to_merge, now.eta_s, count(now.to_merge, "chunk"))
+            return
         figures = [count(now.chunks, "chunk"), f"{_tokens_per_s(now):,.0f} tokens/s"]
         if now.failed:
             figures.append(f"{now.failed:,} failed")

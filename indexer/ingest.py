@@ -127,6 +127,7 @@ def perform(
         if task.restricted:
             writer.restrict(task.groups, *task.restricted)
         account = Account(len(task.candidates), sum(candidate.bytes for candidate in task.candidates), on_progress)
+        writer.on_merge = account.merging
         truth = collection.generation.truth
         with (
             engine(Job(task.candidates, truth, chunk_settings, limits or Limits(), account.tell)) as reader,

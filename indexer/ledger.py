@@ -35,6 +35,8 @@ class Progress:
     elapsed_s: float
     eta_s: float | None  # None until something has been measured
     current: str  # the file in hand
+    merged: int = 0  # chunks that are in the graph of the dense index, while that is made
+    to_merge: int = 0  # of so many; 0 while files are read
 
 
 OnProgress = Callable[[Progress], None]
@@ -76,6 +78,21 @@ class IngestReport:
         return sum((file.state, file.change) == ("indexed", change) for file in self.files)
 
 
+class MergePace:
+    """How long a merge will still take."""
+
+    def __init__(self) -> None:
+        self._first = (0.0, 0, 0)  # when the first portion was in, its chunks, and of how many
+
+    def left_s(self, merged: int, to_merge: int) -> float | None:
+        """Seconds left, from the pace since the first portion, before which the old graph was read; None after it."""
+        began, at_first, total = self._first
+        if to_merge != total or merged <= at_first:  # another merge
+            self._first = (time.monotonic(), merged, to_merge)
+            return 0.0 if merged >= to_merge else None
+        return (time.monotonic() - began) / (merged - at_first) * (to_merge - merged)
+
+
 class Account:
     """Keeps count while a run goes on: what became of each file, and how far it is."""
 
@@ -83,6 +100,7 @@ class Account:
         self._files_total, self._bytes_left, self._on_progress = files_total, bytes_total, on_progress
         self._began, self._telling = time.monotonic(), threading.Lock()
         self._files_done = self._failed = self._bytes_encoded = 0
+        self._merge = MergePace()
         self.outcomes: list[FileOutcome] = []
         self.chunks = self.tokens = self.truncated = 0
 
@@ -113,6 +131,16 @@ class Account:
         done = (self._files_done, self._files_total, self.chunks, self.tokens + tokens_in_hand, self._failed)
         with self._telling:  # files are counted in one thread, and encoded in another
             self._on_progress(Progress(*done, elapsed_s, eta_s, current))
+
+    def merging(self, merged: int, to_merge: int) -> None:
+        """Report how far the dense index is; its time left is from its own pace."""
+        if self._on_progress is None:
+            return
+        elapsed_s = time.monotonic() - self._began
+        eta_s = self._merge.left_s(merged, to_merge)
+        done = (self._files_done, self._files_total, self.chunks, self.tokens, self._failed)
+        with self._telling:
+            self._on_progress(Progress(*done, elapsed_s, eta_s, "", merged, to_merge))
 
     def report(self) -> IngestReport:
         """Sum up the run."""

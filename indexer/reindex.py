@@ -19,7 +19,7 @@ from indexer.document import Chunk, Document
 from indexer.encoder import Encoder, Vectors
 from indexer.errors import IndexError_
 from indexer.ingest import manifest_of
-from indexer.ledger import Progress
+from indexer.ledger import MergePace, Progress
 from indexer.store.changes import raise_numbers, read_language, write_language
 from indexer.store.records import DocumentInfo, Manifest
 from indexer.store.rules import read_rules, write_rules
@@ -174,13 +174,14 @@ class _Build:
         self._old, self._new, self._writer = old, new, writer
         self._encoder, self._settings, self._on_progress = encoder, settings, on_progress
         self._began = time.monotonic()
-        self._chunks = self._tokens = self._bytes_done = self._bytes_copied = self._cut = 0
+        self._documents = self._chunks = self._tokens = self._bytes_done = self._bytes_copied = self._cut = 0
         manifest = old.truth.manifest()
         self._same_encoder = manifest is not None and manifest.fingerprint == encoder.fingerprint
 
     def run(self) -> None:
         """Copy what is missing, drop what was deleted since a cut-off run, and copy the rest of the ledger."""
         infos = self._old.truth.documents()
+        self._writer.on_merge = self._merging(len(infos))
         done = {document.id: (document.sha256, document.source) for document in self._new.truth.all_documents()}
         stale = set(done) - {info.id for info in infos}
         if stale:
@@ -192,6 +193,7 @@ class _Build:
                 self._copy(document, info, self._progress(at, len(infos), total, info.source))
                 self._bytes_copied += info.bytes
             self._bytes_done += info.bytes
+            self._documents = at + 1
         self._copy_ledger()
         self._progress(len(infos), len(infos), total, "")
         if self._cut:
@@ -242,6 +244,17 @@ class _Build:
             self._on_progress(Progress(done, total, self._chunks, self._tokens, 0, elapsed, eta_s, current))
 
         tell()
+        return tell
+
+    def _merging(self, documents: int) -> Callable[[int, int], None]:
+        pace = MergePace()
+
+        def tell(merged: int, to_merge: int) -> None:
+            if self._on_progress is not None:
+                elapsed, eta_s = time.monotonic() - self._began, pace.left_s(merged, to_merge)
+                done = (self._documents, documents, self._chunks, self._tokens, 0)
+                self._on_progress(Progress(*done, elapsed, eta_s, "", merged, to_merge))
+
         return tell
 
 

@@ -86,7 +86,8 @@ class _Exchange:
 
     def _remember(self, answer: Answer) -> None:
         collection = self.service.library.reading(self.caller, self.request.model).collection
-        self.service.recent.add(self.id, self.caller.id, collection, self.question, answer, self.arm)
+        filters = self.request.footnote.filters
+        self.service.recent.add(self.id, self.caller.id, collection, self.question, answer, self.arm, filters)
         record_exposure(self.service.database, self.arm, self.id, answer)
 
     def content(self, done: Done) -> str:

@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import APIRouter
@@ -47,10 +47,17 @@ class Recent:
         self._lock = threading.Lock()
 
     def add(
-        self, id_: str, key_id: str, collection: Collection, question: str, answer: Answer, arm: Arm | None = None
+        self,
+        id_: str,
+        key_id: str,
+        collection: Collection,
+        question: str,
+        answer: Answer,
+        arm: Arm | None = None,
+        filters: Sequence[str] = (),
     ) -> None:
         """Remember an answer and who got it."""
-        remembered = served(question, answer, index_state(collection), arm)
+        remembered = served(question, answer, index_state(collection), arm, filters)
         with self._lock:
             self._answers[id_] = (key_id, collection.name, remembered)
             while len(self._answers) > self._limit:

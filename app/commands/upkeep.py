@@ -4,6 +4,8 @@ from dataclasses import asdict, dataclass
 
 from app.built import as_built, recipe_of, said_by
 from app.commands.options import ProgressForm
+from app.conversations import Conversations
+from app.database import Database
 from app.display import count, note, show
 from app.door import emit
 from app.encoders import name_encoder
@@ -11,6 +13,7 @@ from app.progress import Teller, progress_as
 from app.resolved import chunk_settings
 from app.settings import Settings
 from app.wiring import build_encoder, encoder_name, open_collection
+from app.withheld import of_record
 from indexer.chunk import ChunkSettings
 from indexer.encoder import Encoder
 from indexer.errors import ConfigError
@@ -118,8 +121,12 @@ def run_purge(settings: Settings, name: str, generations: bool, as_json: bool) -
     """Write the collection's files anew, without what was deleted."""
     collection = open_collection(settings, name)
     done = purge(collection, generations, on_wait=note, timeout_s=settings.indexer.lock_wait_s)
+    there = {info.id for info in collection.documents()}
+    turns = Conversations(Database(settings.home)).amend(name, lambda turn: of_record(turn, there.__contains__))
     if as_json:
-        return emit({"collection": name, **asdict(done)})
+        return emit({"collection": name, **asdict(done), "turns_cleaned": turns})
+    if turns:
+        show(f"took the words of what is gone out of {count(turns, 'answered question')} of the chat page")
     for number in done.generations_removed:
         show(f"removed generation {number}")
     for number in done.generations_kept:

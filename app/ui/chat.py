@@ -60,6 +60,9 @@ def _page(session: Session) -> None:
             show_filters(session)
     rooms.warm(session.collection)
     chat = session.chat
+    there = rooms.there(session.collection)
+    for turn in chat.turns:  # whoever deleted a document, in this process or another: its words end here
+        turn.withhold(there.__contains__)
     listen(chat, _status(chat))
     welcome = st.empty()  # an empty place still says so to the browser, which would keep the old one up while it waits
     if not chat.turns:

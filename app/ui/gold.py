@@ -47,7 +47,7 @@ def show_gold(page: Beside) -> None:
         if sources:
             kept = st.multiselect("Documents that hold the answer", sources, sources, format_func=shown_path)
         if st.form_submit_button("Keep as a gold case", type="primary"):
-            _keep(page, judged, GoldCase(judged.answer_id, question, answer, tuple(kept)), unsaid=unsaid)
+            _keep(page, judged, GoldCase(judged.answer_id, question, answer, tuple(kept), case.filters), unsaid=unsaid)
 
 
 def _keep(page: Beside, judged: Judged, case: GoldCase, *, unsaid: bool) -> None:
@@ -57,7 +57,7 @@ def _keep(page: Beside, judged: Judged, case: GoldCase, *, unsaid: bool) -> None
             raise ConfigError(
                 "A case has a known answer, or none that the documents hold.", "Write the answer, or tick the box."
             )
-        held = GoldCase(case.id, case.question, case.answer, () if unsaid else case.sources)
+        held = GoldCase(case.id, case.question, case.answer, () if unsaid else case.sources, case.filters)
         added = promote(file, held)
         st.session_state["gold-told"] = f"Kept in {file}." if added else f"That question is already in {file}."
     except FootnoteError as error:

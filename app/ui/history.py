@@ -48,7 +48,9 @@ def _open(session: Session, conversation_id: str) -> None:
         session.chat, session.failure = Chat(), _GONE
         return
     session.collection = conversation.collection
-    session.chat = Chat(restore(lambda: kept.turns(conversation.id)), conversation.id, conversation.title)
+    session.chat = Chat(
+        restore(lambda: rooms.turns(conversation.collection, conversation.id)), conversation.id, conversation.title
+    )
     session.chat.filters = "; ".join(session.chat.turns[-1].filters) if session.chat.turns else ""
     thumbs = rooms.thumbs([turn.id for turn in session.chat.turns])
     for turn in session.chat.turns:
@@ -77,7 +79,7 @@ def _offer_changes(session: Session, conversation: Conversation) -> None:
         st.form_submit_button("Rename", on_click=_rename, args=(session, key))
     st.download_button(
         "Export as Markdown",
-        lambda: conversation_markdown(conversation.title, rooms.conversations().turns(conversation.id)),
+        lambda: conversation_markdown(conversation.title, rooms.turns(conversation.collection, conversation.id)),
         safe_name(f"{conversation.title.rstrip('?!.… ')}.md"),
         "text/markdown",
         on_click="ignore",

@@ -13,6 +13,7 @@ from app.caller import Caller
 from app.commands.ingest import ingest_into
 from app.commands.upkeep import Reindexed, Wanted, reindex_as
 from app.display import count
+from app.progress import FINISHING
 from app.ui import rooms
 from app.ui.jobs import Job, Jobs, Report
 from app.ui.person import need, reader
@@ -143,13 +144,17 @@ class Ingesting(Job[IngestReport]):
     def __init__(self, title: str, total: int = 0) -> None:
         super().__init__(title, total)
         self.files: dict[str, str] = {}
-        self._failed = 0
+        self._failed = self._files_done = 0
 
     def __call__(self, now: Progress) -> None:
-        ended = now.files_done > self.finished and now.files_total == self.total
+        if now.to_merge:
+            self.report(now.merged, now.to_merge, FINISHING, now.eta_s)
+            return
+        ended = now.files_done > self._files_done
+        self._files_done = now.files_done
         self.files[now.current] = ("failed" if now.failed > self._failed else "done") if ended else "reading"
         self._failed = now.failed
-        doing = "Finishing the index" if now.files_done == now.files_total else Path(now.current).name
+        doing = FINISHING if now.files_done == now.files_total else Path(now.current).name
         self.report(now.files_done, now.files_total, doing, now.eta_s)
 
     def wait(self, message: str) -> None:
@@ -266,6 +271,9 @@ class Rebuilding(Job[Reindexed]):
     """A reindex."""
 
     def __call__(self, now: Progress) -> None:
+        if now.to_merge:
+            self.report(now.merged, now.to_merge, FINISHING, now.eta_s)
+            return
         doing = "Switching" if now.files_done == now.files_total else Path(now.current).name
         self.report(now.files_done, now.files_total, f"{doing}, {count(now.chunks, 'chunk')} so far", now.eta_s)
 

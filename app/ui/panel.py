@@ -14,6 +14,7 @@ from app.ui.session import Chat
 from app.ui.source import Span, source_html, whole, window_around
 from app.ui.turn import Turn
 from app.ui.views import error_html
+from app.withheld import GONE
 from indexer.document import Document
 from indexer.errors import DocumentError, FootnoteError
 from indexer.formats import PDF
@@ -158,9 +159,9 @@ def _frame_html(reference: str, head: str, body: str) -> str:
 
 
 def _gone_html(reference: str, opened: Opened, *, removed: bool) -> str:
-    what = "was removed from the collection" if removed else "has changed since this was answered"
-    head = f'<h3 class="fn-title">{escaped(opened.title or opened.source)}</h3>'
+    head = f'<h3 class="fn-title">{escaped(opened.title or shown_path(opened.source))}</h3>'
+    if removed:
+        return _frame_html(reference, head, f'<p class="fn-where">This document is {GONE}. Its words are not kept.</p>')
     words = f'<p class="fn-label">The words at the time</p><blockquote>{escaped(opened.words)}</blockquote>'
-    return _frame_html(
-        reference, head, f'<p class="fn-where">This document {what}.</p>' + (words if opened.words else "")
-    )
+    what = '<p class="fn-where">This document has changed since this was answered.</p>'
+    return _frame_html(reference, head, what + (words if opened.words else ""))

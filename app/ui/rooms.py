@@ -26,6 +26,7 @@ from app.ui.person import need, reader
 from app.ui.person import settings as settings
 from app.ui.uploads import Outcome
 from app.wiring import build_encoder, build_pipeline, build_retriever, open_collection
+from app.withheld import of_record
 from eval.synthesis.synthesize import written_folders
 from generator.pipeline import Event, Pipeline, Stage
 from indexer.access import Access
@@ -226,10 +227,25 @@ def conversations() -> Conversations:
     return Conversations(database(), reader().id)
 
 
+def there(name: str) -> frozenset[str]:
+    """Ids of the documents whose words the reader may see now; none where the collection cannot be read."""
+    try:
+        return frozenset(info.id for info in documents(name))
+    except FootnoteError:
+        return frozenset()
+
+
+def turns(name: str, conversation_id: str) -> tuple[TurnRecord, ...]:
+    """What was asked in a conversation of the reader about a collection, without words of documents that are gone."""
+    kept = conversations().turns(conversation_id)
+    ids = there(name)
+    return tuple(of_record(record, ids.__contains__) for record in kept)
+
+
 def judge(name: str, record: TurnRecord, thumb: Thumb) -> None:
     """Store what the reader thinks of an answer."""
     assert record.answer and record.index, "only an answer is judged"
-    told = served(record.question, record.answer, record.index, record.arm)
+    told = served(record.question, record.answer, record.index, record.arm, record.filters)
     store_thumb(database(), record.id, thumb, name, told, reader().id)
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from app.ui import rooms
 from app.ui.turn import Turn, begin
 from app.ui.uploads import Upload
+from app.withheld import is_withheld
+from generator.answer import Answer
 from indexer.errors import FootnoteError
 from indexer.filter import parse_filter, read_conditions
 from retriever.hit import Hit
@@ -33,7 +35,7 @@ class Chat:
     def history(self, before: Turn) -> tuple[tuple[str, str], ...]:
         """Questions and answers before a turn, oldest first; what failed or was stopped is left out."""
         earlier = self.turns[: self.turns.index(before)]
-        return tuple((turn.question, turn.answer.text) for turn in earlier if turn.answer)
+        return tuple((turn.question, _repeatable(turn.answer)) for turn in earlier if turn.answer)
 
     def evidence(self, before: Turn) -> tuple[Hit, ...]:
         """The passages that the last answer before a turn rests on."""
@@ -46,6 +48,11 @@ class Chat:
 
     def close(self) -> None:
         self.opened = ""
+
+
+def _repeatable(answer: Answer) -> str:
+    """What of an answer a follow-up may rest on: nothing, where it was written from a document that is gone."""
+    return "" if any(map(is_withheld, answer.citations)) else answer.text
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from app.conversations import TurnRecord
 from app.feedback import Thumb
+from app.withheld import IsThere, of_answer
 from generator.answer import Answer
 from generator.pipeline import Done, Event, Found, Stage, Token
 from indexer.errors import FootnoteError
@@ -84,6 +85,14 @@ class Turn:
         with self._changed:
             self._changed.wait_for(lambda: self._version != seen, timeout_s)
             return self._version
+
+    def withhold(self, is_there: IsThere) -> None:
+        """Let go of the words of documents that are gone; of an answer that is still written, when it is."""
+        if not self.done:
+            return
+        if self.answer:
+            self.answer = of_answer(self.answer, is_there)
+        self.hits = tuple(hit for hit in self.hits if is_there(hit.chunk.document_id))
 
     def _work(self, ask: Ask, keep: Keep | None) -> None:
         began = time.monotonic()

@@ -9,6 +9,7 @@ from pathlib import PurePath
 from app.ui.details import details_html, duration, list_html
 from app.ui.markup import answer_html, escaped, line_html, without_open_marker
 from app.ui.turn import Turn
+from app.withheld import GONE, is_withheld
 from generator.abstain import DECLINE
 from generator.answer import Answer, Citation
 from indexer.errors import FootnoteError
@@ -139,10 +140,16 @@ def _notes_html(citations: tuple[Citation, ...], titles: Mapping[str, str], inde
         f'<li><button type="button" class="fn-note" data-fn-open="c.{index}.{citation.number}">'
         f'<span class="fn-number">{citation.number}</span>'
         f'<bdi class="fn-place">{escaped(place(titles.get(citation.document_id, ""), citation.source, citation.page))}'
-        f"</bdi> <q>{escaped(_shortened(citation.quote))}</q></button></li>"
+        f"</bdi> {_quote_html(citation)}</button></li>"
         for citation in citations
     )
     return f'<ol class="fn-notes" aria-label="Footnotes">{notes}</ol>'
+
+
+def _quote_html(citation: Citation) -> str:
+    if is_withheld(citation):
+        return f'<span class="fn-gone">{GONE}</span>'
+    return f"<q>{escaped(_shortened(citation.quote))}</q>"
 
 
 def _closest_html(hits: tuple[Hit, ...], index: int) -> str:

@@ -18,7 +18,7 @@ from indexer.milvus.build import Build, read_build
 from indexer.milvus.connection import Connection, MissingCollection
 from indexer.milvus.schema import INDEX_TYPES, MAX_HITS, as_words, expressions
 from indexer.milvus.writer import MilvusWriter
-from indexer.store.index import Field, Required
+from indexer.store.index import Field, OnMerge, Required
 from indexer.store.keys import KeyRanges, inside, merge_ranges
 from indexer.store.language import Language
 from indexer.store.lock import WriteLock
@@ -196,11 +196,11 @@ class MilvusDense:
             return self._exact(manifest, query, within)[:k]
         return self._reader.repaired(lambda: self._search(manifest, query, k, within))
 
-    def merge(self, force: bool = False) -> bool:
+    def merge(self, force: bool = False, on_merge: OnMerge | None = None) -> bool:
         """Nothing: Milvus merges by itself, and the writer flushes."""
         return False
 
-    def keep_up(self) -> bool:
+    def keep_up(self, on_merge: OnMerge | None = None) -> bool:
         """Nothing: Milvus merges by itself."""
         return False
 

@@ -13,7 +13,7 @@ import contextlib
 import ctypes
 import importlib
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,11 @@ _NEIGHBOURS = 32
 _EF_CONSTRUCTION = 100
 _ADD_ROWS = 4096
 _FEW_ROWS = 2048
+OnChunks = Callable[[int], None]
+
+
+def _untold(chunks: int) -> None:
+    """Nobody asks how far it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +104,21 @@ def open_base(folder: Path, note: BaseNote) -> Base:
 
 
 def write_base(
-    folder: Path, old: Base | None, alive: Mask, new: Iterable[Part], note: BaseNote, on_gpu: bool = False
+    folder: Path,
+    old: Base | None,
+    alive: Mask,
+    new: Iterable[Part],
+    note: BaseNote,
+    on_chunks: OnChunks = _untold,
+    on_gpu: bool = False,
 ) -> Base:
     """Write a base of what is `alive` (n,) in `old` and all of `new`, and make it the current one.
 
     Readers have the old or the new one, never a mixture. `old` is not changed: its graph is read into memory, which
     holds it once, and is let go of when it is written. Each part of `new` holds the keys above those before it.
-    `note` says what the truth was; its build, sizes and checksums are filled in here. With `on_gpu` a base without an
-    old one is built there if that can be done: all of it is in memory then.
+    `note` says what the truth was; its build, sizes and checksums are filled in here. `on_chunks` gets how many chunks
+    of `new` are in the graph, which is what takes the time: the files are written quickly. With `on_gpu` a base without
+    an old one is built there if that can be done: all of it is in memory then.
 
     Raises:
         ValueError: the graph of `old` is damaged.
@@ -115,10 +127,10 @@ def write_base(
     faiss: Any = importlib.import_module("faiss")
 
     if old is None and on_gpu:
-        index, (keys, rows, vector_ids) = _built_on_gpu(note.dim, new)
+        index, (keys, rows, vector_ids) = _built_on_gpu(note.dim, new, on_chunks)
     else:
         index = _graph_of(folder, old) if old else _empty_index(note.dim)
-        keys, rows, vector_ids = _add_parts(index, old, alive, new)
+        keys, rows, vector_ids = _add_parts(index, old, alive, new, on_chunks)
     build = uuid.uuid4().hex[:8]
     graph, arrays = _files(folder, build)
     folder.mkdir(parents=True, exist_ok=True)
@@ -147,14 +159,15 @@ def _graph_of(folder: Path, base: Base) -> Any:
         raise ValueError(f"it cannot be read: {error}") from error
 
 
-def _built_on_gpu(dim: int, parts: Iterable[Part]) -> tuple[Any, tuple[Keys, Keys, Keys]]:
+def _built_on_gpu(dim: int, parts: Iterable[Part], on_chunks: OnChunks) -> tuple[Any, tuple[Keys, Keys, Keys]]:
     rows = _Rows()
-    numbers = _add_parts(rows, None, np.empty(0, bool), parts)
+    numbers = _add_parts(rows, None, np.empty(0, bool), parts, _untold)
     index = graph_on_gpu(rows.whole(dim), _NEIGHBOURS, _EF_CONSTRUCTION)
     if index is None:
         index = _empty_index(dim)
         for part in rows.added:
-            _add(index, part, np.arange(len(part)))
+            for rows_done in _add(index, part, np.arange(len(part))):
+                on_chunks(rows_done)
     return index, numbers
 
 
@@ -179,11 +192,14 @@ def _give_back_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _add_parts(index: Any, old: Base | None, alive: Mask, new: Iterable[Part]) -> tuple[Keys, Keys, Keys]:
+def _add_parts(
+    index: Any, old: Base | None, alive: Mask, new: Iterable[Part], on_chunks: OnChunks
+) -> tuple[Keys, Keys, Keys]:
     """Add the vectors that have no row yet; give keys (n,) and rows (n,) in order of row, and vector ids (r,)."""
     vector_ids = old.vector_ids if old else np.empty(0, np.int64)
     all_keys, all_rows = ([old.keys[alive]], [old.rows[alive]]) if old else ([], [])
     by_id = np.argsort(vector_ids, kind="stable")
+    before = 0
     for part in new:
         ids, first = np.unique(part.vector_ids, return_index=True)
         at = np.searchsorted(vector_ids, ids, sorter=by_id)
@@ -191,7 +207,10 @@ def _add_parts(index: Any, old: Base | None, alive: Mask, new: Iterable[Part]) -
         inside = at < len(vector_ids)
         known[inside] = vector_ids[by_id[at[inside]]] == ids[inside]
         added = np.sort(first[~known])  # in order of key, as the graph is built
-        _add(index, part.vectors, added)
+        for rows_done in _add(index, part.vectors, added):
+            on_chunks(before + len(part.keys) * rows_done // len(added))
+        before += len(part.keys)
+        on_chunks(before)
         vector_ids = np.concatenate([vector_ids, part.vector_ids[added]])
         by_id = np.argsort(vector_ids, kind="stable")
         all_keys.append(part.keys)
@@ -201,14 +220,16 @@ def _add_parts(index: Any, old: Base | None, alive: Mask, new: Iterable[Part]) -
     return keys[order], rows[order], vector_ids
 
 
-def _add(index: Any, vectors: Vectors, rows: Keys) -> None:
+def _add(index: Any, vectors: Vectors, rows: Keys) -> Iterator[int]:
+    """Add rows in portions, so that an interrupt is noticed between two; gives how many are in."""
     faiss: Any = importlib.import_module("faiss")
     threads = faiss.omp_get_max_threads()
     # FAISS's threads spin while they wait for each other: few vectors are added up to ten times faster by one alone.
     faiss.omp_set_num_threads(1 if len(rows) < _FEW_ROWS else threads)
     try:
-        for at in range(0, len(rows), _ADD_ROWS):  # in portions, so that an interrupt is noticed between two
+        for at in range(0, len(rows), _ADD_ROWS):
             index.add(vectors[rows[at : at + _ADD_ROWS]])
+            yield min(at + _ADD_ROWS, len(rows))
     finally:
         faiss.omp_set_num_threads(threads)
 

@@ -14,8 +14,9 @@ import numpy as np
 
 from indexer.encoder import Vectors
 from indexer.errors import IndexError_
-from indexer.store.base import Base, BaseNote, Part, drop_base, open_base, read_note, write_base
+from indexer.store.base import Base, BaseNote, OnChunks, Part, drop_base, open_base, read_note, write_base
 from indexer.store.gpu import DenseBuild, builds_on_gpu
+from indexer.store.index import OnMerge
 from indexer.store.keys import KeyRanges
 from indexer.store.lock import WriteLock
 from indexer.store.records import Manifest
@@ -59,16 +60,16 @@ class Dense:
             )
         return self._narrowed(view, within).search(query, k)
 
-    def merge(self, force: bool = False) -> bool:
+    def merge(self, force: bool = False, on_merge: OnMerge | None = None) -> bool:
         """Fold delta and tombstones into a new base when they have grown, or when forced. Needs the write lock.
 
-        Searches go on in the old view meanwhile.
+        Searches go on in the old view meanwhile. `on_merge` gets how many chunks are in the new base, and of how many.
         """
         manifest = self._truth.manifest()
         if manifest is None:
             return False
         if force:
-            merged = self._rebuild(manifest)
+            merged = self._rebuild(manifest, on_merge)
         else:
             view = self._fresh(manifest)
             if view.size < MIN_BASE:
@@ -76,18 +77,18 @@ class Dense:
                 return False
             if not _due(view):
                 return False
-            merged = self._extend(view, manifest)
+            merged = self._extend(view, manifest, on_merge)
         with self._refreshing:
             self._view = merged
         return merged.base is not None
 
-    def keep_up(self) -> bool:
+    def keep_up(self, on_merge: OnMerge | None = None) -> bool:
         """Merge before what is not in the base grows out of bounds, in the middle of writing. Needs the write lock."""
         note = read_note(self._folder)
         last_key, rows = (note.last_key, note.rows) if note else (0, 0)
         if self._truth.last_key() - last_key <= max(_WHILE_WRITING, _MAX_DELTA_SHARE * rows):
             return False
-        return self.merge()
+        return self.merge(on_merge=on_merge)
 
     def base_rows(self) -> int:
         """Return the number of distinct vectors in the base file; 0 when there is none."""
@@ -187,36 +188,39 @@ class Dense:
         last_key = max([view.last_key, *(last for _, last in news.added)])
         return replace(view.without(news.deleted).joined(added), sequence=news.sequence, last_key=last_key)
 
-    def _extend(self, view: View, manifest: Manifest) -> View:
+    def _extend(self, view: View, manifest: Manifest, on_merge: OnMerge | None) -> View:
         """Write a base with the delta, or from the truth alone where too much of the old one is dead or damaged."""
         if view.dead_share > _MAX_DEAD_SHARE or builds_on_gpu(self._build, len(view.delta.keys)):
-            return self._rebuild(manifest)  # a GPU makes the whole graph anew while a processor adds a tenth
+            return self._rebuild(manifest, on_merge)  # a GPU makes the whole graph anew while a processor adds a tenth
         began = time.monotonic()
         try:
-            base = write_base(
-                self._folder, view.base, view.alive, [view.delta], _note(view.sequence, view.last_key, manifest)
-            )
+            note = _note(view.sequence, view.last_key, manifest)
+            told = _counting(len(view.delta.keys), on_merge)
+            base = write_base(self._folder, view.base, view.alive, [view.delta], note, told)
         except ValueError as error:
             _log.warning("dense index %s is damaged: %s; rebuilding it", self._folder, error)
-            return self._rebuild(manifest)
+            return self._rebuild(manifest, on_merge)
         spent_s = time.monotonic() - began
         _log.info("dense index: %d chunks merged into %d rows in %.1f s", len(view.delta.keys), base.note.rows, spent_s)
         return view_of(base)
 
-    def _rebuild(self, manifest: Manifest) -> View:
+    def _rebuild(self, manifest: Manifest, on_merge: OnMerge | None = None) -> View:
         """Write the base anew from the truth, which is never in memory as a whole. Needs the write lock."""
-        count = self._truth.count()
-        if count < MIN_BASE:
+        if (chunks := self._truth.count()) < MIN_BASE:
             drop_base(self._folder)
             return empty_view(manifest.dim)
         parts = (Part(*page) for page in self._truth.vector_pages(manifest.dim))
         note = _note(self._truth.sequence(), self._truth.last_key(), manifest)
-        on_gpu = builds_on_gpu(self._build, count)
-        return view_of(write_base(self._folder, None, np.empty(0, bool), parts, note, on_gpu))
+        told, on_gpu = _counting(chunks, on_merge), builds_on_gpu(self._build, chunks)
+        return view_of(write_base(self._folder, None, np.empty(0, bool), parts, note, told, on_gpu))
 
 
 def _note(sequence: int, last_key: int, manifest: Manifest) -> BaseNote:
     return BaseNote("", sequence, last_key, 0, manifest.dim, manifest.fingerprint, 0, 0)
+
+
+def _counting(total: int, on_merge: OnMerge | None) -> OnChunks:
+    return lambda chunks: on_merge(chunks, total) if on_merge else None
 
 
 def _due(view: View) -> bool:

@@ -3,7 +3,7 @@
 Two implementations: files beside the truth (indexer/store/local.py), and a collection in Milvus (indexer/milvus).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -13,6 +13,7 @@ from indexer.store.keys import KeyRanges
 from indexer.store.records import Manifest
 
 Kind = Literal["local", "milvus"]
+OnMerge = Callable[[int, int], None]  # how many chunks are in the new form, and of how many
 Field = Literal["text", "title", "heading"]
 
 
@@ -65,10 +66,10 @@ class DenseSearch(Protocol):
     def search(self, vector: Vectors, k: int, within: KeyRanges | None = None) -> list[tuple[int, float]]:
         """Return (key, inner product) of the k nearest chunks, best first, ties by key; of those in `within` alone."""
 
-    def merge(self, force: bool = False) -> bool:
+    def merge(self, force: bool = False, on_merge: OnMerge | None = None) -> bool:
         """Bring what was written into its final form where it has grown, or when forced. Needs the write lock."""
 
-    def keep_up(self) -> bool:
+    def keep_up(self, on_merge: OnMerge | None = None) -> bool:
         """The same in the middle of writing, before it grows out of bounds. Needs the write lock."""
 
     def base_rows(self) -> int:

@@ -12,7 +12,7 @@ from indexer.document import Chunk, Document
 from indexer.encoder import Vectors
 from indexer.errors import FootnoteError, IndexError_
 from indexer.store.changes import add_document, delete_document, now, record_file, write_language, write_manifest
-from indexer.store.index import DenseSearch, Follower, Index
+from indexer.store.index import DenseSearch, Follower, Index, OnMerge
 from indexer.store.language import Language
 from indexer.store.records import FileRow, Manifest
 from indexer.store.rules import grant, restrict, revoke
@@ -30,6 +30,7 @@ class Writer:
         self._truth, self._follower, self._dense = truth, follower, dense
         self._published = time.monotonic()
         self._group: sqlite3.Connection | None = None
+        self.on_merge: OnMerge | None = None  # is told how far a merge of the dense index is
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
@@ -161,7 +162,7 @@ class Writer:
         """Bring the index up to date if the last time is a while ago."""
         if self._group is None and (force or time.monotonic() - self._published > _PUBLISH_S):
             self._follower.catch_up()
-            self._dense.keep_up()
+            self._dense.keep_up(self.on_merge)
             self._published = time.monotonic()
 
     def _transaction(self) -> contextlib.AbstractContextManager[sqlite3.Connection]:
@@ -177,7 +178,7 @@ def writing(truth: Truth, index: Index) -> Iterator[Writer]:
         follower.catch_up()
         yield writer
         writer.publish(force=True)
-        index.dense.merge()
+        index.dense.merge(on_merge=writer.on_merge)
     except BaseException:
         with contextlib.suppress(FootnoteError):  # the first error is the one to tell; opening catches up
             writer.publish(force=True)

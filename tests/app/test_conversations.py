@@ -10,11 +10,14 @@ import pytest
 from app.conversations import Conversations, TurnRecord
 from app.database import Database
 from app.feedback import IndexState, Thumb, last_thumbs, served, store_thumb
+from app.markdown import with_footnotes
+from app.withheld import of_record
 from generator.answer import Answer, Citation, Sentence
 from generator.usage import Usage
 from indexer.document import Chunk
 from indexer.errors import ConfigError, IndexError_
 from retriever.hit import Hit, Part
+from retriever.select import LeftOut
 
 TEXT = "The lantern stands 41 metres above high water."
 HIT = Hit(
@@ -159,6 +162,7 @@ def test_a_store_of_an_earlier_layout_is_brought_up_to_date(tmp_path: Path) -> N
     store_thumb(database, "a", Thumb("up"), "default", {})
     with sqlite3.connect(tmp_path / "server.db") as db:
         db.executescript(
+            "ALTER TABLE feedback DROP COLUMN filters;"
             "ALTER TABLE key DROP COLUMN groups; ALTER TABLE ingest DROP COLUMN groups; DROP TABLE audit;"
             "DROP TABLE exposure; DROP TABLE turn; DROP TABLE conversation;"
             "DROP INDEX feedback_answer; DROP TRIGGER feedback_is_kept;"
@@ -169,6 +173,49 @@ def test_a_store_of_an_earlier_layout_is_brought_up_to_date(tmp_path: Path) -> N
     assert last_thumbs(database, ["a"]) == {"a": Thumb("up")}
     kept = Conversations(database)
     assert kept.turns(kept.begin("default", "How high?").id) == ()
+
+
+def test_thumbs_get_the_filters_of_their_questions_where_anybody_knows_them(tmp_path: Path) -> None:
+    database = Database(tmp_path)
+    kept = Conversations(database)
+    made = kept.begin("default", "How high?")
+    filtered, plain = kept.ask(made.id, "How high?", filters=["type=pdf"]), kept.ask(made.id, "How old?")
+    with sqlite3.connect(tmp_path / "server.db") as db:
+        db.execute("ALTER TABLE feedback DROP COLUMN filters")
+        for id_ in (filtered.id, plain.id, "of-the-api"):
+            values = ("2026-01-01", "", "default", id_, "up", "", "", "{}")
+            db.execute(f"INSERT INTO feedback VALUES (NULL, {', '.join('?' * 8)})", values)
+        db.execute("PRAGMA user_version = 3")
+    database = Database(tmp_path)
+    store_thumb(database, "new", Thumb("up"), "default", served("Who?", ANSWER, INDEX, filters=["title=*light*"]))
+    with database.connected() as db:
+        rows = dict(db.execute("SELECT answer_id, filters FROM feedback").fetchall())
+        with pytest.raises(sqlite3.IntegrityError, match="append only"):
+            db.execute("UPDATE feedback SET filters = ''")
+    assert rows == {filtered.id: '["type=pdf"]', plain.id: "[]", "of-the-api": None, "new": '["title=*light*"]'}
+
+
+def test_the_words_of_a_document_that_is_gone_leave_the_store(kept: Conversations, tmp_path: Path) -> None:
+    other = Chunk("e:0", "e", "Ships pass.", 0, 11)
+    both = replace(ANSWER, hits=(HIT, replace(HIT, chunk=other, rank=2)), left_out=(LeftOut(HIT, "tokens"),))
+    made, elsewhere = kept.begin("default", "How high?"), kept.begin("papers", "How high?")
+    record, theirs = answered(kept, made.id, "How high?", both), answered(kept, elsewhere.id, "How high?")
+    failed = replace(kept.ask(made.id, "And?"), done=True, hits=(HIT,), failure=("The server is gone.", "Start it."))
+    kept.save(failed)
+
+    def withhold(turn: TurnRecord) -> TurnRecord:
+        return of_record(turn, {"e"}.__contains__)
+
+    assert kept.amend("default", lambda turn: of_record(turn, {"d", "e"}.__contains__)) == 0
+    assert kept.amend("default", withhold) == 2
+    (citation,) = ANSWER.citations
+    left = replace(both, citations=(replace(citation, quote=""),), hits=both.hits[1:], left_out=())
+    assert kept.turns(made.id) == (replace(record, answer=left), replace(failed, hits=()))
+    assert kept.amend("default", withhold) == 0
+    assert TEXT.encode() in on_disk(tmp_path) and kept.turns(elsewhere.id) == (theirs,)
+    assert kept.amend("papers", withhold) == 1
+    assert TEXT.encode() not in on_disk(tmp_path)
+    assert with_footnotes(left) == "41 metres [^1].\n\n[^1]: light.pdf, page 3: no longer in the collection"
 
 
 def test_a_newer_store_and_a_damaged_one_are_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def test_a_line_a_second_and_the_last_figures(capsys: pytest.CaptureFixture[str]
             tell(HALF)
     first, end = (json.loads(line) for line in capsys.readouterr().err.splitlines())
     figures = {"files_done": 3, "files_total": 6, "chunks": 40, "tokens": 1000, "failed": 1, "elapsed_s": 2.0}
-    more = {"eta_s": 5.0, "current": "/docs/sub/a.txt", "tokens_per_s": 500.0}
+    more = {"eta_s": 5.0, "current": "/docs/sub/a.txt", "merged": 0, "to_merge": 0, "tokens_per_s": 500.0}
     assert first == {"event": "progress"} | figures | more
     assert end == {"event": "end"} | figures | more
 
@@ -71,8 +72,10 @@ def test_a_plain_line_where_there_is_no_terminal(
     monkeypatch.setattr(display, "_LINE_EVERY_S", 0)
     with progress_as(ProgressForm.auto) as tell:
         tell(HALF)
+        tell(replace(HALF, merged=4096, to_merge=10_000, eta_s=61.0))
         tell.wait("another ingest is writing")
     assert capsys.readouterr().err.splitlines() == [
         "a.txt: 3 of 6, 40 chunks, 500 tokens/s, 1 failed, 0:00:05 left",
+        "Finishing the index: 4096 of 10000, 10,000 chunks, 0:01:01 left",
         "another ingest is writing",
     ]

@@ -97,6 +97,9 @@ def test_each_file_of_an_ingest_is_followed() -> None:
     )
     job(Progress(3, 3, 5, 9, 1, 2.0, None, "/u/c.md"))
     assert progress_told(job) == "Adding 3 files: 3 of 3, Finishing the index"
+    job(Progress(3, 3, 5, 9, 1, 2.0, 75.0, "", 4096, 20_000))
+    assert progress_told(job) == "Adding 3 files: 4,096 of 20,000, 0:01:15 left, Finishing the index"
+    assert set(job.files.values()) == {"done", "failed"}, "no file has anything to do with it"
 
 
 def test_the_work_of_others_is_told() -> None:

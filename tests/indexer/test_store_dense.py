@@ -78,6 +78,24 @@ def test_an_empty_collection_has_no_neighbours(shelf: Any) -> None:
     assert shelf.collection.dense.search(np.ones(DIM, np.float32), 5) == []
 
 
+def test_a_merge_tells_how_many_chunks_are_in_of_how_many(
+    shelf: Any, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("indexer.store.base._ADD_ROWS", 100)
+    put(shelf, clustered(rng, 300))
+    told: list[tuple[int, int]] = []
+    with shelf.collection.lock.held("test"):
+        shelf.collection.generation.dense.merge(force=True, on_merge=lambda *chunks: told.append(chunks))
+    assert told == [(100, 300), (200, 300), (300, 300), (300, 300)]
+    told.clear()
+    with shelf.collection.writer() as writer:
+        writer.on_merge = lambda *chunks: told.append(chunks)
+        document = Document("e", "/e", "", "text/plain", "", "same")
+        chunks = [Chunk(f"e:{n}", "e", "same", 0, 4) for n in range(400)]
+        writer.add(document, chunks, np.repeat(clustered(rng, 1), 400, axis=0))
+    assert told == [(400, 400), (400, 400)], "equal texts are one row, and all of them are in with it"
+
+
 def test_few_vectors_are_searched_exactly(shelf: Any, rng: np.random.Generator) -> None:
     put(shelf, clustered(rng, MIN_BASE - 1))
     assert shelf.collection.dense.base_rows() == 0

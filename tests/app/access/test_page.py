@@ -107,6 +107,8 @@ def attempts(world: World, caller: Caller) -> dict[tuple[Any, str], list[Callabl
             lambda: rooms.conversations().rename(chat, "Stolen"),
             lambda: rooms.conversations().delete(chat),
         ],
+        "there": [lambda n=n: rooms.there(n) & {world.hidden, world.vaulted, MARKER} for n in names],
+        "turns": [lambda n=n: rooms.turns(n, chat) for n in names],
         "thumbs": [lambda: rooms.thumbs([])],
         "keep": [lambda: rooms.keep(caller, "shared", kept_record(world, chat))],
         "judge": [lambda: rooms.judge("shared", kept_record(world, chat), Thumb("down"))],

@@ -149,16 +149,18 @@ def test_too_many_uploads_in_line(serve: Any, monkeypatch: pytest.MonkeyPatch) -
 def test_a_thumb_is_stored_with_all_that_led_to_the_answer(serve: Any, tower: str, home: Path) -> None:
     with serve().client() as client:
         question = {"role": "user", "content": "How tall is the tower?"}
-        answered = client.post("/v1/chat/completions", json={"model": tower, "messages": [question]}).json()
+        asked = {"model": tower, "messages": [question], "footnote": {"filters": ["title!=Ferry"]}}
+        answered = client.post("/v1/chat/completions", json=asked).json()
         thumb = {"id": answered["id"], "thumb": "down", "reason": "too short", "correction": "34 metres"}
         assert client.post("/feedback", json=thumb).json() == {"number": 1}
         assert client.post("/feedback", json={**thumb, "thumb": "up"}).json() == {"number": 2}
         assert client.post("/feedback", json={**thumb, "id": "chatcmpl-none"}).status_code == 404
         assert client.post("/feedback", json={**thumb, "thumb": "sideways"}).status_code == 400
     with Database(home).connected() as db:
-        columns = "collection, answer_id, thumb, reason, correction, served"
+        columns = "collection, answer_id, thumb, reason, correction, served, filters"
         row = db.execute(f"SELECT {columns} FROM feedback WHERE number = 1").fetchone()
         assert row[:5] == ("tower", answered["id"], "down", "too short", "34 metres")
+        assert row[6] == '["title!=Ferry"]'
         served = json.loads(row[5])
         with pytest.raises(sqlite3.IntegrityError, match="append only"):
             db.execute("UPDATE feedback SET thumb = 'up'")

@@ -96,15 +96,21 @@ def test_a_question_that_fails_is_told_with_its_remedy(document_id: str, monkeyp
     assert "The server does not answer." in html and "Start it." in html
 
 
-def test_a_source_that_is_gone_says_so_and_keeps_the_words(document_id: str, home: Path) -> None:
+def test_the_words_of_a_document_that_is_gone_are_withheld(document_id: str, home: Path) -> None:
     app = page().run()
     turn = Turn("How high?")
     turn.answer, turn.done = answer(document_id), True
     chat_of(app).turns.append(turn)
     chat_of(app).open("c.0.1")
-    rooms.remove("default", document_id)
+    assert QUOTE in html_of(app.run())
+    with Collection.open(home, "default").writer() as writer:  # as another process does
+        writer.delete(document_id)
     html = html_of(app.run())
-    assert "was removed from the collection" in html and f"<blockquote>{QUOTE}</blockquote>" in html
+    assert "This document is no longer in the collection." in html and 'class="fn-gone"' in html
+    assert QUOTE not in html and "41 metres" in html
+    later = Turn("And how old?")
+    chat_of(app).turns.append(later)
+    assert chat_of(app).history(later) == (("How high?", ""),) and chat_of(app).evidence(later) == ()
 
 
 def test_a_collection_can_be_made_and_a_bad_name_is_refused(document_id: str, home: Path) -> None:
