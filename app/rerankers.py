@@ -34,8 +34,9 @@ def build_reranker(settings: Settings) -> Reranker | None:
 
     server = server_settings(settings)
     if section.rerank_budget_ms:  # no request may wait for longer than all may take
-        timeout_s = min(server.read_timeout_s, section.rerank_budget_ms / 1000)
-        server = replace(server, read_timeout_s=timeout_s, retries=0)
+        most_s = section.rerank_budget_ms / 1000
+        connect_s, read_s = min(server.connect_timeout_s, most_s), min(server.read_timeout_s, most_s)
+        server = replace(server, connect_timeout_s=connect_s, read_timeout_s=read_s, retries=0)
     return YesNoReranker(ServerModel(server), section.rerank_batch)
 
 

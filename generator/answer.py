@@ -54,7 +54,7 @@ class Answer:
     sentences: tuple[Sentence, ...] = ()  # headings and table heads claim nothing and are left out
     checked_by: str = ""  # what held the sentences against the passages; empty when there was nothing to hold
     prompt_version: str = ""  # empty when nothing was found to ask about
-    usage: Usage | None = None  # of every call for it, rewriting included; None where the model does not tell
+    usage: Usage | None = None  # of all that was written for it, rewriting and expanding too; None where it is not told
     log_p_token: float | None = None  # how sure the model was: mean log-probability of its tokens, in nats
     doubt: float | None = None  # 0..1: probability that the documents do not say, where that is weighed
     left_out: tuple[LeftOut, ...] = ()  # found, and not in the prompt

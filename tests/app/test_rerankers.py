@@ -126,6 +126,18 @@ def test_a_server_that_fails_costs_the_order_and_not_the_search(
     assert f"({note})" in footnote("search", QUESTION, "--rerank").stderr
 
 
+def test_a_server_that_is_late_is_not_waited_for(
+    footnote: Any, papers: Path, model: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    footnote("ingest", papers)
+    monkeypatch.setenv("FOOTNOTE_GENERATOR__BASE_URL", model.base_url)
+    monkeypatch.setenv("FOOTNOTE_RETRIEVER__RERANKER", "generator")
+    monkeypatch.setenv("FOOTNOTE_RETRIEVER__RERANK_BUDGET_MS", "150")
+    model.behaviour = "slow"  # three seconds, then an error of its own
+    (note,) = footnote("search", QUESTION, "--rerank", "--json").json["notes"]
+    assert "did not answer in 0.15 s" in note
+
+
 def test_an_answer_says_what_was_searched_for_and_what_was_left_out(
     footnote: Any, papers: Path, home: Path, model: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
