@@ -114,7 +114,7 @@ class Reader:
             consistency_level="Strong" if recent else "Bounded",
         )
         # Milvus Lite gives BM25's scores below zero, a server above; they are never of both kinds.
-        return [(int(hit["key"]), float(hit["distance"]) if dense else abs(float(hit["distance"]))) for hit in hits]
+        return [(int(hit.id), float(hit.distance) if dense else abs(float(hit.distance))) for hit in hits]
 
 
 class MilvusLexical:
