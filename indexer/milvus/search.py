@@ -30,6 +30,7 @@ from indexer.store.truth import Truth
 _MAX_QUERY_TERMS = 1024  # distinct; a pasted page keeps its first thousand
 _READ_ROWS = 1024  # chunks read at once
 _EXACT_ROWS = 2048  # so few are searched exactly, from the truth
+_LARGE = 100_000  # chunks; more are not built anew while somebody waits for an answer
 _SCORE_DIGITS = 6  # the same pair scored in Milvus and here differs in the seventh
 _STRONG_S = 15.0  # Bounded staleness is 5 s as Milvus comes; what is older than this is seen under it
 
@@ -47,13 +48,16 @@ class Reader:
         """Return the build that answers, up to date unless another process is writing; None while it is empty.
 
         Raises:
-            IndexError_: it is not whole, and another process is writing.
+            IndexError_: it is not whole, and another process is writing, or building it would take long.
         """
         manifest, target = self.truth.manifest(), self.truth.sequence()
         build = read_build(self._folder)
         if manifest is None or (build is not None and build.dim == 0 and not self.truth.last_key()):
             return None
-        if build is None or not build.is_whole or build.sequence != target or not self._fits(build, manifest):
+        is_usable = build is not None and build.is_whole and self._fits(build, manifest)
+        if not is_usable:
+            self._refuse_if_large()
+        if not is_usable or (build is not None and build.sequence != target):
             with self._lock.free() as held:
                 if held:
                     MilvusWriter(self._folder, self.truth, self._connection).follow()
@@ -81,6 +85,7 @@ class Reader:
         try:
             return search()
         except MissingCollection:
+            self._refuse_if_large()
             with self._lock.free() as held:
                 if not held:
                     raise
@@ -89,6 +94,14 @@ class Reader:
 
     def _fits(self, build: Build, manifest: Manifest) -> bool:
         return build.fits(manifest, self.truth.sequence(), self.truth.language())
+
+    def _refuse_if_large(self) -> None:
+        """A question may wait for a small index to be built anew, not for a large one."""
+        if self.truth.last_key() > _LARGE:
+            raise IndexError_(
+                f"The index of {self._folder} in Milvus is missing or not whole",
+                "Run `footnote verify --repair`: it is built anew from the stored text, without encoding.",
+            )
 
     def _best(self, build: Build, field: str, query: Any, k: int, expression: str, digits: int | None) -> Ranking:
         """The best of one expression: more are fetched while a tie is cut, or some are gone."""
@@ -120,7 +133,7 @@ class Reader:
             consistency_level="Strong" if recent else "Bounded",
         )
         # Milvus Lite gives BM25's scores below zero, a server above; they are never of both kinds.
-        return [(int(hit["key"]), float(hit["distance"]) if dense else abs(float(hit["distance"]))) for hit in hits]
+        return [(int(hit.id), float(hit.distance) if dense else abs(float(hit.distance))) for hit in hits]
 
 
 class MilvusLexical:

@@ -158,7 +158,9 @@ def test_verify_finds_and_repairs_what_is_wrong_in_milvus(full: Any, tmp_path: P
 
 
 @needs_milvus
-def test_a_collection_that_is_gone_in_milvus_is_built_anew(full: Any, tmp_path: Path) -> None:
+def test_a_collection_that_is_gone_in_milvus_is_built_anew(
+    full: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = answers(full)
     migrate(full.collection, at(tmp_path))
     build = read_build(full.collection.generation.folder)
@@ -166,6 +168,11 @@ def test_a_collection_that_is_gone_in_milvus_is_built_anew(full: Any, tmp_path: 
     connection = connect(parse_address(build.uri), IndexSettings())
     connection.call("drop_collection", build.name)
     connection.close()
+    with monkeypatch.context() as patched:
+        patched.setattr("indexer.milvus.search._LARGE", 100)
+        with pytest.raises(IndexError_) as raised:  # nobody waits for a large one
+            full.lexical("keeper")
+        assert "verify --repair" in raised.value.remedy
     assert answers(full) == before
     full.collection.close()
 
