@@ -144,8 +144,12 @@ def head_html(document: Document, opened: Opened) -> str:
 
 
 def shown_path(source: str) -> str:
-    """A path as short as it is clear: from the repository's root or the reader's home where it is inside one."""
-    path = Path(source)
+    """A path as short as it is clear: an upload's without the folder of all uploads, else from the repository's root or
+    the reader's home where it is inside one."""
+    path, uploads = Path(source), rooms.settings().uploads_dir.resolve()
+    if path.is_relative_to(uploads):
+        _, *inside = path.relative_to(uploads).parts  # the collection is known
+        return "/".join(inside)
     if path.is_relative_to(ROOT):
         return str(path.relative_to(ROOT))
     return f"~/{path.relative_to(Path.home())}" if path.is_relative_to(Path.home()) else source

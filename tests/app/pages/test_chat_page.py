@@ -146,7 +146,10 @@ def test_sample_questions_come_with_the_sample_documents_only() -> None:
     assert len(questions) == 4 and all(question.endswith("?") for question in questions)
 
 
-def test_paths_are_shown_short() -> None:
+def test_paths_are_shown_short(home: Path) -> None:
+    uploads = home.resolve() / "uploads" / "default"
+    assert shown_path(str(uploads / "a.md")) == "a.md"
+    assert shown_path(str(uploads / "box.zip!" / "b" / "a.md")) == "box.zip!/b/a.md"
     assert shown_path(str(ROOT / "data" / "a.md")) == "data/a.md"
     assert shown_path(str(Path.home() / "notes" / "a.md")) == "~/notes/a.md"
     assert shown_path("/srv/a.md") == "/srv/a.md"
