@@ -28,6 +28,7 @@ from indexer.encoder import Encoder
 from indexer.errors import ConfigError, ModelError
 from indexer.ingest import Engine
 from indexer.store.records import Manifest
+from retriever.gather import GatheringEncoder
 from retriever.search import Retriever
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _loading = threading.Lock()
+_gatherers: dict[int, GatheringEncoder] = {}
 _LLM2VEC = ("adapter", "pooling", "query_instruction", "max_tokens", "dim")  # settings of that kind of encoder alone
 
 
@@ -129,11 +131,16 @@ def build_retriever(
     """
 
     def own_encoder() -> Encoder:
-        return build_encoder(as_built(settings, collection))
+        return _gathering(build_encoder(as_built(settings, collection)))
 
     encoder = own_encoder() if with_encoder else None
     reranker = build_reranker(settings) if with_reranker else None
     return Retriever(collection, encoder, retriever_settings(settings), reranker, own_encoder)
+
+
+def _gathering(encoder: Encoder) -> GatheringEncoder:
+    """The one that gathers the questions to an encoder, whichever collection they are asked of."""
+    return _gatherers.setdefault(id(encoder), GatheringEncoder(encoder))  # which keeps it, and so its id
 
 
 def build_pipeline(settings: Settings, collection: Collection) -> Pipeline:

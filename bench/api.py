@@ -1,13 +1,17 @@
-"""Concurrent chat streams against a running API: errors by status, the service's own time, its memory.
+"""Concurrent chat streams against a running API: errors by status, the service's own time, its memory, and whether what
+is added is found and what is deleted stays away meanwhile.
 
-    footnote serve --port 8080                       # before a model server, generator.base_url
+    FOOTNOTE_SERVER__ANSWERS=64 footnote serve --port 8080      # before a model server, generator.base_url
     python -m bench.api --url http://127.0.0.1:8080 --collection demo --streams 50 --seconds 300
 
-Every stream asks one of the sample questions after another, as a client that reads to the end. The service's own time
-is what the client waited for the whole answer, less the time in which the model wrote (`timings_ms.generate`); waiting
-in the service's line counts as its own, and `door` is the part of it that is not the pipeline's (`timings_ms.total`).
-429 and 503 are documented answers and counted apart. Memory is the service's resident size as /metrics gives it, after
-the first answer of every stream and at the end. The last line is JSON.
+Every stream asks one of the sample questions after another, as a client that reads to the end; every fifth question is
+about a document that was just added or deleted (--changes off leaves that out). The service's own time (`own`) is what
+the pipeline took but for the time in which the model wrote (`timings_ms.total` less `generate`); `door` is what the
+client waited for beyond the pipeline: HTTP, keys, JSON, and the line, where more streams ask than `server.answers` are
+worked on. Stages of the pipeline are told apart. 429 and 503 are documented answers and counted apart. Memory is the
+resident size that /metrics gives, every five seconds, with its slope over the second half. The last line is JSON; the
+exit code is 1 where anything but 200, 429 or 503 came back, where an answer names a document that was deleted before it
+was asked for, or where one that was added is not found.
 """
 
 import argparse
@@ -15,18 +19,22 @@ import json
 import re
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Barrier, Lock
+from threading import Barrier, Event, Lock, Thread
+from typing import Any
 
 import httpx
 import numpy as np
 
+from bench.api_changes import Changes, change
+
 QUESTIONS = Path(__file__).parents[1] / "data" / "questions" / "queries.jsonl"
-_TIMEOUT_S = 600.0
+_TIMEOUT_S, _SAMPLE_S, _EVERY = 600.0, 5.0, 5
+STAGES = ("search", "select", "prompt", "generate", "cite")
 _RESIDENT = re.compile(r"^process_resident_memory_bytes (\S+)$", re.MULTILINE)
 
 
@@ -38,6 +46,9 @@ class Tally:
     own_ms: list[float] = field(default_factory=list)
     door_ms: list[float] = field(default_factory=list)
     total_ms: list[float] = field(default_factory=list)
+    stages_ms: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    memory_mb: list[tuple[float, float]] = field(default_factory=list)  # seconds since the start, resident megabytes
+    changes: Changes = field(default_factory=Changes)
     lock: Lock = field(default_factory=Lock)
 
     def add(self, status: str, total_ms: float = 0.0, timings_ms: Mapping[str, float] | None = None) -> None:
@@ -46,8 +57,10 @@ class Tally:
             self.statuses[status] += 1
             if timings_ms is not None:
                 self.total_ms.append(total_ms)
-                self.own_ms.append(total_ms - timings_ms.get("generate", 0.0))
+                self.own_ms.append(timings_ms["total"] - timings_ms.get("generate", 0.0))
                 self.door_ms.append(total_ms - timings_ms["total"])
+                for stage in STAGES:
+                    self.stages_ms[stage].append(timings_ms.get(stage, 0.0))
 
 
 def main() -> None:
@@ -57,6 +70,7 @@ def main() -> None:
     parser.add_argument("--key", default="", help="with the scope admin, where the API asks for keys")
     parser.add_argument("--streams", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=300)
+    parser.add_argument("--changes", choices=("on", "off"), default="on", help="add and delete documents meanwhile")
     options = parser.parse_args()
     questions = [json.loads(line)["text"] for line in QUESTIONS.read_text(encoding="utf-8").splitlines()]
     tally, warm = Tally(), Barrier(options.streams + 1)
@@ -65,15 +79,39 @@ def main() -> None:
             pool.submit(work, options, questions[n:] + questions[:n], tally, warm) for n in range(options.streams)
         ]
         warm.wait()
-        begin = resident_mb(options)
-        began = time.monotonic()
+        began, ended = time.monotonic(), Event()
+        beside = [Thread(target=sample, args=(options, tally, began, ended))]
+        if options.changes == "on":
+            beside.append(Thread(target=keep_changing, args=(options, tally.changes, ended)))
+        for each in beside:
+            each.start()
         warm.wait()
         for stream in working:
             stream.result()
-    seconds = time.monotonic() - began
+        seconds = time.monotonic() - began
+        ended.set()
+        for each in beside:
+            each.join()
     if not tally.own_ms:
         sys.exit(f"no answer came: {dict(tally.statuses)}")
-    print(json.dumps(figures(options, tally, seconds, begin, resident_mb(options))))
+    told = figures(options, tally, seconds)
+    print(json.dumps(told))
+    sys.exit(1 if tally.changes.wrong or set(tally.statuses) - {"200", "429", "503"} else 0)
+
+
+def keep_changing(options: argparse.Namespace, changes: Changes, ended: Event) -> None:
+    """Add and delete documents until the streams have ended."""
+    with client(options) as session:
+        change(session, options.collection, changes, ended.is_set)
+
+
+def sample(options: argparse.Namespace, tally: Tally, began: float, ended: Event) -> None:
+    """Look at the service's memory now and again, and at the end."""
+    while True:
+        is_last = ended.wait(_SAMPLE_S)
+        tally.memory_mb.append((time.monotonic() - began, resident_mb(options)))
+        if is_last:
+            return
 
 
 def work(options: argparse.Namespace, questions: Sequence[str], tally: Tally, warm: Barrier) -> None:
@@ -85,14 +123,17 @@ def work(options: argparse.Namespace, questions: Sequence[str], tally: Tally, wa
         until = time.monotonic() + options.seconds
         asked = 0
         while time.monotonic() < until:
-            ask(session, options.collection, questions[asked % len(questions)], tally)
+            question = questions[asked % len(questions)]
+            if asked % _EVERY == _EVERY - 1:
+                question = tally.changes.asked_about or question
+            ask(session, options.collection, question, tally)
             asked += 1
 
 
 def ask(session: httpx.Client, collection: str, question: str, tally: Tally) -> None:
     """Stream one answer to its end."""
     body = {"model": collection, "stream": True, "messages": [{"role": "user", "content": question}]}
-    began = time.perf_counter()
+    asked_at, began = time.monotonic(), time.perf_counter()
     try:
         with session.stream("POST", "/v1/chat/completions", json=body) as answered:
             lines = list(answered.iter_lines())
@@ -108,14 +149,17 @@ def ask(session: httpx.Client, collection: str, question: str, tally: Tally) -> 
     if "error" in events[-1] or "data: [DONE]" not in lines:
         tally.add("broken stream")
         return
-    tally.add("200", total_ms, events[-1]["footnote"]["timings_ms"])
+    footnote = events[-1]["footnote"]
+    tally.changes.look_at(footnote, asked_at)
+    tally.add("200", total_ms, footnote["timings_ms"])
 
 
-def figures(
-    options: argparse.Namespace, tally: Tally, seconds: float, begin: float, end: float
-) -> dict[str, str | float | dict[str, int]]:
+def figures(options: argparse.Namespace, tally: Tally, seconds: float) -> dict[str, Any]:
     """The line of figures."""
-    times = {"own": tally.own_ms, "door": tally.door_ms, "total": tally.total_ms}
+    memory = np.array(tally.memory_mb)  # (n, 2)
+    late = memory[len(memory) // 2 :]
+    slope = float(np.polyfit(late[:, 0] / 60, late[:, 1], 1)[0]) if len(late) > 2 else None
+    times = {"own": tally.own_ms, "door": tally.door_ms, "total": tally.total_ms, **tally.stages_ms}
     quantiles = {
         f"{name}_p{q}_ms": round(float(np.percentile(values, q)), 1) for name, values in times.items() for q in (50, 95)
     }
@@ -126,8 +170,12 @@ def figures(
         "answers": len(tally.own_ms),
         "statuses": dict(tally.statuses),
         **quantiles,
-        "memory_begin_mb": begin,
-        "memory_end_mb": end,
+        "memory_mb": [round(float(value), 1) for value in (memory[0, 1], memory[:, 1].max(), memory[-1, 1])],
+        "memory_slope_mb_per_min": None if slope is None else round(slope, 2),
+        "added": tally.changes.added,
+        "deleted": tally.changes.deleted,
+        "found_after_ms_p50": round(float(np.median(tally.changes.found_ms)), 1) if tally.changes.found_ms else None,
+        "wrong": tally.changes.wrong[:20],
     }
 
 

@@ -114,7 +114,7 @@ class serving:
         self._thread.join(60)
 
 
-def send(client: httpx.Client, headers: dict[str, str], body: bytes, tally: Tally, named: str) -> None:
+def send(client: httpx.Client, headers: dict[str, bytes], body: bytes, tally: Tally, named: str) -> None:
     """Send one request and look at its answer."""
     try:
         answer = client.post("/documents", content=body, headers=headers)
@@ -160,7 +160,7 @@ def left_behind(scratch: Path, home: Path, spool: Path, accepted: set[str]) -> l
     return [f"left behind: {str(path)[-80:]!r}" for path in stray]
 
 
-def drawn(rng: random.Random, folder: Path, requests: int) -> Iterator[tuple[dict[str, str], bytes]]:
+def drawn(rng: random.Random, folder: Path, requests: int) -> Iterator[tuple[dict[str, bytes], bytes]]:
     """Requests: headers and body."""
     seeds = [(path.name, path.read_bytes()) for path in sorted(folder.iterdir()) if path.stat().st_size < MOST_BYTES]
     for _ in range(requests):
@@ -215,7 +215,7 @@ def zipped(name: str, content: bytes, *more: tuple[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def form_of(rng: random.Random, parts: list[bytes], form: str) -> tuple[dict[str, str], bytes]:
+def form_of(rng: random.Random, parts: list[bytes], form: str) -> tuple[dict[str, bytes], bytes]:
     """The files as a form, or as something that is none."""
     fields = b""
     if form == "collection":
@@ -248,7 +248,7 @@ def form_of(rng: random.Random, parts: list[bytes], form: str) -> tuple[dict[str
             )
         case "bare":
             body = b"".join(parts)
-    return {name: value.encode("latin-1", "replace").decode("latin-1") for name, value in headers.items()}, body
+    return {name: value.encode("latin-1", "replace") for name, value in headers.items()}, body
 
 
 if __name__ == "__main__":
