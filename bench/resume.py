@@ -30,7 +30,7 @@ from bench.client_cost import choice, chunk, serve_events
 ROOT = Path(__file__).parents[1]
 RUN = [sys.executable, "-m", "app", "eval"]
 COPIED_WORDS = 12
-THINKING_S = 6.0  # of the copying server: without it little would be left to kill
+THINKING_S = 9.0  # of the copying server: without it little would be left to kill
 
 
 def main() -> None:
