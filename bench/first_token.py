@@ -65,6 +65,7 @@ class Given:
         *,
         asked: Filter = EVERYTHING,
         access: Access = FULL,
+        loosely: bool = False,
         expansion: Expansion | None = None,
         notes: list[str] | None = None,
     ) -> tuple[Hit, ...]:

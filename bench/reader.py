@@ -94,6 +94,7 @@ class GoldPassages:
         *,
         asked: Filter = EVERYTHING,
         access: Access = FULL,
+        loosely: bool = False,
         expansion: Expansion | None = None,
         notes: list[str] | None = None,
     ) -> tuple[Hit, ...]:

@@ -77,6 +77,7 @@ class Pool:
         *,
         asked: Filter = EVERYTHING,
         access: Access = FULL,
+        loosely: bool = False,
         expansion: Expansion | None = None,
         notes: list[str] | None = None,
     ) -> tuple[Hit, ...]:

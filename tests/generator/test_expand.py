@@ -60,6 +60,7 @@ class Searcher:
         *,
         asked: Filter = EVERYTHING,
         access: Access = FULL,
+        loosely: bool = False,
         expansion: Expansion | None = None,
         notes: list[str] | None = None,
     ) -> tuple[Hit, ...]:
