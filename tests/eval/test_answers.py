@@ -159,7 +159,7 @@ KILLED = """
 
     class Slow:
         def ask(self, question, history=()):
-            time.sleep(0.004)
+            time.sleep(0.03)  # 3 s in all: twenty kills of some hundredths leave something to do
             yield Done(Answer(question.upper(), (), (), question.endswith("7"), question, {"total": time.time()}, "m"))
 
     cases = [Case(f"q{n:03}", f"question {n}", answers=(f"question {n % 50}",)) for n in range(300)]

@@ -110,9 +110,10 @@ def test_a_hundred_thousand_characters_without_a_space(
 
 
 def test_lone_surrogates_encode_like_the_replacement_character(encoder: LLM2VecEncoder) -> None:
-    lone, replaced = encoder.encode(["broken \ud83e text", "broken \ufffd text"])
+    # Each by itself: some processors round the rows of one batch differently, by up to 1e-5 with the bare base model.
+    lone, replaced = (encoder.encode([text]) for text in ("broken \ud83e text", "broken \ufffd text"))
     np.testing.assert_allclose(lone, replaced, atol=1e-6)
-    joined, fox = encoder.encode(["a \ud83e\udd8a b", "a 🦊 b"])
+    joined, fox = (encoder.encode([text]) for text in ("a \ud83e\udd8a b", "a 🦊 b"))
     np.testing.assert_allclose(joined, fox, atol=1e-6)
 
 
