@@ -10,9 +10,9 @@ text is a mistake.
 
 import re
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import cast
 
-from indexer.store.index import Required
+from indexer.store.index import Field, Required
 
 _PART = re.compile(
     r"""(?<![\w"'])(?:(?P<field>title|heading):)?"(?P<phrase>[^"\n]*)"(?!\w)"""
@@ -39,7 +39,7 @@ def read_question(question: str) -> Asked:
 
 def _required(found: re.Match[str]) -> Required:
     name = found["field"] or found["named"] or "text"
-    return Required(cast(Literal["text", "title", "heading"], name), found["word"] or found["phrase"])
+    return Required(cast(Field, name), found["word"] or found["phrase"])
 
 
 def _without_name(found: re.Match[str]) -> str:

@@ -30,7 +30,7 @@ class Hit:
     parts: Mapping[str, Part] = field(default_factory=lambda: MappingProxyType({}))
 
 
-def join_stages(found: Mapping[int, StoredChunk], stages: Mapping[str, Ranking]) -> tuple[Hit, ...]:
+def join_stages(found: Mapping[int, StoredChunk], stages: dict[str, Ranking]) -> tuple[Hit, ...]:
     """Join chunks with every stage's verdict, in the order of the last stage.
 
     What a reranker did not read follows in the order of the stage before it, in which the chunks were found, and is
@@ -41,11 +41,11 @@ def join_stages(found: Mapping[int, StoredChunk], stages: Mapping[str, Ranking])
         for rank, (key, score) in enumerate(ranking, start=1):
             if key in parts:
                 parts[key][stage] = Part(score, rank)
-    last = next(reversed([*stages.values()]))
+    last = stages[next(reversed(stages))]
     order = dict.fromkeys([*(key for key, _ in last if key in found), *found])
     hits = []
     for rank, key in enumerate(order, start=1):
-        stage = next(name for name in reversed([*stages]) if name in parts[key])
+        stage = next(name for name in reversed(stages) if name in parts[key])
         stored, score = found[key], parts[key][stage].score
         hits.append(Hit(stored.chunk, stored.source, stored.title, score, rank, stage, MappingProxyType(parts[key])))
     return tuple(hits)
