@@ -25,9 +25,10 @@ from indexer.store.view import View, empty_view, no_part, view_of
 
 _log = logging.getLogger(__name__)
 MIN_BASE = 128  # fewer vectors are searched exactly
-_MAX_DELTA = 256  # merge when the delta is larger than this and than a tenth of the base
+_SMALL_DELTA = 256  # merge when the delta is larger than this and than a tenth of the base,
 _MAX_DELTA_SHARE = 0.1
-_WHILE_WRITING = 32_768  # and than this while more is being written: a merge writes the whole base
+_MAX_DELTA = 8_192  # or than this, however large the base is: every search scans the delta, 0.3 ms a thousand
+_WHILE_WRITING = 32_768  # while more is being written, than this and a tenth: a merge writes the whole base
 _MAX_DEAD_SHARE = 0.2  # recall falls as more of the graph is masked
 
 
@@ -224,5 +225,5 @@ def _counting(total: int, on_merge: OnMerge | None) -> OnChunks:
 
 
 def _due(view: View) -> bool:
-    allowed = max(_MAX_DELTA, _MAX_DELTA_SHARE * len(view.alive))
+    allowed = min(max(_SMALL_DELTA, _MAX_DELTA_SHARE * len(view.alive)), _MAX_DELTA)
     return view.base is None or len(view.delta.keys) > allowed or view.dead_share > _MAX_DEAD_SHARE

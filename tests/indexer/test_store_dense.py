@@ -266,6 +266,18 @@ def test_the_delta_stays_bounded_while_much_is_written(
     assert verify(shelf.collection) == []
 
 
+def test_the_delta_of_a_large_base_is_merged_before_it_is_a_tenth(
+    shelf: Any, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(shelf, clustered(rng, 5000), together=10)
+    put(shelf, clustered(rng, 300), "more")
+    assert shelf.collection.dense.base_rows() == 5000, "a delta that is small beside the base costs little to scan"
+    monkeypatch.setattr(module, "_MAX_DELTA", 310)
+    put(shelf, clustered(rng, 20), "last")
+    assert shelf.collection.dense.base_rows() == 5320
+    assert verify(shelf.collection) == []
+
+
 def test_a_base_is_rebuilt_page_by_page(shelf: Any, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(truth_module, "_PAGE", 64)
     put(shelf, clustered(rng, 300))
