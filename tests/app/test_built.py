@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.built import as_built, read_recipe, recipe_of
-from app.sections import EncoderSection
+from app.sections.indexing import EncoderSection
 from app.settings import Settings, load_settings
 from app.wiring import build_retriever, open_collection
 from indexer.collection import Collection

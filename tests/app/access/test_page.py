@@ -20,7 +20,7 @@ from app.commands.upkeep import Wanted
 from app.conversations import Conversations
 from app.database import Database
 from app.feedback import Thumb
-from app.sections import SignInSection
+from app.sections.serving import SignInSection
 from app.ui import evaluations, library, person, rooms
 from app.ui.evaluations import Order
 from app.ui.history import follow_address
