@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from indexer.collection import LOCK_TIMEOUT_S, Collection, Generation
+from indexer.collection import LOCK_TIMEOUT_S, Collection
 from indexer.errors import IndexError_
+from indexer.generation import Generation
 from indexer.store.changes import UNIT_TOLERANCE
 from indexer.store.local import named
 from indexer.store.records import Manifest

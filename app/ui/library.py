@@ -122,11 +122,11 @@ def elsewhere(name: str) -> Elsewhere | None:
 
 def _built(collection: Collection) -> int | None:
     """How many documents the generation holds that a reindex is building."""
-    number = collection.generations()[-1]
+    number = collection.generations.numbers()[-1]
     if number <= collection.generation.number:
         return None
     try:
-        building = collection.open_generation(number)
+        building = collection.generations.open(number)
         try:
             return len(building.truth.documents())
         finally:
