@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from app.sections import EncoderSection
+from app.sections.indexing import EncoderSection
 from app.settings import Settings
 from indexer.collection import Collection
 

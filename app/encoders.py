@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from app.sections import EncoderSection
+from app.sections.indexing import EncoderSection
 from app.settings import Settings
 from app.wiring import build_encoder, encoder_name, model_source
 from indexer.encoder import Encoder

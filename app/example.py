@@ -10,7 +10,7 @@ from typing import get_args
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from app.sections import Section
+from app.sections.section import Section
 from app.settings import Settings, variable
 
 _HEAD = """\

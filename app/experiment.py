@@ -11,7 +11,7 @@ from hashlib import blake2b
 from typing import Literal
 
 from app.database import Database
-from app.sections import ExperimentSection
+from app.sections.serving import ExperimentSection
 from app.settings import Settings, overridden
 from generator.answer import Answer
 from indexer.store.changes import now

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from app.example import default_of
-from app.sections import Section
+from app.sections.section import Section
 from app.settings import Settings, variable
 
 _HEAD = """\

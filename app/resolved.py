@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from app.sections import MarginalSection
+from app.sections.generation import MarginalSection
 from app.settings import Settings
 from generator.doubt import DoubtSettings
 from generator.pipeline import PipelineSettings

@@ -13,19 +13,11 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from app.sections import (
-    EncoderSection,
-    ExperimentSection,
-    GeneratorSection,
-    IndexerSection,
-    MilvusSection,
-    RetrieverSection,
-    Section,
-    ServerSection,
-    SignInSection,
-    TelemetrySection,
-    UiSection,
-)
+from app.sections.generation import GeneratorSection
+from app.sections.indexing import EncoderSection, IndexerSection, MilvusSection
+from app.sections.retrieval import RetrieverSection
+from app.sections.section import Section
+from app.sections.serving import ExperimentSection, ServerSection, SignInSection, TelemetrySection, UiSection
 from indexer.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parent.parent

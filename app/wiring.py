@@ -16,7 +16,8 @@ from app.resolved import (
     server_settings,
     uses_server,
 )
-from app.sections import ChoiceSection, EncoderSection
+from app.sections.generation import ChoiceSection
+from app.sections.indexing import EncoderSection
 from app.settings import Settings
 from generator.chat import ChatModel
 from generator.entailment import Entailment

@@ -8,64 +8,31 @@ home/collections/NAME/generations/0001/    truth.db, and its index: lexical/ and
 
 import builtins
 import contextlib
-import fnmatch
-import logging
-import os
 import re
-import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
 from indexer.access import FULL, Access, Rules
-from indexer.document import INSIDE, Chunk, Document
+from indexer.document import Chunk, Document
 from indexer.encoder import Vectors
 from indexer.errors import ConfigError, IndexError_
 from indexer.filter import Filter
-from indexer.milvus.choice import choose_index, drop_elsewhere, open_index
+from indexer.generation import Generation, Generations
+from indexer.naming import named_by
 from indexer.store.changes import write_language
-from indexer.store.disk import disk_error, read_json, write_json
-from indexer.store.index import DenseSearch, Index, IndexSettings, LexicalSearch
+from indexer.store.disk import disk_error
+from indexer.store.index import DenseSearch, IndexSettings, LexicalSearch
 from indexer.store.keys import KeyRanges, Keys
 from indexer.store.language import Language
 from indexer.store.lock import WriteLock
 from indexer.store.records import DocumentInfo, FileRow, Manifest, StoredChunk
-from indexer.store.truth import Truth
 from indexer.store.writer import Writer, writing
 
-_log = logging.getLogger(__name__)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 LOCK_TIMEOUT_S = 3600.0
 _KEPT_FILTERS = 15  # whose matching keys are not asked for again while nothing changes
-
-
-@dataclass(frozen=True, slots=True)
-class Generation:
-    """Everything that was built with one manifest. Keys and sequence numbers rise across generations."""
-
-    number: int
-    folder: Path
-    truth: Truth
-    index: Index
-    chosen_under: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))  # see switch()
-
-    @property
-    def lexical(self) -> LexicalSearch:
-        """BM25 search."""
-        return self.index.lexical
-
-    @property
-    def dense(self) -> DenseSearch:
-        """Vector search."""
-        return self.index.dense
-
-    def close(self) -> None:
-        """Let go of files, memory and connections."""
-        self.index.close()
-        self.truth.close()
 
 
 class Collection:
@@ -77,6 +44,7 @@ class Collection:
         self.home = home
         self.folder = _folder(home, name)
         self.lock = WriteLock(self.folder, name)
+        self.generations = Generations(self.folder, self.lock, self.index_settings)
         self._switching = threading.Lock()
         self._stamp: tuple[int, int] | None = None
         self._generation: Generation | None = None
@@ -98,7 +66,7 @@ class Collection:
             IndexError_: it does not exist (and `create` is False), or it is damaged.
         """
         collection = Collection(home, name, index)
-        if not (collection.folder / "current.json").exists():
+        if not collection.generations.exist():
             if not create:
                 raise _missing(home, name)
             _create(collection, language)
@@ -113,34 +81,20 @@ class Collection:
     @property
     def generation(self) -> Generation:
         """The generation that answers now; a switch by another process is noticed."""
-        stamp = self._read_stamp()
+        try:
+            stamp = self.generations.stamp()
+        except OSError as error:
+            raise _missing(self.home, self.name) from error
         generation = self._generation
         if generation is not None and stamp == self._stamp:
             return generation
         with self._switching:
             if self._generation is None or stamp != self._stamp:
-                number, under = self._current()  # opened anew even if the number is the same: it may have been rebuilt
-                self._generation = replace(self.open_generation(number), chosen_under=under)
+                # Opened anew even if the number is the same: it may have been rebuilt
+                number, under = self.generations.chosen()
+                self._generation = replace(self.generations.open(number), chosen_under=under)
                 self._stamp = stamp
             return self._generation
-
-    def open_generation(self, number: int, create: bool = False, like: Generation | None = None) -> Generation:
-        """Open one generation, serving or not; a new one gets an index like that of another, or as the settings say."""
-        folder = self.generation_dir(number)
-        if create:
-            folder.mkdir(parents=True, exist_ok=True)
-            choose_index(folder, self.index_settings, like.folder if like else None)
-        truth = Truth(folder / "truth.db", create)
-        return Generation(number, folder, truth, open_index(folder, truth, self.lock, self.index_settings))
-
-    def remove_generation(self, folder: Path) -> None:
-        """Remove the folder of a generation, with what its index keeps elsewhere."""
-        drop_elsewhere(folder, self.index_settings)
-        shutil.rmtree(folder)
-
-    def generation_dir(self, number: int) -> Path:
-        """Folder of one generation."""
-        return self.folder / "generations" / f"{number:04d}"
 
     # --- searching
 
@@ -227,20 +181,7 @@ class Collection:
 
     def find_sources(self, pattern: str) -> builtins.list[tuple[str, str]]:
         """Return (id, source) of what a document id (all its sources), a path, a folder or a glob names, by source."""
-        absolute = os.path.abspath(pattern)  # noqa: PTH100 - links stay as they were given
-        if not pattern.strip():
-            return []
-        folder = absolute.rstrip("/") + "/"
-        is_glob = any(sign in pattern for sign in "*?[")
-        return [
-            (document_id, source)
-            for document_id, source in self.generation.truth.sources()
-            if pattern in (document_id, source)
-            or source == absolute
-            or source.startswith(folder)
-            or (source.startswith(absolute + INSIDE) and not os.path.lexists(source))  # else it lies in a folder x!
-            or (is_glob and (fnmatch.fnmatchcase(source, absolute) or fnmatch.fnmatchcase(Path(source).name, pattern)))
-        ]
+        return named_by(pattern, self.generation.truth.sources())
 
     def files(self, state: str | None = None) -> builtins.list[FileRow]:
         """List the ledger by path: every file that was ever given to ingest, and what became of it."""
@@ -296,46 +237,12 @@ class Collection:
         with self.writer(on_wait, command="reindex", timeout_s=timeout_s) as writer:
             writer.speak(language)
 
-    def switch(self, number: int, under: Mapping[str, Any] | None = None) -> None:
-        """Let generation `number` answer from now on, in every process. Needs the write lock.
-
-        `under` is what the settings say of encoder and chunking at this moment; as long as they say the same, nobody
-        has asked for others since.
-        """
-        write_json(self.folder / "current.json", {"generation": number, **({"settings": dict(under)} if under else {})})
-
-    def generations(self) -> builtins.list[int]:
-        """List the numbers of the generations on disk."""
-        folder = self.folder / "generations"
-        return sorted(int(path.parent.name) for path in folder.glob("*/truth.db") if path.parent.name.isdigit())
-
     def close(self) -> None:
         """Let go of files and memory; a later call opens them again."""
         with self._switching:
             generation, self._generation, self._stamp = self._generation, None, None
         if generation is not None:
             generation.close()
-
-    def _read_stamp(self) -> tuple[int, int]:
-        try:
-            stat = (self.folder / "current.json").stat()
-        except OSError as error:
-            raise _missing(self.home, self.name) from error
-        return stat.st_mtime_ns, stat.st_ino
-
-    def _current(self) -> tuple[int, Mapping[str, Any]]:
-        current = read_json(self.folder / "current.json") or {}
-        number, under = current.get("generation"), current.get("settings")
-        if isinstance(number, int):
-            return number, MappingProxyType(under if isinstance(under, dict) else {})
-        numbers = self.generations()
-        if len(numbers) == 1:
-            _log.warning("%s is damaged; there is only one generation to answer from", self.folder / "current.json")
-            return numbers[0], MappingProxyType({})
-        raise IndexError_(
-            f"{self.folder / 'current.json'} is damaged, and {len(numbers)} generations are there",
-            'Write {"generation": N} into it, with N the newest folder under generations.',
-        )
 
 
 def _folder(home: Path, name: str) -> Path:
@@ -361,10 +268,10 @@ def _create(collection: Collection, language: Language) -> None:
     except OSError as error:
         raise disk_error(error, collection.folder) from error
     with collection.lock.held("create"):
-        if not (collection.folder / "current.json").exists():
-            generation = collection.open_generation(1, create=True)
+        if not collection.generations.exist():
+            generation = collection.generations.open(1, create=True)
             if language != generation.truth.language():
                 with generation.truth.writing() as db:
                     write_language(db, language)
             generation.close()
-            collection.switch(1)
+            collection.generations.switch(1)

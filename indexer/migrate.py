@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from indexer.collection import LOCK_TIMEOUT_S, Collection, Generation
+from indexer.collection import LOCK_TIMEOUT_S, Collection
+from indexer.generation import Generation
 from indexer.milvus.address import Address, parse_address
 from indexer.milvus.build import Build, build_for, choose, notes, read_build, write_note
 from indexer.milvus.choice import connect, drop_elsewhere, drop_local
@@ -64,7 +65,8 @@ def migrate(
             if target is None
             else _to_milvus(collection, generation, target, on_chunks)
         )
-        collection.switch(generation.number, generation.chosen_under)  # so that every open process looks again
+        # Chosen once more, so that every open process looks again
+        collection.generations.switch(generation.number, generation.chosen_under)
         return moved
 
 

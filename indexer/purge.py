@@ -45,7 +45,7 @@ def purge(
         removed = _remove_others(collection, current.number) if generations else ()
         current.index.rewrite()
         current.truth.compact()
-        kept = tuple(number for number in collection.generations() if number != current.number)
+        kept = tuple(number for number in collection.generations.numbers() if number != current.number)
         return Purged(before, size_on_disk(collection.folder), removed, kept)
 
 
@@ -54,7 +54,7 @@ def _remove_others(collection: Collection, current: int) -> tuple[int, ...]:
     for folder in sorted((collection.folder / "generations").iterdir()):  # also what a kill left without its truth.db
         if folder.name != f"{current:04d}":
             try:
-                collection.remove_generation(folder)
+                collection.generations.remove(folder)
             except OSError as error:
                 raise disk_error(error, folder) from error
             removed.append(int(folder.name))

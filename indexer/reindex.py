@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from indexer.chunk import ChunkSettings, chunk
-from indexer.collection import LOCK_TIMEOUT_S, Collection, Generation
+from indexer.collection import LOCK_TIMEOUT_S, Collection
 from indexer.document import Chunk, Document
 from indexer.encoder import Encoder, Vectors
 from indexer.errors import IndexError_
+from indexer.generation import Generation
 from indexer.ingest import manifest_of
 from indexer.ledger import MergePace, Progress
 from indexer.store.changes import raise_numbers, read_language, write_language
@@ -71,7 +72,7 @@ def reindex(
             _continue(old, new)  # again: the old one may have gone on since a cut-off run
         new.close()
         (new.folder / _UNFINISHED).unlink(missing_ok=True)
-        collection.switch(new.number, under)
+        collection.generations.switch(new.number, under)
         _remove_all_but(collection, (old.number, new.number))
         return new.number
 
@@ -92,22 +93,22 @@ def rollback(
     """
     with collection.lock.held("rollback", timeout_s, on_wait):
         current = collection.generation
-        older = [number for number in collection.generations() if number < current.number]
+        older = [number for number in collection.generations.numbers() if number < current.number]
         if not older:
             raise IndexError_(
                 f"Collection '{collection.name}' has no earlier generation", "Only a reindex can be rolled back."
             )
-        target = collection.open_generation(older[-1])
+        target = collection.generations.open(older[-1])
         _continue(current, target)  # with who may read what: a rollback opens nothing
         target.close()
-        collection.switch(target.number, under)
+        collection.generations.switch(target.number, under)
         return target.number
 
 
 def unfinished(collection: Collection) -> Unfinished | None:
     """Look for a reindex that is at work, or that was cut off."""
-    for number in collection.generations():
-        folder = collection.generation_dir(number)
+    for number in collection.generations.numbers():
+        folder = collection.generations.dir(number)
         if not (folder / _UNFINISHED).exists():
             continue
         truth = Truth(folder / "truth.db")
@@ -122,15 +123,15 @@ def unfinished(collection: Collection) -> Unfinished | None:
 
 def _begin(collection: Collection, old: Generation, manifest: Manifest) -> Generation:
     """Go on with a generation that a cut-off reindex with the same manifest left behind, or start one."""
-    for number in collection.generations():
+    for number in collection.generations.numbers():
         if number > old.number:
-            begun = collection.open_generation(number)
+            begun = collection.generations.open(number)
             stored = begun.truth.manifest()
             if stored and _built_with(stored) == _built_with(manifest):
                 return begun
             begun.close()
-            collection.remove_generation(begun.folder)
-    new = collection.open_generation(old.number + 1, create=True, like=old)
+            collection.generations.remove(begun.folder)
+    new = collection.generations.open(old.number + 1, create=True, like=old)
     (new.folder / _UNFINISHED).touch()
     _continue(old, new)
     return new
@@ -153,10 +154,10 @@ def _continue(source: Generation, target: Generation) -> None:
 
 
 def _remove_all_but(collection: Collection, numbers: tuple[int, int]) -> None:
-    for number in collection.generations():
+    for number in collection.generations.numbers():
         if number not in numbers:
             with contextlib.suppress(OSError):
-                collection.remove_generation(collection.generation_dir(number))
+                collection.generations.remove(collection.generations.dir(number))
 
 
 class _Build:

@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from indexer.collection import LOCK_TIMEOUT_S, Collection, Generation
+from indexer.collection import LOCK_TIMEOUT_S, Collection
 from indexer.errors import IndexError_
+from indexer.generation import Generation
 from indexer.store.changes import UNIT_TOLERANCE
 from indexer.store.local import named
 from indexer.store.records import Manifest
 from indexer.store.text import embed_hash, embed_text
-from indexer.store.truth import Truth, unpack
+from indexer.store.truth import Truth
+from indexer.store.vectors import unpack
 
 _REPAIR = "Run `footnote verify --repair`; it rebuilds the index from the stored text, without encoding."
 _AGAIN = "Delete the document and ingest its file again."

@@ -12,10 +12,11 @@ from typing import Literal, Protocol, get_args
 import numpy as np
 
 from indexer.access import FULL, Access
-from indexer.collection import Collection, Generation
+from indexer.collection import Collection
 from indexer.encoder import Encoder, Vectors
 from indexer.errors import ConfigError, IndexError_, ModelError
 from indexer.filter import EVERYTHING, Filter
+from indexer.generation import Generation
 from indexer.store.index import Required
 from indexer.store.keys import KeyRanges, intersection
 from indexer.store.records import StoredChunk

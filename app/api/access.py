@@ -9,7 +9,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from app.api.errors import ApiError
 from app.api.keys import Keys, Scope
 from app.caller import ANYBODY, Caller, caller_of
-from app.sections import ServerSection
+from app.sections.serving import ServerSection
 
 _bearer = HTTPBearer(auto_error=False, description="A key of `footnote keys create`, where keys are asked for.")
 

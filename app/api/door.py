@@ -18,7 +18,7 @@ from app.api.access import asks_for_keys, identify
 from app.api.errors import ApiError, error_response, refusal
 from app.api.service import Service
 from app.caller import ANYBODY, Caller
-from app.sections import ServerSection
+from app.sections.serving import ServerSection
 from app.ui.launch import LOOPBACK
 
 logger = logging.getLogger(__name__)

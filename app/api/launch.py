@@ -11,7 +11,7 @@ from app.api.keys import Keys
 from app.database import Database
 from app.display import note
 from app.port import refuse_taken
-from app.sections import ServerSection
+from app.sections.serving import ServerSection
 from app.settings import Settings
 from app.ui.launch import LOOPBACK
 from indexer.errors import ConfigError

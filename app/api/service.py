@@ -12,7 +12,7 @@ from app.api.library import Library
 from app.api.metrics import Metrics
 from app.audit import Audit
 from app.database import Database
-from app.sections import ServerSection
+from app.sections.serving import ServerSection
 
 if TYPE_CHECKING:
     from app.api.feedback import Recent

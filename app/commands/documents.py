@@ -81,7 +81,7 @@ def _state(settings: Settings, collection: Collection) -> dict[str, Any]:
         "reindex": _reindex_json(settings, begun) if begun else None,
         "index": {"kind": collection.generation.index.kind, "place": collection.generation.index.place},
         "generation": collection.generation.number,
-        "generations": collection.generations(),
+        "generations": collection.generations.numbers(),
         "files": dict(Counter(file.state for file in files)),
         "problems": [
             {"path": file.path, "state": file.state, "reason": file.reason, "remedy": file.remedy} for file in problems

@@ -10,7 +10,7 @@ from app.commands.eval_answers import Asking, evaluate_with, prepare
 from app.display import count, progress, show, show_table
 from app.door import emit, unwritable
 from app.resolved import retriever_settings, uses_server
-from app.sections import AbstentionSection
+from app.sections.generation import AbstentionSection
 from app.settings import Settings
 from app.wiring import build_encoder, open_collection
 from eval.abstention import COVERAGES

@@ -4,7 +4,7 @@ import streamlit as st
 
 from app.feedback import Thumb, Verdict
 from app.markdown import with_footnotes
-from app.ui import rooms
+from app.ui import asking
 from app.ui.markup import escaped
 from app.ui.session import Session, ask, ask_again
 from app.ui.turn import Turn
@@ -90,7 +90,7 @@ def _end_judging(session: Session) -> None:
 def _store(session: Session, turn: Turn, thumb: Thumb) -> None:
     assert turn.kept is not None, "what is not kept is not judged"
     try:
-        rooms.judge(session.collection, turn.kept, thumb)
+        asking.judge(session.collection, turn.kept, thumb)
         turn.thumb = thumb
     except FootnoteError as error:
         session.failure = error

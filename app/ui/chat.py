@@ -7,7 +7,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app.display import count
-from app.ui import person, rooms
+from app.ui import asking, person, rooms
 from app.ui.actions import show_actions, show_stop
 from app.ui.filters import show_filters
 from app.ui.footnotes import listen
@@ -58,9 +58,9 @@ def _page(session: Session) -> None:
             show_documents(session)
             show_history(session)
             show_filters(session)
-    rooms.warm(session.collection)
+    asking.warm(session.collection)
     chat = session.chat
-    there = rooms.there(session.collection)
+    there = asking.there(session.collection)
     for turn in chat.turns:  # whoever deleted a document, in this process or another: its words end here
         turn.withhold(there.__contains__)
     listen(chat, _status(chat))
@@ -151,9 +151,9 @@ def _follow(session: Session, live: DeltaGenerator | None, progress: DeltaGenera
 
 def _start(session: Session, turn: Turn) -> None:
     chat, collection = session.chat, session.collection
-    history, earlier, arm = chat.history(turn), chat.evidence(turn), rooms.arm_of(chat.id)
+    history, earlier, arm = chat.history(turn), chat.evidence(turn), asking.arm_of(chat.id)
     caller = person.reader()  # in the turn's thread nobody is known
     turn.start(
-        lambda: rooms.ask(caller, collection, turn.question, history, turn.query, earlier, turn.filters, arm),
-        lambda record: rooms.keep(caller, collection, replace(record, arm=arm)),
+        lambda: asking.ask(caller, collection, turn.question, history, turn.query, earlier, turn.filters, arm),
+        lambda record: asking.keep(caller, collection, replace(record, arm=arm)),
     )

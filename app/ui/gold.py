@@ -5,7 +5,7 @@ import streamlit as st
 from app.display import shorten
 from app.gold import GoldCase, gold_file, promote, proposed
 from app.judged import Judged, judged_answers
-from app.ui import rooms
+from app.ui import opened, rooms
 from app.ui.beside import Beside
 from app.ui.ledger import moment
 from app.ui.markup import escaped
@@ -20,7 +20,7 @@ _THUMBS = {"up": "helpful", "down": "not helpful"}
 def show_gold(page: Beside) -> None:
     """Draw the judged answers; each can be corrected and kept as a case."""
     need("admin")  # the answers are of everybody's conversations
-    found = judged_answers(rooms.database(), LISTED)
+    found = judged_answers(opened.database(), LISTED)
     if not found:
         st.html('<p class="fn-abstained">No answer has a thumb yet. The chat page asks for them.</p>')
         return

@@ -4,7 +4,7 @@ import streamlit as st
 
 from app.conversations import TITLE_CHARS, Conversation
 from app.markdown import conversation_markdown
-from app.ui import rooms
+from app.ui import asking
 from app.ui.markup import label
 from app.ui.session import Chat, Session
 from app.ui.turn import restore
@@ -32,7 +32,7 @@ def show_history(session: Session) -> None:
     st.button("New chat", icon=":material/edit_square:", on_click=leave, args=(session,), width="stretch")
     with st.expander("Conversations", expanded=True, key="fn-history"):
         words = st.text_input("Find a conversation", placeholder="Find a conversation", label_visibility="collapsed")
-        found = rooms.conversations().list(words, LISTED)
+        found = asking.conversations().list(words, LISTED)
         if not found:
             st.html(f'<p class="fn-meta">{"Nothing is found." if words else "None yet."}</p>')
         for conversation in found:
@@ -42,17 +42,17 @@ def show_history(session: Session) -> None:
 
 
 def _open(session: Session, conversation_id: str) -> None:
-    kept = rooms.conversations()
+    kept = asking.conversations()
     conversation = kept.find(conversation_id)
     if conversation is None:
         session.chat, session.failure = Chat(), _GONE
         return
     session.collection = conversation.collection
     session.chat = Chat(
-        restore(lambda: rooms.turns(conversation.collection, conversation.id)), conversation.id, conversation.title
+        restore(lambda: asking.turns(conversation.collection, conversation.id)), conversation.id, conversation.title
     )
     session.chat.filters = "; ".join(session.chat.turns[-1].filters) if session.chat.turns else ""
-    thumbs = rooms.thumbs([turn.id for turn in session.chat.turns])
+    thumbs = asking.thumbs([turn.id for turn in session.chat.turns])
     for turn in session.chat.turns:
         turn.thumb = thumbs.get(turn.id)
 
@@ -79,7 +79,7 @@ def _offer_changes(session: Session, conversation: Conversation) -> None:
         st.form_submit_button("Rename", on_click=_rename, args=(session, key))
     st.download_button(
         "Export as Markdown",
-        lambda: conversation_markdown(conversation.title, rooms.turns(conversation.collection, conversation.id)),
+        lambda: conversation_markdown(conversation.title, asking.turns(conversation.collection, conversation.id)),
         safe_name(f"{conversation.title.rstrip('?!.… ')}.md"),
         "text/markdown",
         on_click="ignore",
@@ -108,7 +108,7 @@ def go_over(session: Session, collection: str) -> None:
 
 def _rename(session: Session, key: str) -> None:
     try:
-        rooms.conversations().rename(session.chat.id, st.session_state[key])
+        asking.conversations().rename(session.chat.id, st.session_state[key])
     except FootnoteError as error:
         session.failure = error
 
@@ -117,7 +117,7 @@ def _delete(session: Session) -> None:
     for turn in session.chat.turns:
         turn.stop()
     try:
-        rooms.conversations().delete(session.chat.id)
+        asking.conversations().delete(session.chat.id)
     except FootnoteError as error:
         session.failure = error
     leave(session)

@@ -14,7 +14,7 @@ from app.commands.ingest import ingest_into
 from app.commands.upkeep import Reindexed, Wanted, reindex_as
 from app.display import count
 from app.progress import FINISHING
-from app.ui import rooms
+from app.ui import opened, rooms
 from app.ui.jobs import Job, Jobs, Report
 from app.ui.person import need, reader
 from app.ui.uploads import save
@@ -122,11 +122,11 @@ def elsewhere(name: str) -> Elsewhere | None:
 
 def _built(collection: Collection) -> int | None:
     """How many documents the generation holds that a reindex is building."""
-    number = collection.generations()[-1]
+    number = collection.generations.numbers()[-1]
     if number <= collection.generation.number:
         return None
     try:
-        building = collection.open_generation(number)
+        building = collection.generations.open(number)
         try:
             return len(building.truth.documents())
         finally:
@@ -232,7 +232,7 @@ def delete(name: str, sources: Sequence[str]) -> None:
         before = len(collection.documents())
         wait_s = rooms.settings().indexer.lock_wait_s
         with (
-            Audit(rooms.database()).recorded(caller.id or local_user(), "delete", name, " ".join(sources)),
+            Audit(opened.database()).recorded(caller.id or local_user(), "delete", name, " ".join(sources)),
             collection.writer(_waiting(report), command="delete", timeout_s=wait_s) as writer,
         ):
             writer.forget(*sources)
@@ -288,7 +288,7 @@ def rebuild(name: str, wanted: Wanted) -> None:
 
     def work(report: Report) -> Reindexed:
         report(0, 0, "Loading the encoder")
-        with Audit(rooms.database()).recorded(caller.id or local_user(), "reindex", name, ""):
+        with Audit(opened.database()).recorded(caller.id or local_user(), "reindex", name, ""):
             return reindex_as(rooms.settings(), name, wanted, job)
 
     jobs().start(name, job, work, caller.id)

@@ -13,7 +13,7 @@ import streamlit as st
 from app.api.keys import Keys, Scope
 from app.caller import ANYBODY, Caller, caller_of
 from app.database import Database
-from app.sections import SignInSection
+from app.sections.serving import SignInSection
 from app.settings import Settings, load_settings
 from app.ui.launch import LOOPBACK
 from indexer.access import check_groups

@@ -1,14 +1,14 @@
-"""What the page asks of the rooms below, always for one reader: whoever reads the page now, or, in a thread of its own,
-the caller that is given. Streamlit shares what is cached here between all readers: it is immutable or safe to share
-between threads, and what depends on the reader's groups is kept by them."""
+"""What the pages ask of collections and documents, always for one reader.
+
+That is whoever reads the page now, or, in a thread of its own, the caller that is given.
+"""
 
 import argparse
 import logging
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import streamlit as st
@@ -16,38 +16,27 @@ import streamlit as st
 from app.audit import Audit, local_user
 from app.built import as_built, recipe_of
 from app.caller import Caller, may_use, uploads_of
-from app.conversations import Conversations, TurnRecord
-from app.database import Database
-from app.experiment import Arm, ArmName, arm_settings, assign, record_exposure
-from app.feedback import Thumb, index_state, last_thumbs, served, store_thumb
 from app.resolved import chunk_settings, parse_limits
+from app.ui import opened
 from app.ui.jobs import Report
 from app.ui.person import need, reader
 from app.ui.person import settings as settings
 from app.ui.uploads import Outcome
-from app.wiring import build_encoder, build_pipeline, build_retriever, open_collection
-from app.withheld import of_record
+from app.wiring import build_encoder, open_collection
 from eval.synthesis.synthesize import written_folders
-from generator.pipeline import Event, Pipeline, Stage
-from indexer.access import Access
 from indexer.collection import Collection
 from indexer.document import Document
 from indexer.errors import ConfigError, DocumentError, FootnoteError, IndexError_
-from indexer.filter import parse_filter
 from indexer.ingest import ingest
 from indexer.ledger import Progress
 from indexer.loaders.pdf_page import PagePicture
 from indexer.page_picture import PagePart
-from indexer.parser import Parser
 from indexer.reading import Reading
 from indexer.store.records import DocumentInfo
-from retriever.hit import Hit
-from retriever.search import Retriever
 
 logger = logging.getLogger(__name__)
 
 DEFAULT = "default"
-WARM_AFTER_S = 3.0
 _drawing = threading.Lock()
 
 
@@ -61,7 +50,7 @@ def names() -> list[str]:
     """The collections that the reader may use."""
     caller = reader()
     home = settings().home
-    return [name for name in Collection.list(home) if may_use(caller, name, home, _collection)]
+    return [name for name in Collection.list(home) if may_use(caller, name, home, opened.collection)]
 
 
 def first_collection() -> str:
@@ -78,7 +67,7 @@ def check(caller: Caller, name: str) -> None:
     Raises:
         ConfigError: it is.
     """
-    if not may_use(caller, name, settings().home, _collection):
+    if not may_use(caller, name, settings().home, opened.collection):
         raise ConfigError("That collection is not open to you.", "Choose another, or ask whoever runs Footnote.")
 
 
@@ -118,7 +107,7 @@ def documents(name: str) -> tuple[DocumentInfo, ...]:
         return ()
     found = reading(name)
     manifest = found.manifest
-    return _documents(name, found.access, found.sequence(), manifest.created_at if manifest else "")
+    return opened.documents(name, found.access, found.sequence(), manifest.created_at if manifest else "")
 
 
 def is_there(name: str) -> bool:
@@ -136,7 +125,7 @@ def reading(name: str) -> Reading:
     """
     caller = reader()
     check(caller, name)
-    return Reading(_collection(name), caller.access)
+    return Reading(opened.collection(name), caller.access)
 
 
 def create(name: str) -> None:
@@ -158,15 +147,10 @@ def pictures(_document: Document, sha256: str, parts: tuple[PagePart, ...]) -> t
     """The pages of a PDF with a quote's words boxed, or why there are none."""
     try:
         with _drawing:  # the parser is for one thread at a time
-            return _parser().draw(_document, parts)
+            return opened.parser().draw(_document, parts)
     except DocumentError as error:
         logger.info("no picture of a page: %s", error.message)
         return error
-
-
-@cache
-def _parser() -> Parser:
-    return Parser(parse_limits(settings()))
 
 
 def remove(name: str, document_id: str) -> None:
@@ -174,7 +158,7 @@ def remove(name: str, document_id: str) -> None:
     caller, found = need("ingest"), reading(name)
     if found.sources(document_id):
         with (
-            Audit(database()).recorded(caller.id or local_user(), "delete", name, document_id),
+            Audit(opened.database()).recorded(caller.id or local_user(), "delete", name, document_id),
             found.collection.writer(command="delete from the chat page") as writer,
         ):
             writer.delete(document_id)
@@ -183,75 +167,7 @@ def remove(name: str, document_id: str) -> None:
 def uploads_dir(caller: Caller, name: str) -> Path:
     """Where a caller's uploads to a collection are kept; they are its documents' sources."""
     there = name in Collection.list(settings().home)
-    return uploads_of(caller, settings().uploads_dir / name, _collection(name) if there else None)
-
-
-def arm_of(conversation_id: str) -> Arm | None:
-    """The arm that a conversation has in the experiment that runs, if one does."""
-    return assign(settings().experiment, f"conversation {conversation_id}")
-
-
-def ask(
-    caller: Caller,
-    name: str,
-    question: str,
-    history: Sequence[tuple[str, str]],
-    query: str | None,
-    earlier: Sequence[Hit],
-    filters: Sequence[str] = (),
-    arm: Arm | None = None,
-) -> Iterator[Event]:
-    """The events of an answer; the first is that the models are loaded. Arguments as of the pipeline."""
-    check(caller, name)
-    yield Stage("load")
-    asked, arm_name = parse_filter(filters), arm.name if arm else "a"
-    yield from _pipeline(name, arm_name).ask(question, history, query, earlier, asked, caller.access)
-
-
-def keep(caller: Caller, name: str, record: TurnRecord) -> TurnRecord:
-    """Store what came of a question, with what was searched; returns it as it was stored."""
-    if answer := record.answer:
-        record = replace(record, index=index_state(_collection(name)))
-        record_exposure(database(), record.arm, record.id, answer)
-    Conversations(database(), caller.id).save(record)
-    return record
-
-
-@cache
-def database() -> Database:
-    return Database(settings().home)
-
-
-def conversations() -> Conversations:
-    """The conversations of the reader."""
-    return Conversations(database(), reader().id)
-
-
-def there(name: str) -> frozenset[str]:
-    """Ids of the documents whose words the reader may see now; none where the collection cannot be read."""
-    try:
-        return frozenset(info.id for info in documents(name))
-    except FootnoteError:
-        return frozenset()
-
-
-def turns(name: str, conversation_id: str) -> tuple[TurnRecord, ...]:
-    """What was asked in a conversation of the reader about a collection, without words of documents that are gone."""
-    kept = conversations().turns(conversation_id)
-    ids = there(name)
-    return tuple(of_record(record, ids.__contains__) for record in kept)
-
-
-def judge(name: str, record: TurnRecord, thumb: Thumb) -> None:
-    """Store what the reader thinks of an answer."""
-    assert record.answer and record.index, "only an answer is judged"
-    told = served(record.question, record.answer, record.index, record.arm, record.filters)
-    store_thumb(database(), record.id, thumb, name, told, reader().id)
-
-
-def thumbs(turn_ids: Sequence[str]) -> dict[str, Thumb]:
-    """What the reader thinks of answers, where anything."""
-    return last_thumbs(database(), turn_ids)
+    return uploads_of(caller, settings().uploads_dir / name, opened.collection(name) if there else None)
 
 
 def index(caller: Caller, name: str, paths: Sequence[Path], report: Report) -> list[Outcome]:
@@ -264,7 +180,7 @@ def index(caller: Caller, name: str, paths: Sequence[Path], report: Report) -> l
     def tell(now: Progress) -> None:
         report(now.files_done, now.files_total, f"Indexing {Path(now.current).name}")
 
-    with Audit(database()).recorded(caller.id or local_user(), "ingest", name, " ".join(map(str, paths))):
+    with Audit(opened.database()).recorded(caller.id or local_user(), "ingest", name, " ".join(map(str, paths))):
         report_of = ingest(
             paths,
             collection,
@@ -285,66 +201,3 @@ def index(caller: Caller, name: str, paths: Sequence[Path], report: Report) -> l
 def sequence(name: str) -> int:
     """A number that rises with every change of a collection."""
     return reading(name).sequence()
-
-
-def search(
-    name: str, query: str, conditions: Sequence[str]
-) -> tuple[tuple[Hit, ...], tuple[Hit, ...], dict[str, float], tuple[str, ...]]:
-    """All that both retrievers find, with the verdict of every stage; the reranker's order, if there is one; times; and
-    why there is none."""
-    access = reading(name).access
-    retriever, asked = _retriever(name), parse_filter(conditions)
-    candidates, timings_ms, notes = settings().retriever.candidates, dict[str, float](), list[str]()
-    hits = retriever.search(query, 2 * candidates, "hybrid", False, timings_ms, asked, access)
-    if not _has_reranker():
-        return hits, (), timings_ms, ()
-    reranked = retriever.search(query, candidates, "hybrid", True, timings_ms, asked, access, notes=notes)
-    return hits, () if notes else reranked, timings_ms, tuple(notes)
-
-
-def _has_reranker() -> bool:
-    return settings().retriever.reranker is not None
-
-
-@cache
-def warm(name: str) -> None:
-    """Load the models of a collection soon, so that the first question need not wait for all of it; not at once, as
-    importing torch would keep the page from being drawn."""
-    if _collection_is_filled(name):
-        timer = threading.Timer(WARM_AFTER_S, _load, (name,))
-        timer.daemon = True
-        timer.start()
-
-
-def _collection_is_filled(name: str) -> bool:
-    return name in Collection.list(settings().home) and _collection(name).count() > 0
-
-
-def _load(name: str) -> None:
-    try:
-        _pipeline(name, "a")
-        if settings().experiment.name:
-            _pipeline(name, "b")
-    except FootnoteError as error:  # the first question says so to the reader
-        logger.warning("the models are not ready: %s", error.message)
-
-
-@st.cache_resource(show_spinner=False)
-def _collection(name: str) -> Collection:
-    return open_collection(settings(), name)
-
-
-@st.cache_resource(show_spinner=False, max_entries=32)
-def _documents(name: str, access: Access, sequence: int, created_at: str) -> tuple[DocumentInfo, ...]:
-    """The list as of one sequence number, for one access; the date only tells one state from another."""
-    return tuple(_collection(name).documents(access))
-
-
-@st.cache_resource(show_spinner=False)
-def _retriever(name: str) -> Retriever:
-    return build_retriever(settings(), _collection(name), with_reranker=_has_reranker())
-
-
-@st.cache_resource(show_spinner=False)
-def _pipeline(name: str, arm: ArmName) -> Pipeline:
-    return build_pipeline(arm_settings(settings(), arm), _collection(name))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from app.display import count
-from app.ui import rooms
+from app.ui import asking, rooms
 from app.ui.markup import escaped
 from app.ui.views import error_html
 from indexer.errors import FootnoteError
@@ -105,7 +105,7 @@ def _searched(asked: tuple[str, str, str]) -> Searched:
     if kept is None or kept[0] != state:
         name, query, filters = asked
         with st.spinner("Searching…"):
-            kept = (state, Searched(asked, *rooms.search(name, query, read_conditions(filters))))
+            kept = (state, Searched(asked, *asking.search(name, query, read_conditions(filters))))
         st.session_state["searched"] = kept
     found = kept[1]
     assert isinstance(found, Searched)

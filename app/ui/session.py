@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from app.ui import rooms
+from app.ui import asking
 from app.ui.turn import Turn, begin
 from app.ui.uploads import Upload
 from app.withheld import is_withheld
@@ -69,7 +69,7 @@ def ask(session: Session, question: str, query: str | None = None) -> None:
     chat = session.chat
     chat.close()  # on a phone it would lie over the answer
     question = question.encode("utf-8", "replace").decode()  # halves of a character cannot be stored
-    kept = rooms.conversations()
+    kept = asking.conversations()
     try:
         filters = read_conditions(chat.filters)
         parse_filter(filters)  # what is wrong there must not become a question of all documents
@@ -86,6 +86,6 @@ def ask_again(session: Session, index: int) -> None:
     chat = session.chat
     chat.close()
     try:
-        chat.turns[index] = begin(rooms.conversations().ask_again(chat.id, chat.turns[index].id))
+        chat.turns[index] = begin(asking.conversations().ask_again(chat.id, chat.turns[index].id))
     except FootnoteError as error:
         session.failure = error

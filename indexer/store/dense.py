@@ -19,8 +19,10 @@ from indexer.store.gpu import DenseBuild, builds_on_gpu
 from indexer.store.index import OnMerge
 from indexer.store.keys import KeyRanges
 from indexer.store.lock import WriteLock
+from indexer.store.operations import changes
 from indexer.store.records import Manifest
-from indexer.store.truth import Truth, changes, read_vectors
+from indexer.store.truth import Truth
+from indexer.store.vectors import read_vectors
 from indexer.store.view import View, empty_view, no_part, view_of
 
 _log = logging.getLogger(__name__)

@@ -9,7 +9,8 @@ import numpy as np
 from indexer.encoder import Vectors
 from indexer.store.keys import KeyRanges, Keys
 from indexer.store.text import embed_text
-from indexer.store.truth import Truth, unpack
+from indexer.store.truth import Truth
+from indexer.store.vectors import unpack
 
 
 @dataclass(frozen=True, slots=True)

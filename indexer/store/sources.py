@@ -1,4 +1,4 @@
-"""Files and the documents they share: each function runs inside a write transaction that the caller opened.
+"""Files and the documents they share: each function runs inside a transaction that the caller opened.
 
 A document is named by one source. Further files of the same content are lines of the ledger with its id, so that
 the same bytes are stored, encoded and found once.
@@ -9,7 +9,15 @@ import sqlite3
 from indexer.store.changes import delete_document, mark, record_file
 from indexer.store.records import FileRow
 from indexer.store.rules import carry_restrictions
-from indexer.store.truth import sources_of
+
+
+def sources_of(db: sqlite3.Connection, document_id: str) -> list[str]:
+    """List the sources of one document, in order."""
+    rows = db.execute(
+        "SELECT source FROM documents WHERE id = ?1 UNION SELECT path FROM files WHERE document_id = ?1 ORDER BY 1",
+        (document_id,),
+    )
+    return [source for (source,) in rows]
 
 
 def leave(db: sqlite3.Connection, source: str, keep: str = "") -> None:

@@ -1,12 +1,8 @@
 """Reading the truth: documents, chunks, vectors, the ledger, and what changed since a sequence number."""
 
-import contextlib
 import json
-import sqlite3
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,97 +10,41 @@ import numpy.typing as npt
 from indexer.access import FULL, Access, Rules
 from indexer.document import INSIDE, Chunk, Document
 from indexer.encoder import Vectors
-from indexer.errors import IndexError_
 from indexer.filter import Filter
 from indexer.store.changes import read_language
+from indexer.store.connections import IN_LIMIT, Connections, in_parts
 from indexer.store.keys import KeyRanges, Keys
 from indexer.store.language import Language
 from indexer.store.matching import matching_keys
+from indexer.store.operations import changes, sequence
 from indexer.store.records import FILE_COLUMNS, Changes, DocumentInfo, FileRow, Manifest, StoredChunk
 from indexer.store.rules import hides_any, read_rules, readable, readable_file
-from indexer.store.schema import connect, explained, transaction_end
+from indexer.store.sources import sources_of
+from indexer.store.vectors import read_vectors, vectors_of
 
-_IN_LIMIT = 500  # values in one IN (...); SQLite's own limit was 999 for long
-_Value = TypeVar("_Value")
 _ROWS = 2048  # rows fetched at a time when a whole table is read
 _PAGE = 16384  # vectors of one page: 38 MB at 576 dimensions
 
 
-class Truth:
-    """One generation's SQLite file. Safe to share between threads: each call borrows a connection of its own."""
-
-    def __init__(self, path: Path, create: bool = False) -> None:
-        self.path = path
-        self._idle = deque([connect(path, create)])  # whose ends threads may take from and put to without a lock
-
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
-        """Borrow a connection inside a read transaction: every statement sees the same instant."""
-        with self._connection() as db:
-            db.execute("BEGIN")
-            with transaction_end(db):
-                yield db
-
-    @contextlib.contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        """Borrow a connection inside a write transaction, committed when the block ends and undone if it raises."""
-        with self._connection() as db:
-            db.execute("BEGIN IMMEDIATE")
-            with transaction_end(db):
-                yield db
-
-    @contextlib.contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        try:
-            db = self._idle.pop()
-        except IndexError:
-            db = connect(self.path)
-        try:
-            yield db
-        except sqlite3.DatabaseError as error:
-            raise explained(error, self.path) from error
-        finally:
-            self._idle.append(db)
-
-    def close(self) -> None:
-        """Close the idle connections; a later call opens new ones."""
-        with contextlib.suppress(IndexError):
-            while True:
-                self._idle.pop().close()
-
-    def checkpoint(self) -> None:
-        """Move the write-ahead log into the file and empty it, so that deleted text does not linger there."""
-        with self._connection() as db:
-            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
-    def compact(self) -> None:
-        """Write the file anew without its free pages, and empty the write-ahead log.
-
-        Raises:
-            IndexError_: a reader kept the log in use, or there is no room for a copy.
-        """
-        with self._connection() as db:
-            db.execute("VACUUM")
-            (busy, *_) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if busy:
-            raise IndexError_(f"A reader keeps the log of {self.path} in use", "Let it finish, then run this again.")
+class Truth(Connections):
+    """One generation's SQLite file, and all that is read from it. Safe to share between threads."""
 
     # --- what it was built with, and how far it is
 
     def manifest(self) -> Manifest | None:
         """Return what the generation was built with; None before the first document."""
-        with self._connection() as db:
+        with self.borrowed() as db:
             row = db.execute("SELECT value FROM meta WHERE name = 'manifest'").fetchone()
         return Manifest(**json.loads(row[0])) if row else None
 
     def sequence(self) -> int:
         """Return the number of the newest operation; it only ever rises."""
-        with self._connection() as db:  # one statement is an instant by itself, and every search asks this thrice
+        with self.borrowed() as db:  # one statement is an instant by itself, and every search asks this thrice
             return sequence(db)
 
     def language(self) -> Language:
         """Return the language whose words the index counts."""
-        with self._connection() as db:
+        with self.borrowed() as db:
             return read_language(db)
 
     def changed_at(self) -> str:
@@ -182,8 +122,8 @@ class Truth:
         """Return the chunks of those keys that exist now."""
         found: dict[int, StoredChunk] = {}
         # What fits one statement needs no transaction around it: every search asks this once.
-        with self._connection() if len(keys) <= _IN_LIMIT else self.reading() as db:
-            for part, marks in _batches(keys):
+        with self.borrowed() if len(keys) <= IN_LIMIT else self.reading() as db:
+            for part, marks in in_parts(keys):
                 rows = db.execute(
                     f"SELECT {_CHUNK}, source, title FROM chunks c JOIN documents d ON d.id = c.document_id"
                     f" WHERE c.key IN ({marks})",
@@ -203,7 +143,7 @@ class Truth:
         with self.reading() as db:
             return {
                 row[0]
-                for part, marks in _batches(keys)
+                for part, marks in in_parts(keys)
                 for row in db.execute(f"SELECT key FROM chunks WHERE key IN ({marks})", part)
             }
 
@@ -250,12 +190,8 @@ class Truth:
 
     def cached_vectors(self, hashes: Iterable[bytes], dim: int) -> dict[bytes, Vectors]:
         """Return the vectors (dim,) of those texts that were encoded before."""
-        found: dict[bytes, Vectors] = {}
         with self.reading() as db:
-            for part, marks in _batches(list(dict.fromkeys(hashes))):
-                rows = db.execute(f"SELECT embed_hash, vector FROM vectors WHERE embed_hash IN ({marks})", part)
-                found.update((name, unpack([blob], dim)[0]) for name, blob in rows)
-        return found
+            return vectors_of(db, hashes, dim)
 
     def encoded(self) -> npt.NDArray[np.bytes_]:
         """Return the hashes (n,) of all texts that have a vector, in order."""
@@ -297,57 +233,6 @@ class Truth:
             return [FileRow(*row) for row in rows]
 
 
-def sources_of(db: sqlite3.Connection, document_id: str) -> list[str]:
-    """List the sources of one document, in order."""
-    rows = db.execute(
-        "SELECT source FROM documents WHERE id = ?1 UNION SELECT path FROM files WHERE document_id = ?1 ORDER BY 1",
-        (document_id,),
-    )
-    return [source for (source,) in rows]
-
-
-def sequence(db: sqlite3.Connection) -> int:
-    """Return the number of the newest operation."""
-    return int(db.execute("SELECT ifnull(max(seq), 0) FROM operations").fetchone()[0])
-
-
-def changes(db: sqlite3.Connection, since: int) -> Changes:
-    """Return the operations after `since` as this transaction sees them."""
-    rows = db.execute(
-        "SELECT kind, first_key, last_key FROM operations WHERE seq > ? ORDER BY seq", (since,)
-    ).fetchall()
-    added = tuple((first, last) for kind, first, last in rows if kind == "add" and first <= last)
-    deleted = tuple((first, last) for kind, first, last in rows if kind == "delete" and first <= last)
-    return Changes(sequence(db), added, deleted)
-
-
-def read_vectors(db: sqlite3.Connection, dim: int, after_key: int = 0, limit: int = -1) -> tuple[Keys, Keys, Vectors]:
-    """Read the keys (n,) above `after_key` in order, the ids of their vectors (n,), and the vectors (n, dim).
-
-    Of more than `limit` the first ones are read, unless it is negative.
-    """
-    counted = "SELECT count(*) FROM (SELECT 1 FROM chunks WHERE key > ? LIMIT ?)"
-    count = db.execute(counted, (after_key, limit)).fetchone()[0]
-    numbers, vectors = np.empty((2, count), np.int64), np.empty((count, dim), np.float32)
-    rows = db.execute(
-        "SELECT key, v.id, vector FROM chunks c JOIN vectors v ON v.id = c.vector_id"
-        " WHERE key > ? ORDER BY key LIMIT ?",
-        (after_key, limit),
-    )
-    done = 0
-    while batch := rows.fetchmany(_ROWS):
-        part = slice(done, done + len(batch))
-        numbers[:, part] = [[key for key, _, _ in batch], [vector_id for _, vector_id, _ in batch]]
-        vectors[part] = unpack([blob for _, _, blob in batch], dim)
-        done += len(batch)
-    return numbers[0], numbers[1], vectors
-
-
-def unpack(blobs: Sequence[bytes], dim: int) -> Vectors:
-    """Turn stored half-precision vectors into rows (len(blobs), dim)."""
-    return np.frombuffer(b"".join(blobs), np.float16).reshape(len(blobs), dim).astype(np.float32)
-
-
 _DOCUMENT = "id, source, title, media_type, sha256, text, pages, metadata"
 _CHUNK = "c.key, c.document_id, c.ordinal, c.text, c.start, c.end, c.heading_path, c.page"
 _FILE = ", ".join(FILE_COLUMNS)
@@ -363,9 +248,3 @@ def _chunk(row: Sequence[Any]) -> Chunk:
     _, document_id, ordinal, text, start, end, headings, page = row[:8]
     heading_path = tuple(json.loads(headings)) if headings != "[]" else ()
     return Chunk(f"{document_id}:{ordinal}", document_id, text, start, end, heading_path, page)
-
-
-def _batches(values: Sequence[_Value]) -> Iterator[tuple[list[_Value], str]]:
-    for at in range(0, len(values), _IN_LIMIT):
-        part = list(values[at : at + _IN_LIMIT])
-        yield part, ",".join("?" * len(part))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.built import as_built, read_recipe, recipe_of
-from app.sections import EncoderSection
+from app.sections.indexing import EncoderSection
 from app.settings import Settings, load_settings
 from app.wiring import build_retriever, open_collection
 from indexer.collection import Collection
@@ -147,7 +147,7 @@ def test_what_cannot_be_is_refused_before_any_work(
     refused = footnote("reindex", *arguments)
     assert (refused.code, refused.stdout) == (code, "")
     assert words in refused.stderr
-    assert Collection.open(home, "default").generations() == [1]
+    assert Collection.open(home, "default").generations.numbers() == [1]
 
 
 def test_a_size_that_nobody_asked_for_is_lowered_to_what_the_encoder_reads(footnote: Footnote, papers: Path) -> None:

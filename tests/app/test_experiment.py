@@ -13,7 +13,7 @@ from app.conversations import Conversations
 from app.database import Database
 from app.experiment import Arm, arm_settings, assign, experiments, exposures, record_exposure
 from app.feedback import IndexState, Thumb, served, store_thumb
-from app.sections import ExperimentSection
+from app.sections.serving import ExperimentSection
 from app.settings import load_settings
 from generator.answer import Answer
 from indexer.errors import ConfigError

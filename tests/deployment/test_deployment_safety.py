@@ -25,7 +25,7 @@ from deployed import (
 from app.api.keys import Keys
 from app.api.launch import refuse_open
 from app.database import Database
-from app.sections import ServerSection
+from app.sections.serving import ServerSection
 from app.settings import load_settings
 from indexer.errors import ConfigError
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from app.sections import GeneratorSection, MarginalSection
+from app.sections.generation import GeneratorSection, MarginalSection
 from app.settings import Settings
 from app.wiring import build_chat_model
 from generator.abstain import DECLINE

@@ -107,8 +107,8 @@ def test_a_switch_of_generations_is_noticed(shelf: Any) -> None:
     shelf.add(a="one")
     reader = Collection.open(shelf.home, "default")
     assert reader.count() == 1
-    shelf.collection.open_generation(2, create=True)
-    shelf.collection.switch(2)
+    shelf.collection.generations.open(2, create=True)
+    shelf.collection.generations.switch(2)
     assert reader.count() == 0
     assert shelf.collection.count() == 0
 
@@ -214,4 +214,4 @@ def test_closing_lets_go_and_using_opens_again(shelf: Any) -> None:
 
 def test_the_pointer_says_which_generation(shelf: Any) -> None:
     assert json.loads((shelf.collection.folder / "current.json").read_text()) == {"generation": 1}
-    assert shelf.collection.generations() == [1]
+    assert shelf.collection.generations.numbers() == [1]

@@ -106,7 +106,7 @@ def test_a_cut_off_run_changes_nothing_and_the_next_one_goes_on(
 def test_only_the_last_two_generations_are_kept(collection: Collection, encoder: Any) -> None:
     for settings in (LARGE, SMALL, LARGE):
         reindex(collection, encoder, settings)
-    assert collection.generations() == [3, 4]
+    assert collection.generations.numbers() == [3, 4]
     assert not list((collection.folder / "generations").glob("0001"))
 
 

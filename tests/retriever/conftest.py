@@ -1,6 +1,7 @@
 """A real collection filled from plain texts, and an encoder small enough to follow by eye."""
 
 import hashlib
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from indexer.document import Chunk, Document
 from indexer.encoder import Vectors
 from indexer.store.records import Manifest
 from indexer.store.text import embed_text
+
+sys.path.append(str(Path(__file__).parent))
 
 DIM = 24
 

@@ -1,58 +1,19 @@
 """The retriever on a real collection: what is found, in which order, and what each stage says about it."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
+from lighthouse import TEXTS, Fill, documents, keys_of
 
 from indexer.access import Access
-from indexer.chunk import ChunkSettings
 from indexer.collection import Collection
-from indexer.errors import ConfigError, IndexError_, ModelError
-from indexer.reindex import reindex
-from retriever.expansion import Expansion, mean_direction
-from retriever.fusion import convex, min_max, rrf
-from retriever.hit import Hit
+from indexer.errors import ConfigError, IndexError_
+from retriever.fusion import convex, rrf
 from retriever.search import Mode, Retriever, RetrieverSettings
-
-Fill = Callable[..., list[str]]
-TEXTS = [
-    "the lamp of the lighthouse is wound by hand",
-    "the keeper winds the lamp every evening",
-    "goat cheese ripens in the cellar of the creamery",
-    "the ferry sails in winter only when the wind allows",
-    "storm signals are shown from the harbour wall",
-    "the creamery sells cheese and butter",
-]
-
-
-class Backwards:
-    """Prefers the passages that came last."""
-
-    name = "backwards"
-
-    def __init__(self, fails: bool = False) -> None:
-        self.asked: list[tuple[str, tuple[str, ...]]] = []
-        self.fails = fails
-
-    def score(self, query: str, passages: Sequence[str]) -> list[float]:
-        self.asked.append((query, tuple(passages)))
-        if self.fails:
-            raise ModelError("The server is gone.", "Start it.")
-        return [float(number) for number in range(len(passages))]
-
-
-def documents(hits: Sequence[Hit]) -> list[str]:
-    return [hit.chunk.document_id for hit in hits]
-
-
-def keys_of(collection: Collection) -> dict[str, int]:
-    keys = [key for key, *_ in collection.texts()]
-    return {stored.chunk.document_id: key for key, stored in collection.chunks(keys).items()}
-
 
 # --- each mode
 
@@ -199,140 +160,6 @@ def test_odd_questions_are_searched(collection: Collection, fill: Fill, encoder:
     assert len(Retriever(collection, encoder).search(query, 6)) == 6
 
 
-# --- reranking
-
-
-def test_the_reranker_decides_among_what_it_reads_and_the_rest_follows(
-    collection: Collection, fill: Fill, encoder: Any
-) -> None:
-    fill(TEXTS)
-    reranker = Backwards()
-    retriever = Retriever(collection, encoder, RetrieverSettings(rerank_candidates=3), reranker)
-    before = retriever.search("cheese lamp", 5)
-    after = retriever.search("cheese lamp", 5, rerank=True)
-    assert documents(after) == documents([before[2], before[1], before[0], before[3], before[4]])
-    assert [hit.rank for hit in after] == [1, 2, 3, 4, 5]
-    assert [hit.stage for hit in after] == ["rerank"] * 3 + ["convex"] * 2
-    assert after[0].parts["rerank"].score == after[0].score == 2.0
-    assert after[0].parts["convex"] == before[2].parts["convex"]
-    assert "rerank" not in after[3].parts
-
-
-def test_the_reranker_reads_title_and_text_and_more_than_k(collection: Collection, fill: Fill, encoder: Any) -> None:
-    fill(TEXTS)
-    reranker = Backwards()
-    hits = Retriever(collection, encoder, None, reranker).search("cheese", 1, rerank=True)
-    (query, passages) = reranker.asked[0]
-    assert query == "cheese"
-    assert sorted(passages) == sorted(f"Title doc{number}\n{text}" for number, text in enumerate(TEXTS))
-    assert len(hits) == 1
-
-
-def test_reranking_nothing(collection: Collection) -> None:
-    assert Retriever(collection, None, None, Backwards()).search("lamp", mode="bm25", rerank=True) == ()
-
-
-def test_a_weight_blends_the_reranker_with_what_was_before(collection: Collection, fill: Fill, encoder: Any) -> None:
-    fill(TEXTS)
-    before = Retriever(collection, encoder).search("cheese lamp", 6)
-    settings = RetrieverSettings(rerank_candidates=3, rerank_weight=0.3)
-    after = Retriever(collection, encoder, settings, Backwards()).search("cheese lamp", 6, rerank=True)
-    first = min_max([(place, hit.score) for place, hit in enumerate(before[:3])])
-    expected = {place: 0.7 * first[place] + 0.3 * place / 2 for place in range(3)}  # backwards: 0, 1, 2
-    order = sorted(expected, key=lambda place: -expected[place])
-    assert documents(after) == documents([*(before[place] for place in order), *before[3:]])
-    assert [hit.score for hit in after[:3]] == pytest.approx([expected[place] for place in order])
-    assert [hit.stage for hit in after] == ["blend"] * 3 + ["convex"] * 3
-    assert {"rerank", "blend", "convex"} <= set(after[0].parts)
-
-
-def test_without_weight_the_order_before_stands(collection: Collection, fill: Fill, encoder: Any) -> None:
-    fill(TEXTS)
-    before = Retriever(collection, encoder).search("cheese lamp", 6)
-    settings = RetrieverSettings(rerank_weight=0.0)
-    after = Retriever(collection, encoder, settings, Backwards()).search("cheese lamp", 6, rerank=True)
-    assert documents(after) == documents(before)
-
-
-@pytest.mark.parametrize("fails", [True, False])
-def test_a_reranker_that_fails_or_has_no_time_leaves_the_whole_order_and_says_so(
-    collection: Collection, fill: Fill, encoder: Any, fails: bool
-) -> None:
-    fill(TEXTS)
-    before = Retriever(collection, encoder).search("cheese lamp", 3)
-    # A budget that any clock breaks after the first batch of one.
-    settings = RetrieverSettings(rerank_batch=1, rerank_budget_ms=0 if fails else 1e-9)
-    reranker, notes = Backwards(fails), list[str]()
-    after = Retriever(collection, encoder, settings, reranker).search("cheese lamp", 3, rerank=True, notes=notes)
-    assert after == before
-    why = "The server is gone." if fails else "6 passages take longer than 1e-09 ms."
-    assert notes == [f"Not reranked: {why}"]
-    assert len(reranker.asked) == 1
-
-
-# --- expansion
-
-
-def test_further_questions_are_fused_by_rank_with_the_question(
-    collection: Collection, fill: Fill, encoder: Any
-) -> None:
-    fill(TEXTS)
-    retriever, keys = Retriever(collection, encoder), keys_of(collection)
-    questions = ["lamp keeper", "cheese butter", "winter ferry"]
-    each = [[(keys[hit.chunk.document_id], hit.score) for hit in retriever.search(q, 6)] for q in questions]
-    expected = rrf(each, 60)
-    hits = retriever.search(questions[0], 6, expansion=Expansion("multi-query", tuple(questions[1:])))
-    assert [(keys[hit.chunk.document_id], hit.score) for hit in hits] == expected
-    assert {hit.stage for hit in hits} == {"queries"}
-    alone = {hit.chunk.id: hit.parts for hit in retriever.search(questions[0], 6)}
-    assert all(hit.parts["bm25"] == alone[hit.chunk.id]["bm25"] for hit in hits if "bm25" in hit.parts)
-    assert hits == retriever.search(questions[0], 6, expansion=Expansion("decompose", tuple(questions[1:])))
-
-
-def test_a_hypothetical_passage_moves_the_vector_and_not_the_words(
-    collection: Collection, fill: Fill, encoder: Any
-) -> None:
-    fill(TEXTS)
-    retriever = Retriever(collection, encoder)
-    expansion = Expansion("hyde", ("goat cheese ripens in the cellar",))
-    plain, wide = retriever.search("lamp", 6), retriever.search("lamp", 6, expansion=expansion)
-    assert {hit.chunk.id: hit.parts["bm25"] for hit in plain if "bm25" in hit.parts} == {
-        hit.chunk.id: hit.parts["bm25"] for hit in wide if "bm25" in hit.parts
-    }
-    rows = np.vstack([encoder.encode(["lamp"]), encoder.encode(expansion.texts)]).astype(np.float64)
-    mean = rows.mean(axis=0) / np.linalg.norm(rows.mean(axis=0))
-    for hit in wide:
-        passage = encoder.encode([f"{hit.title}\n{hit.chunk.text}"])[0]
-        assert hit.parts["dense"].score == pytest.approx(float(passage @ mean), abs=2e-3)  # vectors are stored as fp16
-    assert (("lamp",), "find") in encoder.calls  # the question with its instruction, the passage without
-    assert (expansion.texts, "") in encoder.calls
-
-
-def test_an_expansion_that_failed_changes_nothing(collection: Collection, fill: Fill, encoder: Any) -> None:
-    fill(TEXTS)
-    retriever = Retriever(collection, encoder)
-    plain = retriever.search("lamp cheese", 6)
-    for kind in ("hyde", "multi-query", "decompose"):
-        assert retriever.search("lamp cheese", 6, expansion=Expansion(kind, failed="no server")) == plain
-
-
-def test_what_is_found_for_several_questions_is_reranked_for_the_first(
-    collection: Collection, fill: Fill, encoder: Any
-) -> None:
-    fill(TEXTS)
-    reranker = Backwards()
-    expansion = Expansion("decompose", ("cheese butter",))
-    hits = Retriever(collection, encoder, None, reranker).search("lamp", 6, rerank=True, expansion=expansion)
-    assert [query for query, _ in reranker.asked] == ["lamp"]
-    assert {hit.stage for hit in hits} == {"rerank"}
-
-
-def test_the_mean_of_directions_by_hand() -> None:
-    rows = np.array([[1, 0], [0, 1]], np.float32)
-    assert mean_direction(rows) == pytest.approx([0.5**0.5, 0.5**0.5])
-    assert mean_direction(np.array([[1, 0], [-1, 0]], np.float32)) == pytest.approx([1, 0])
-
-
 # --- timings
 
 
@@ -416,62 +243,7 @@ def test_threads_share_one_retriever(collection: Collection, fill: Fill, encoder
         assert list(pool.map(retriever.search, questions)) == alone
 
 
-# --- while a reindex switches
-
-
-def switch_to(collection: Collection, encoder: Any) -> None:
-    """What another process does."""
-    reindex(Collection.open(collection.home, collection.name), encoder, ChunkSettings(max_tokens=50))
-
-
-def test_a_retriever_that_is_open_takes_the_new_encoder(collection: Collection, fill: Fill, encoder: Any) -> None:
-    fill(TEXTS)
-    other, asked = type(encoder)("words-2"), []
-
-    def renew() -> Any:
-        asked.append(collection.generation.number)
-        return other
-
-    retriever = Retriever(collection, encoder, renew=renew)
-    before = documents(retriever.search("lamp"))
-    assert asked == []
-    switch_to(collection, other)
-    assert documents(retriever.search("lamp")) == before
-    assert documents(retriever.search("keeper")) and asked == [2]
-    assert other.calls[-1] == (("keeper",), "find")
-
-
-@pytest.mark.parametrize("mode", ["bm25", "hybrid"])
-def test_a_search_is_answered_by_one_generation(
-    collection: Collection, fill: Fill, encoder: Any, monkeypatch: pytest.MonkeyPatch, mode: Any
-) -> None:
-    """The switch comes between ranking and reading: the keys of the ranking mean nothing in the new generation."""
-    fill(TEXTS)
-    before = documents(Retriever(collection, encoder).search("lamp", mode=mode))
-    truth = collection.generation.truth
-    read = truth.chunks
-
-    def switch_then_read(keys: list[int]) -> Any:
-        switch_to(collection, type(encoder)("words-2"))
-        return read(keys)
-
-    monkeypatch.setattr(truth, "chunks", switch_then_read)
-    assert documents(Retriever(collection, encoder).search("lamp", mode=mode)) == before
-    assert collection.generation.number == 2
-
-
-def test_a_search_whose_generation_is_taken_away_is_asked_again(
-    collection: Collection, fill: Fill, encoder: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fill(TEXTS)
-    other = type(encoder)("words-2")
-
-    def switch_then_fail(*_: Any) -> Any:
-        switch_to(collection, other)
-        raise IndexError_("its files are gone", "")
-
-    monkeypatch.setattr(collection.generation.lexical, "search", switch_then_fail)
-    assert documents(Retriever(collection, encoder, renew=lambda: other).search("lamp"))
+# --- what the caller may not read
 
 
 @pytest.mark.parametrize("engine", ["tantivy", "rank-bm25"])

@@ -10,7 +10,7 @@ import pytest
 from app.api.keys import Keys
 from app.caller import ANYBODY, Caller, caller_of
 from app.database import Database
-from app.sections import SignInSection, UiSection
+from app.sections.serving import SignInSection, UiSection
 from app.settings import Settings, load_settings
 from app.ui.launch import refuse_open, ui_command
 from app.ui.secrets import write_secrets

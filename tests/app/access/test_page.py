@@ -1,9 +1,10 @@
 """What the pages ask of a collection, for a reader of hr: none of it may hold anything of legal's.
 
-Every function of the two modules that the pages draw from is tried, or named as one that gives nothing of documents.
+Every function of the modules that the pages draw from is tried, or named as one that gives nothing of documents.
 """
 
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
@@ -20,8 +21,9 @@ from app.commands.upkeep import Wanted
 from app.conversations import Conversations
 from app.database import Database
 from app.feedback import Thumb
-from app.sections import SignInSection
-from app.ui import evaluations, library, person, rooms
+from app.sections.serving import SignInSection
+from app.settings import ROOT
+from app.ui import asking, evaluations, library, opened, person, rooms
 from app.ui.evaluations import Order
 from app.ui.history import follow_address
 from app.ui.jobs import Report
@@ -36,7 +38,8 @@ from indexer.collection import Collection
 from indexer.errors import ConfigError, FootnoteError
 
 NOTHING_OF_DOCUMENTS = {
-    rooms: {"check", "database", "pictures", "question_folders", "review_folder", "settings", "warm"},
+    rooms: {"check", "pictures", "question_folders", "review_folder", "settings"},
+    asking: {"warm"},
     library: {"jobs"},
     evaluations: {"jobs", "datasets", "may_name_files"},
 }
@@ -45,7 +48,7 @@ NOTHING_OF_DOCUMENTS = {
 @pytest.fixture
 def reader(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Caller]:
     """Somebody of hr, who may add and delete what they may read."""
-    for cached in (rooms.settings, rooms.database, person.keys, library.jobs, evaluations.jobs):
+    for cached in (rooms.settings, opened.database, person.keys, library.jobs, evaluations.jobs):
         cached.cache_clear()
     streamlit.cache_resource.clear()
     key, _ = Keys(Database(world.home)).create("hugo", ["read", "ingest"], groups=["hr", "staff"])
@@ -58,7 +61,7 @@ def reader(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Caller]:
 
 
 def as_reader(monkeypatch: pytest.MonkeyPatch, caller: Caller) -> None:
-    for module in (person, rooms, library, evaluations, sys.modules["app.ui.working"]):
+    for module in (person, rooms, asking, library, evaluations, sys.modules["app.ui.working"]):
         monkeypatch.setattr(module, "reader", lambda: caller)
 
 
@@ -90,29 +93,31 @@ def attempts(world: World, caller: Caller) -> dict[tuple[Any, str], list[Callabl
         "document": [lambda n=n, i=i: rooms.document(n, i) for n, i in product(names, ids)],
         "remove": [lambda n=n, i=i: rooms.remove(n, i) for n, i in product(names, ids)],
         "uploads_dir": [lambda: rooms.uploads_dir(caller, "shared")],
-        "arm_of": [lambda: rooms.arm_of(chat)],
+        "index": [lambda: rooms.index(caller, "shared", [Path("/nowhere.txt")], report)],
+        "sequence": [lambda n=n: rooms.sequence(n) for n in names[1:]],
+    }
+    by_asking: dict[str, list[Callable[[], object]]] = {
+        "arm_of": [lambda: asking.arm_of(chat)],
         "ask": [
             *(lambda n=n: answered(caller, n) for n in names),
             *(lambda f=f: answered(caller, "shared", [f]) for f in filters),
         ],
-        "search": [lambda n=n, f=f: rooms.search(n, WORDS, [f]) for n, f in product(names[:2], filters)],
-        "sequence": [lambda n=n: rooms.sequence(n) for n in names[1:]],
+        "search": [lambda n=n, f=f: asking.search(n, WORDS, [f]) for n, f in product(names[:2], filters)],
         "conversations": [
-            lambda: rooms.conversations().list(),
-            lambda: rooms.conversations().list(MARKER[:5]),
-            lambda: rooms.conversations().find(chat),
-            lambda: rooms.conversations().turns(chat),
-            lambda: rooms.conversations().ask_again(chat, turn),
-            lambda: rooms.conversations().ask(chat, "Mine now?"),
-            lambda: rooms.conversations().rename(chat, "Stolen"),
-            lambda: rooms.conversations().delete(chat),
+            lambda: asking.conversations().list(),
+            lambda: asking.conversations().list(MARKER[:5]),
+            lambda: asking.conversations().find(chat),
+            lambda: asking.conversations().turns(chat),
+            lambda: asking.conversations().ask_again(chat, turn),
+            lambda: asking.conversations().ask(chat, "Mine now?"),
+            lambda: asking.conversations().rename(chat, "Stolen"),
+            lambda: asking.conversations().delete(chat),
         ],
-        "there": [lambda n=n: rooms.there(n) & {world.hidden, world.vaulted, MARKER} for n in names],
-        "turns": [lambda n=n: rooms.turns(n, chat) for n in names],
-        "thumbs": [lambda: rooms.thumbs([])],
-        "keep": [lambda: rooms.keep(caller, "shared", kept_record(world, chat))],
-        "judge": [lambda: rooms.judge("shared", kept_record(world, chat), Thumb("down"))],
-        "index": [lambda: rooms.index(caller, "shared", [Path("/nowhere.txt")], report)],
+        "there": [lambda n=n: asking.there(n) & {world.hidden, world.vaulted, MARKER} for n in names],
+        "turns": [lambda n=n: asking.turns(n, chat) for n in names],
+        "thumbs": [lambda: asking.thumbs([])],
+        "keep": [lambda: asking.keep(caller, "shared", kept_record(world, chat))],
+        "judge": [lambda: asking.judge("shared", kept_record(world, chat), Thumb("down"))],
     }
     by_library: dict[str, list[Callable[[], object]]] = {
         "facts": [lambda n=n: library.facts(n) for n in names],
@@ -145,6 +150,7 @@ def attempts(world: World, caller: Caller) -> dict[tuple[Any, str], list[Callabl
         "begin": [lambda o=o: evaluations.begin(o) for o in orders],
     }
     tried = {(rooms, name): tries for name, tries in by_rooms.items()}
+    tried |= {(asking, name): tries for name, tries in by_asking.items()}
     tried |= {(library, name): tries for name, tries in by_library.items()}
     return tried | {(evaluations, name): tries for name, tries in by_evaluations.items()}
 
@@ -171,7 +177,7 @@ def run_path(world: World, name: str) -> Path:
 
 
 def answered(caller: Caller, name: str, filters: Sequence[str] = ()) -> object:
-    return [event.answer for event in rooms.ask(caller, name, WORDS, (), None, (), filters) if isinstance(event, Done)]
+    return [event.answer for event in asking.ask(caller, name, WORDS, (), None, (), filters) if isinstance(event, Done)]
 
 
 def kept_record(world: World, chat: str) -> Any:
@@ -208,6 +214,12 @@ def test_nothing_of_another_tenant_comes_out_of_the_pages(
         assert db.execute("SELECT title FROM conversation").fetchone() == (f"What is {MARKER}?",)
     with capsys.disabled():
         sys.stdout.write(f"\n{count} attempts on the pages' functions, 0 leaks\n")
+
+
+def test_what_is_open_for_all_is_asked_for_only_where_the_reader_is_looked_at() -> None:
+    pages = (ROOT / "app" / "ui").glob("*.py")
+    users = {page.stem for page in pages if re.search(r"import .*\bopened\b", page.read_text(encoding="utf-8"))}
+    assert users == {"rooms", "asking", "library", "gold"}  # gold.py takes the answers' log, for admins alone
 
 
 def test_what_was_found_for_one_reader_is_not_kept_for_the_next(

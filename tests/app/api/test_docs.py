@@ -8,7 +8,7 @@ import pytest
 from app.api.application import create_app
 from app.api.keys import SCOPES
 from app.api.protocol import FootnoteFields, FootnoteOptions
-from app.sections import ServerSection
+from app.sections.serving import ServerSection
 from app.settings import ROOT, load_settings
 
 TEXT = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")

@@ -12,7 +12,7 @@ from app.api.door import OPEN
 from app.api.keys import Keys
 from app.api.launch import refuse_open
 from app.database import Database
-from app.sections import ServerSection
+from app.sections.serving import ServerSection
 from app.settings import load_settings
 from indexer.errors import ConfigError
 

@@ -12,7 +12,7 @@ from streamlit import config
 from streamlit.testing.v1 import AppTest
 
 from app.settings import ROOT
-from app.ui import person, rooms
+from app.ui import asking, opened, person, rooms
 from app.ui.session import Chat
 from generator.answer import Answer, Citation
 from generator.pipeline import Done, Event
@@ -41,7 +41,7 @@ class Encoder:
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("FOOTNOTE_HOME", str(tmp_path))
     monkeypatch.setattr("sys.argv", ["main.py"])
-    monkeypatch.setattr(rooms, "warm", lambda name: None)
+    monkeypatch.setattr(asking, "warm", lambda name: None)
     config.set_option("server.address", "127.0.0.1")  # as the file says that Streamlit seeks in the current folder
     forget()
     yield tmp_path
@@ -51,7 +51,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def forget() -> None:
     """Close what a page has opened."""
     rooms.settings.cache_clear()
-    rooms.database.cache_clear()
+    opened.database.cache_clear()
     person.keys.cache_clear()
     streamlit.cache_resource.clear()
 
@@ -74,7 +74,7 @@ def answering(document_id: str, monkeypatch: pytest.MonkeyPatch) -> list[object]
         asked.append(about)
         yield Done(answer(document_id))
 
-    monkeypatch.setattr(rooms, "ask", ask)
+    monkeypatch.setattr(asking, "ask", ask)
     return asked
 
 

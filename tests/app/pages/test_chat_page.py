@@ -8,7 +8,7 @@ import pytest
 
 from app.caller import ANYBODY
 from app.settings import ROOT
-from app.ui import rooms
+from app.ui import asking
 from app.ui.panel import shown_path
 from app.ui.samples import CORPUS, sample_questions
 from app.ui.turn import Turn
@@ -43,7 +43,7 @@ def test_a_question_is_asked_once_however_often_the_page_is_drawn(
         yield Token("41 metres ")
         yield Done(answer(document_id))
 
-    monkeypatch.setattr(rooms, "ask", ask)
+    monkeypatch.setattr(asking, "ask", ask)
     app = page().run()
     app.chat_input[0].set_value("How high?").run()
     html = html_of(app)
@@ -69,7 +69,7 @@ def test_a_rewritten_question_can_be_corrected_and_asked_again(
         asked.append(about)
         yield Done(replace(answer(document_id), hits=(found,), query=f"{about[2]} (light)"))
 
-    monkeypatch.setattr(rooms, "ask", ask)
+    monkeypatch.setattr(asking, "ask", ask)
     app = page().run()
     app.chat_input[0].set_value("And how old?").run()
     assert "Searched for: <q" in html_of(app)
@@ -90,7 +90,7 @@ def test_a_question_that_fails_is_told_with_its_remedy(document_id: str, monkeyp
         raise ModelError("The server does not answer.", "Start it.")
         yield
 
-    monkeypatch.setattr(rooms, "ask", ask)
+    monkeypatch.setattr(asking, "ask", ask)
     app = page().run()
     html = html_of(app.chat_input[0].set_value("How high?").run())
     assert "The server does not answer." in html and "Start it." in html

@@ -8,7 +8,7 @@ import pytest
 
 from app.experiment import assign, exposures
 from app.settings import Settings
-from app.ui import rooms
+from app.ui import asking, opened, rooms
 from generator.pipeline import Done, Event
 from tests.app.pages.conftest import answer, chat_of, forget, html_of, page
 
@@ -28,7 +28,7 @@ def asked(document_id: str, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     names = itertools.count()
     monkeypatch.setattr("app.conversations.token_urlsafe", lambda size: f"id-{next(names)}")
-    monkeypatch.setattr(rooms, "build_pipeline", Pipeline)
+    monkeypatch.setattr(opened, "build_pipeline", Pipeline)
     monkeypatch.setenv("FOOTNOTE_EXPERIMENT__NAME", "fewer")
     monkeypatch.setenv("FOOTNOTE_EXPERIMENT__OVERRIDES__GENERATOR__PASSAGES", "2")
     return passages
@@ -49,10 +49,10 @@ def test_a_conversation_keeps_its_arm_over_a_restart_and_shows_nothing_of_it(ask
         again.run().chat_input[0].set_value("And now?").run()
         html = html_of(again).lower()
         assert "experiment" not in html and "fewer" not in html and " arm" not in html
-        (turn, _) = rooms.conversations().turns(id_)
+        (turn, _) = asking.conversations().turns(id_)
         assert turn.arm == assign(rooms.settings().experiment, f"conversation {id_}")
     assert asked == [*before, *before]
-    kept = exposures(rooms.database(), "fewer")
+    kept = exposures(opened.database(), "fewer")
     assert [one.arm for one in kept] == ["b" if passages == 2 else "a" for passages in asked]
     assert len({one.unit for one in kept}) == 5
 
@@ -61,8 +61,8 @@ def test_a_thumb_knows_its_arm(asked: list[int]) -> None:
     app = page().run()
     app.chat_input[0].set_value("How high?").run()
     app.button_group[0].set_value("up").run()
-    (one,) = exposures(rooms.database(), "fewer")
+    (one,) = exposures(opened.database(), "fewer")
     assert (one.thumb, one.arm) == ("up", "b" if asked == [2] else "a")
-    with rooms.database().connected() as db:
+    with opened.database().connected() as db:
         (told,) = db.execute("SELECT json_extract(served, '$.experiment.name') FROM feedback").fetchone()
     assert told == one.arm

@@ -9,7 +9,7 @@ import pytest
 from app.caller import ANYBODY, Caller
 from app.conversations import TurnRecord
 from app.feedback import Thumb
-from app.ui import rooms
+from app.ui import asking, opened
 from app.ui.turn import Turn, begin
 from generator.pipeline import Done, Event, Token
 from indexer.errors import IndexError_
@@ -41,7 +41,7 @@ def test_a_reload_shows_the_conversation_again_and_asks_nothing(document_id: str
 def test_an_answer_that_is_being_written_is_found_again_after_a_reload(
     document_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = rooms.conversations()
+    kept = asking.conversations()
     made = kept.begin("default", "How high?")
     turn, go = begin(kept.ask(made.id, "How high?")), threading.Event()
 
@@ -50,7 +50,7 @@ def test_an_answer_that_is_being_written_is_found_again_after_a_reload(
         assert go.wait(20)
         yield Done(answer(document_id))
 
-    turn.start(slow, lambda record: rooms.keep(ANYBODY, "default", record))
+    turn.start(slow, lambda record: asking.keep(ANYBODY, "default", record))
     wait = Turn.wait
 
     def watched(self: Turn, seen: int, timeout_s: float) -> int:
@@ -67,7 +67,7 @@ def test_an_answer_that_is_being_written_is_found_again_after_a_reload(
 def test_an_answer_that_the_end_of_the_server_cut_off_says_so_and_can_be_made_again(
     document_id: str, answering: list[object]
 ) -> None:
-    kept = rooms.conversations()
+    kept = asking.conversations()
     made = kept.begin("default", "How high?")
     kept.ask(made.id, "How high?")
     app = page()
@@ -106,7 +106,7 @@ def test_a_conversation_is_found_renamed_and_deleted(document_id: str, answering
     assert "Nothing is found." in html_of(app)
     field(app.text_input, "Find a conversation").set_value("").run()
     click(app, "Delete for good")
-    assert rooms.conversations().list() == ()
+    assert asking.conversations().list() == ()
     assert chat_of(app).turns == [] and "c" not in app.query_params
 
 
@@ -117,13 +117,13 @@ def test_a_thumb_is_stored_with_its_reason_and_what_led_to_the_answer(
     app.chat_input[0].set_value("How high?").run()
     (turn,) = chat_of(app).turns
     app.button_group[0].set_value("down").run()
-    assert rooms.thumbs([turn.id]) == {turn.id: Thumb("down")}
+    assert asking.thumbs([turn.id]) == {turn.id: Thumb("down")}
     field(app.text_input, "What was wrong? (optional)").set_value("Not the tower. ")
     field(app.text_area, "What the answer should be (optional)").set_value("34 metres")
     click(app, "Send")
-    assert rooms.thumbs([turn.id]) == {turn.id: Thumb("down", "Not the tower.", "34 metres")}
+    assert asking.thumbs([turn.id]) == {turn.id: Thumb("down", "Not the tower.", "34 metres")}
     assert not [area for area in app.text_area if "should be" in area.label]
-    with rooms.database().connected() as db:
+    with opened.database().connected() as db:
         rows = db.execute("SELECT key_id, collection, served FROM feedback ORDER BY number").fetchall()
     assert len(rows) == 2 and rows[0] == rows[1] and rows[0][:2] == ("", "default")
     told = json.loads(rows[0][2])
@@ -140,7 +140,7 @@ def test_an_answer_that_cannot_be_kept_is_shown_and_says_so(
     def full(caller: Caller, name: str, record: TurnRecord) -> TurnRecord:
         raise IndexError_("The disk is full.", "Free some space.")
 
-    monkeypatch.setattr(rooms, "keep", full)
+    monkeypatch.setattr(asking, "keep", full)
     app = page().run()
     html = html_of(app.chat_input[0].set_value("How high?").run())
     assert 'data-fn-state="answered"' in html and "The disk is full." in html
