@@ -42,6 +42,7 @@ from indexer.parser import Parser
 from indexer.reading import Reading
 from indexer.store.records import DocumentInfo
 from retriever.hit import Hit
+from retriever.request import SearchRequest
 from retriever.search import Retriever
 
 logger = logging.getLogger(__name__)
@@ -294,12 +295,13 @@ def search(
     why there is none."""
     access = reading(name).access
     retriever, asked = _retriever(name), parse_filter(conditions)
-    candidates, timings_ms, notes = settings().retriever.candidates, dict[str, float](), list[str]()
-    hits = retriever.search(query, 2 * candidates, "hybrid", False, timings_ms, asked, access)
+    candidates = settings().retriever.candidates
+    found = retriever.find(SearchRequest(query, 2 * candidates, asked=asked, access=access))
     if not _has_reranker():
-        return hits, (), timings_ms, ()
-    reranked = retriever.search(query, candidates, "hybrid", True, timings_ms, asked, access, notes=notes)
-    return hits, () if notes else reranked, timings_ms, tuple(notes)
+        return found.hits, (), dict(found.timings_ms), ()
+    reranked = retriever.find(SearchRequest(query, candidates, rerank=True, asked=asked, access=access))
+    timings_ms = {**found.timings_ms, **reranked.timings_ms}
+    return found.hits, () if reranked.notes else reranked.hits, timings_ms, reranked.notes
 
 
 def _has_reranker() -> bool:

@@ -16,7 +16,8 @@ from indexer.reindex import reindex
 from retriever.expansion import Expansion, mean_direction
 from retriever.fusion import convex, min_max, rrf
 from retriever.hit import Hit
-from retriever.search import Mode, Retriever, RetrieverSettings
+from retriever.request import Mode, SearchRequest
+from retriever.search import Retriever, RetrieverSettings
 
 Fill = Callable[..., list[str]]
 TEXTS = [
@@ -262,11 +263,11 @@ def test_a_reranker_that_fails_or_has_no_time_leaves_the_whole_order_and_says_so
     before = Retriever(collection, encoder).search("cheese lamp", 3)
     # A budget that any clock breaks after the first batch of one.
     settings = RetrieverSettings(rerank_batch=1, rerank_budget_ms=0 if fails else 1e-9)
-    reranker, notes = Backwards(fails), list[str]()
-    after = Retriever(collection, encoder, settings, reranker).search("cheese lamp", 3, rerank=True, notes=notes)
-    assert after == before
+    reranker = Backwards(fails)
+    after = Retriever(collection, encoder, settings, reranker).find(SearchRequest("cheese lamp", 3, rerank=True))
+    assert after.hits == before
     why = "The server is gone." if fails else "6 passages take longer than 1e-09 ms."
-    assert notes == [f"Not reranked: {why}"]
+    assert after.notes == (f"Not reranked: {why}",)
     assert len(reranker.asked) == 1
 
 
@@ -281,12 +282,13 @@ def test_further_questions_are_fused_by_rank_with_the_question(
     questions = ["lamp keeper", "cheese butter", "winter ferry"]
     each = [[(keys[hit.chunk.document_id], hit.score) for hit in retriever.search(q, 6)] for q in questions]
     expected = rrf(each, 60)
-    hits = retriever.search(questions[0], 6, expansion=Expansion("multi-query", tuple(questions[1:])))
+    hits = retriever.find(SearchRequest(questions[0], 6, expansion=Expansion("multi-query", tuple(questions[1:])))).hits
     assert [(keys[hit.chunk.document_id], hit.score) for hit in hits] == expected
     assert {hit.stage for hit in hits} == {"queries"}
     alone = {hit.chunk.id: hit.parts for hit in retriever.search(questions[0], 6)}
     assert all(hit.parts["bm25"] == alone[hit.chunk.id]["bm25"] for hit in hits if "bm25" in hit.parts)
-    assert hits == retriever.search(questions[0], 6, expansion=Expansion("decompose", tuple(questions[1:])))
+    decomposed = Expansion("decompose", tuple(questions[1:]))
+    assert hits == retriever.find(SearchRequest(questions[0], 6, expansion=decomposed)).hits
 
 
 def test_a_hypothetical_passage_moves_the_vector_and_not_the_words(
@@ -295,7 +297,7 @@ def test_a_hypothetical_passage_moves_the_vector_and_not_the_words(
     fill(TEXTS)
     retriever = Retriever(collection, encoder)
     expansion = Expansion("hyde", ("goat cheese ripens in the cellar",))
-    plain, wide = retriever.search("lamp", 6), retriever.search("lamp", 6, expansion=expansion)
+    plain, wide = retriever.search("lamp", 6), retriever.find(SearchRequest("lamp", 6, expansion=expansion)).hits
     assert {hit.chunk.id: hit.parts["bm25"] for hit in plain if "bm25" in hit.parts} == {
         hit.chunk.id: hit.parts["bm25"] for hit in wide if "bm25" in hit.parts
     }
@@ -313,7 +315,8 @@ def test_an_expansion_that_failed_changes_nothing(collection: Collection, fill: 
     retriever = Retriever(collection, encoder)
     plain = retriever.search("lamp cheese", 6)
     for kind in ("hyde", "multi-query", "decompose"):
-        assert retriever.search("lamp cheese", 6, expansion=Expansion(kind, failed="no server")) == plain
+        request = SearchRequest("lamp cheese", 6, expansion=Expansion(kind, failed="no server"))
+        assert retriever.find(request).hits == plain
 
 
 def test_what_is_found_for_several_questions_is_reranked_for_the_first(
@@ -321,8 +324,8 @@ def test_what_is_found_for_several_questions_is_reranked_for_the_first(
 ) -> None:
     fill(TEXTS)
     reranker = Backwards()
-    expansion = Expansion("decompose", ("cheese butter",))
-    hits = Retriever(collection, encoder, None, reranker).search("lamp", 6, rerank=True, expansion=expansion)
+    request = SearchRequest("lamp", 6, rerank=True, expansion=Expansion("decompose", ("cheese butter",)))
+    hits = Retriever(collection, encoder, None, reranker).find(request).hits
     assert [query for query, _ in reranker.asked] == ["lamp"]
     assert {hit.stage for hit in hits} == {"rerank"}
 
@@ -348,8 +351,7 @@ def test_every_stage_that_ran_is_timed(
     collection: Collection, fill: Fill, encoder: Any, mode: Any, stages: list[str]
 ) -> None:
     fill(TEXTS)
-    timings: dict[str, float] = {}
-    Retriever(collection, encoder).search("lamp", mode=mode, timings_ms=timings)
+    timings = Retriever(collection, encoder).find(SearchRequest("lamp", mode=mode)).timings_ms
     assert list(timings) == stages
     assert all(milliseconds > 0 for milliseconds in timings.values())
 
@@ -484,8 +486,8 @@ def test_no_mode_finds_or_ranks_what_the_caller_may_not_read(
     with collection.writer() as writer:
         writer.restrict(["legal"], "/doc0.txt")
     for access, expected in ((Access(frozenset()), {"doc1", "doc2"}), (Access(frozenset({"legal"})), {"doc0"})):
-        hits = retriever.search("keeper lamp tower", 1, mode, access=access)
+        hits = retriever.find(SearchRequest("keeper lamp tower", 1, mode, access=access)).hits
         assert {hit.chunk.document_id for hit in hits} <= expected
         assert [part.rank for part in hits[0].parts.values()] == [1] * len(hits[0].parts)
-    everything = retriever.search("keeper lamp tower", 10, mode, access=Access(frozenset()))
+    everything = retriever.find(SearchRequest("keeper lamp tower", 10, mode, access=Access(frozenset()))).hits
     assert {hit.chunk.document_id for hit in everything} == {"doc1", "doc2"}
