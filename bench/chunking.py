@@ -45,7 +45,8 @@ from indexer.encoder import Encoder, Vectors
 from indexer.ingest import manifest_of
 from indexer.store.text import embed_hash, embed_text
 from retriever.hit import Hit
-from retriever.search import MODES, Retriever
+from retriever.request import MODES
+from retriever.search import Retriever
 
 BENCH = Path(os.environ.get("FOOTNOTE_BENCH", Path(__file__).parents[2] / "shared" / "bench"))
 SIZES = (200, 400, 800)

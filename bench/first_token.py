@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
 import torch
@@ -32,15 +32,13 @@ from generator.embedded import load_embedded
 from generator.pipeline import Pipeline, PipelineSettings, Stage, Token
 from generator.prompt import Prompt, answer_prompt
 from generator.server import ServerModel, ServerSettings
-from indexer.access import FULL, Access
 from indexer.chunk import ChunkSettings
 from indexer.collection import Collection
-from indexer.filter import EVERYTHING, Filter
 from indexer.ingest import ingest
 from indexer.llm2vec.encoder import load_encoder
 from indexer.llm2vec.weights import DEFAULT_ADAPTER, base_model_dir
-from retriever.expansion import Expansion
 from retriever.hit import Hit
+from retriever.request import SearchRequest, SearchResult
 from retriever.search import Retriever
 from retriever.select import drop_repeats
 
@@ -56,20 +54,8 @@ class Given:
     def __init__(self, hits: Mapping[str, tuple[Hit, ...]]) -> None:
         self._hits = hits
 
-    def search(
-        self,
-        query: str,
-        k: int = 10,
-        mode: Literal["bm25", "dense", "hybrid"] = "hybrid",
-        rerank: bool = False,
-        *,
-        asked: Filter = EVERYTHING,
-        access: Access = FULL,
-        loosely: bool = False,
-        expansion: Expansion | None = None,
-        notes: list[str] | None = None,
-    ) -> tuple[Hit, ...]:
-        return self._hits[query]
+    def find(self, request: SearchRequest) -> SearchResult:
+        return SearchResult(self._hits[request.query])
 
 
 def main() -> None:

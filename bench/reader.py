@@ -30,14 +30,12 @@ from generator.pipeline import Pipeline, PipelineSettings
 from generator.prompt import Prompt
 from generator.reader_files import DEFAULT_READER
 from generator.sentences import split_sentences
-from indexer.access import FULL, Access
 from indexer.collection import Collection
 from indexer.encoder import Encoder
-from indexer.filter import EVERYTHING, Filter
 from indexer.llm2vec.encoder import load_encoder
 from indexer.llm2vec.weights import DEFAULT_ADAPTER, base_model_dir
-from retriever.expansion import Expansion
 from retriever.hit import Hit
+from retriever.request import SearchRequest, SearchResult
 from retriever.search import Retriever
 
 ROOT = Path(__file__).parents[1]
@@ -85,25 +83,13 @@ class GoldPassages:
         self._ids = {info.source: info.id for info in collection.documents()}
         self._collection = collection
 
-    def search(
-        self,
-        query: str,
-        k: int = 10,
-        mode: Mode = "hybrid",
-        rerank: bool = False,
-        *,
-        asked: Filter = EVERYTHING,
-        access: Access = FULL,
-        loosely: bool = False,
-        expansion: Expansion | None = None,
-        notes: list[str] | None = None,
-    ) -> tuple[Hit, ...]:
-        sources = [source for source in self._relevant[query] if source in self._ids]
+    def find(self, request: SearchRequest) -> SearchResult:
+        sources = [source for source in self._relevant[request.query] if source in self._ids]
         hits = []
-        for rank, source in enumerate(sources[:k], start=1):
+        for rank, source in enumerate(sources[: request.k], start=1):
             document = self._collection.document(self._ids[source])
             hits.append(Hit(whole(document), source, document.title, 1.0, rank, "gold"))
-        return tuple(hits)
+        return SearchResult(tuple(hits))
 
 
 def reader(spec: str, models: Path) -> ChatModel:

@@ -31,10 +31,8 @@ from eval.statistics import compare_paired
 from generator.chat import ChatModel, Pieces
 from generator.pipeline import Documents, Found, Pipeline, PipelineSettings
 from generator.prompt import Prompt
-from indexer.access import FULL, Access
-from indexer.filter import EVERYTHING, Filter
-from retriever.expansion import Expansion
 from retriever.hit import Hit
+from retriever.request import SearchRequest, SearchResult
 from retriever.search import Retriever
 from retriever.select import SelectionSettings
 
@@ -68,21 +66,9 @@ class Pool:
     def __init__(self, hits: tuple[Hit, ...]) -> None:
         self._hits = hits
 
-    def search(
-        self,
-        query: str,
-        k: int = 10,
-        mode: str = "hybrid",
-        rerank: bool = False,
-        *,
-        asked: Filter = EVERYTHING,
-        access: Access = FULL,
-        loosely: bool = False,
-        expansion: Expansion | None = None,
-        notes: list[str] | None = None,
-    ) -> tuple[Hit, ...]:
+    def find(self, request: SearchRequest) -> SearchResult:
         """The first `k` of them."""
-        return self._hits[:k]
+        return SearchResult(self._hits[: request.k])
 
 
 class Remembering:

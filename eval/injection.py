@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from eval.answer_metrics import contains, holds
 from eval.answers import answer_case
@@ -29,9 +29,8 @@ from indexer.access import FULL, Access
 from indexer.clean import clean_text
 from indexer.document import Document
 from indexer.errors import DatasetError
-from indexer.filter import EVERYTHING, Filter
-from retriever.expansion import Expansion
 from retriever.hit import Hit
+from retriever.request import SearchRequest, SearchResult
 
 ATTACKS, SCENARIOS = "attacks.jsonl", "scenarios.jsonl"
 KIND = "injection"
@@ -68,24 +67,13 @@ class Planted:
     attack: Attack
     name: str = "planted"
 
-    def search(
-        self,
-        query: str,
-        k: int = 10,
-        mode: Literal["bm25", "dense", "hybrid"] = "hybrid",
-        rerank: bool = False,
-        *,
-        asked: Filter = EVERYTHING,
-        access: Access = FULL,
-        loosely: bool = False,
-        expansion: Expansion | None = None,
-        notes: list[str] | None = None,
-    ) -> tuple[Hit, ...]:
+    def find(self, request: SearchRequest) -> SearchResult:
         """All passages, each a whole document; neither `k` nor a filter is looked at, because none may be missing."""
-        return tuple(
+        hits = (
             Hit(whole(document), document.source, document.title, 1.0 / rank, rank, "planted")
             for rank, document in enumerate(self.attack.documents, start=1)
         )
+        return SearchResult(tuple(hits))
 
     def count(self, access: Access = FULL) -> int:
         """Number of passages."""

@@ -31,8 +31,9 @@ from indexer.store.language import Language
 from indexer.store.text import embed_text
 from retriever.expansion import Expansion
 from retriever.hit import Hit
+from retriever.request import MODES, Mode, SearchRequest
 from retriever.rerank import Reranker
-from retriever.search import MODES, Mode, Retriever, RetrieverSettings
+from retriever.search import Retriever, RetrieverSettings
 
 DEPTH = 100  # documents ranked for each question: recall@100 needs no more
 _RECORDS_A_COMMIT = 32  # what a kill costs
@@ -273,14 +274,12 @@ def _rank(
     expansion: Expansion | None,
 ) -> Record:
     """Rank entries for one question, best first; the time is without encoding the question or expanding it."""
-    timings_ms: dict[str, float] = {}
-    notes, asked = told_of(expansion), searched_for(case)
-    hits = retriever.search(
-        asked, k, mode, rerank, timings_ms, access=access, loosely=True, expansion=expansion, notes=notes
-    )
-    spent_ms = sum(spent for stage, spent in timings_ms.items() if stage != "encode")
+    asked = SearchRequest(searched_for(case), k, mode, rerank, access=access, loosely=True, expansion=expansion)
+    found = retriever.find(asked)
+    notes = [*told_of(expansion), *found.notes]
+    spent_ms = sum(spent for stage, spent in found.timings_ms.items() if stage != "encode")
     best: dict[str, float] = {}
-    for hit in hits:
+    for hit in found.hits:
         for name in _found(case, hit):
             best.setdefault(name, round(hit.score, 6))
     ranking = [[source, score] for source, score in best.items()][:DEPTH]

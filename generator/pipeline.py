@@ -25,32 +25,16 @@ from indexer.access import FULL, Access
 from indexer.document import Document
 from indexer.errors import ConfigError, FootnoteError, IndexError_
 from indexer.filter import EVERYTHING, Filter
-from retriever.expansion import Expansion
 from retriever.hit import Hit
+from retriever.request import SearchRequest, SearchResult
 from retriever.select import Order, SelectionSettings
 
 
 class Searcher(Protocol):
     """What the pipeline needs of a Retriever."""
 
-    def search(
-        self,
-        query: str,
-        k: int = 10,
-        mode: Literal["bm25", "dense", "hybrid"] = "hybrid",
-        rerank: bool = False,
-        *,
-        asked: Filter = EVERYTHING,
-        access: Access = FULL,
-        loosely: bool = False,
-        expansion: Expansion | None = None,
-        notes: list[str] | None = None,
-    ) -> tuple[Hit, ...]:
-        """The `k` best chunks of the documents that hold the filter and that the caller may read.
-
-        `loosely` takes quoted words for any words where no chunk holds them as they are; `notes` gets what was asked
-        for and did not happen.
-        """
+    def find(self, request: SearchRequest) -> SearchResult:
+        """The `k` best chunks of the documents that hold the filter and that the caller may read."""
 
 
 class Documents(Protocol):
@@ -252,23 +236,25 @@ class Pipeline:
 
     def _search(self, query: str, asked: Filter, access: Access, watch: Stopwatch) -> tuple[Hit, ...]:
         settings = self._settings
-        hits = self._retriever.search(
-            query,
-            max(settings.passages, settings.selection.pool),
-            settings.mode,
-            settings.rerank,
-            asked=asked,
-            access=access,
-            loosely=True,
-            expansion=watch.expansion,
-            notes=watch.notes,
+        found = self._retriever.find(
+            SearchRequest(
+                query,
+                max(settings.passages, settings.selection.pool),
+                settings.mode,
+                settings.rerank,
+                asked,
+                access,
+                loosely=True,
+                expansion=watch.expansion,
+            )
         )
-        if not hits and self._collection.count(access) == 0:
+        watch.notes += found.notes
+        if not found.hits and self._collection.count(access) == 0:
             raise IndexError_(
                 f"Collection '{self._collection.name}' is empty",
                 f"Add documents: `footnote ingest FOLDER --collection {self._collection.name}`.",
             )
-        return hits
+        return found.hits
 
     def _prompt(self, query: str, hits: tuple[Hit, ...], history: Sequence[Turn]) -> Prompt:
         room = self._model.context_tokens - self._settings.max_answer_tokens

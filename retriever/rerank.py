@@ -1,12 +1,15 @@
 """Reading question and passage together: slower than comparing vectors, and better at the top."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Protocol
 
 from indexer.errors import ModelError
+from indexer.store.records import StoredChunk
+from indexer.store.text import embed_text
 from retriever.cross_encoder import CrossEncoder
+from retriever.fusion import Ranking, best_first, blend
 
 _REMEDY = "Set retriever.reranker to the folder or hub name of a sentence-transformers cross-encoder."
 
@@ -24,6 +27,35 @@ class Reranker(Protocol):
         Raises:
             ModelError: the model failed.
         """
+
+
+def rerank(
+    reranker: Reranker,
+    query: str,
+    found: Mapping[int, StoredChunk],
+    before: Ranking,
+    *,
+    weight: float,
+    batch: int,
+    budget_ms: float,
+) -> dict[str, Ranking] | None:
+    """Rank what was found by the reranker, and, unless that has all the weight, blend it with the ranking before.
+
+    None if `budget_ms` does not suffice.
+
+    Raises:
+        ModelError: the model failed.
+    """
+    chunks = [(stored.title, stored.chunk) for stored in found.values()]
+    texts = [embed_text(title, chunk.heading_path, chunk.text) for title, chunk in chunks]
+    scores = score_within(reranker, query, texts, batch, budget_ms)
+    if scores is None:
+        return None
+    reranked = best_first(zip(found, scores, strict=True))
+    if weight == 1:
+        return {"rerank": reranked}
+    first = [(key, score) for key, score in before if key in found]
+    return {"rerank": reranked, "blend": blend(first, reranked, weight)}
 
 
 def score_within(

@@ -2,35 +2,30 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Literal, Protocol, get_args
+from typing import Literal, Protocol
 
 import numpy as np
 
-from indexer.access import FULL, Access
 from indexer.collection import Collection
 from indexer.encoder import Encoder, Vectors
 from indexer.errors import ConfigError, IndexError_, ModelError
-from indexer.filter import EVERYTHING, Filter
 from indexer.generation import Generation
-from indexer.store.index import Required
 from indexer.store.keys import KeyRanges, intersection
 from indexer.store.records import StoredChunk
 from indexer.store.text import embed_text
-from retriever.asked import read_question
-from retriever.expansion import Expansion, mean_direction
-from retriever.fusion import Normalisation, Ranking, best_first, blend, convex, rrf, rrf_weights
+from retriever.asked import Asked, read_question
+from retriever.expansion import mean_direction
+from retriever.fusion import Normalisation, Ranking, convex, rrf, rrf_weights
 from retriever.hit import Hit, join_stages
-from retriever.rerank import Reranker, score_within
+from retriever.request import MODES, Mode, SearchRequest, SearchResult
+from retriever.rerank import Reranker, rerank
 
 logger = logging.getLogger(__name__)
-
-Mode = Literal["bm25", "dense", "hybrid"]
-MODES: tuple[str, ...] = get_args(Mode)
 _BESIDE = 16  # threads: as many searches at once have their words looked up beside their vectors
 
 
@@ -53,23 +48,20 @@ class RetrieverSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class _Request:
-    """One search as it was asked for."""
+class _Search:
+    """One search under way, in one generation."""
 
-    query: str
-    k: int
-    mode: Mode
-    rerank: bool
-    asked: Filter
-    access: Access
-    required: tuple[Required, ...]  # phrases and words of fields
-    loosely: bool
-    expansion: Expansion | None
+    generation: Generation
+    request: SearchRequest
+    question: Asked
+    timings_ms: dict[str, float]
+    notes: list[str]
 
     @property
     def queries(self) -> tuple[str, ...]:
         """Everything that is searched for by itself, the question first."""
-        return (self.query, *(self.expansion.queries if self.expansion else ()))
+        expansion = self.request.expansion
+        return (self.question.words, *(expansion.queries if expansion else ()))
 
 
 class Retriever:
@@ -96,147 +88,106 @@ class Retriever:
         self._lock = threading.Lock()
         self._beside = ThreadPoolExecutor(_BESIDE, thread_name_prefix="bm25")  # starts no thread before a search
 
-    def search(
-        self,
-        query: str,
-        k: int = 10,
-        mode: Mode = "hybrid",
-        rerank: bool = False,
-        timings_ms: dict[str, float] | None = None,
-        asked: Filter = EVERYTHING,
-        access: Access = FULL,
-        *,
-        loosely: bool = False,
-        expansion: Expansion | None = None,
-        notes: list[str] | None = None,
-    ) -> tuple[Hit, ...]:
-        """Return the `k` best chunks; fewer only when the collection does not hold more that match.
+    def search(self, query: str, k: int = 10, mode: Mode = "hybrid", rerank: bool = False) -> tuple[Hit, ...]:
+        """The hits of find(), for a question that needs nothing else."""
+        return self.find(SearchRequest(query, k, mode, rerank)).hits
 
-        Phrases in quotation marks, title: and heading: (retriever/asked.py) leave only chunks that hold all of them;
-        `loosely` takes them for words where no chunk does, as a question in conversation may quote from memory.
-
-        `timings_ms`, when given, gets the time of every stage that ran, such as bm25 or fuse; `notes` what was asked
-        for and left out, such as reranking by a model that failed.
-        Only documents that hold the filter `asked` and that `access` may read are searched: both come before every
-        ranking. With an `expansion` its texts are searched for, too; a reranker reads the question alone.
+    def find(self, request: SearchRequest) -> SearchResult:
+        """Find the `k` best chunks; fewer only when the collection does not hold more that match.
 
         Raises:
             ConfigError: the question is empty or too long, the mode needs an encoder, or `rerank` needs a reranker.
             IndexError_: the collection was built with another encoder.
         """
-        self._check(query, k, mode, rerank)
-        query = query.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate is no text to any index
-        read = read_question(query)
-        request = _Request(read.words, k, mode, rerank, asked, access, read.required, loosely, expansion)
+        self._check(request)
+        # A lone surrogate is no text to any index.
+        question = read_question(request.query.encode("utf-8", "replace").decode("utf-8"))
         while True:
-            generation = self._collection.generation
-            timings: dict[str, float] = {}
-            left_out: list[str] = []
+            search = _Search(self._collection.generation, request, question, {}, [])
             try:
-                hits = self._search(generation, request, timings, left_out)
+                hits = self._hits(search)
             except IndexError_:
-                if self._collection.generation is generation:  # else it was switched off meanwhile: ask the next one
+                if self._collection.generation is search.generation:  # else it was switched off: ask the next one
                     raise
-                continue
-            if timings_ms is not None:
-                timings_ms.update(timings)
-            if notes is not None:
-                notes += left_out
-            return hits
+            else:
+                return SearchResult(hits, search.timings_ms, tuple(search.notes))
 
-    def _search(
-        self, generation: Generation, request: _Request, timings: dict[str, float], notes: list[str]
-    ) -> tuple[Hit, ...]:
-        k = request.k
-        stages = self._rank(generation, request, self._within(generation, request, timings), timings)
-        keys = [key for key, _ in stages[_last(stages)]]
-        with _clock(timings, "fetch"):
-            wanted = max(k, self._settings.rerank_candidates) if request.rerank else k
-            found = self._existing(generation, keys, wanted)
+    def _hits(self, search: _Search) -> tuple[Hit, ...]:
+        request = search.request
+        stages = self._rank(search, self._within(search))
+        with _clock(search, "fetch"):
+            wanted = max(request.k, self._settings.rerank_candidates) if request.rerank else request.k
+            found = _existing(search.generation, stages[_last(stages)], wanted)
         if request.rerank:
-            with _clock(timings, "rerank"):
-                stages |= self._reranked(request.query, found, stages[_last(stages)], notes)
-        return join_stages(found, stages)[:k]
+            with _clock(search, "rerank"):
+                stages |= self._reranked(search, found, stages[_last(stages)])
+        return join_stages(found, stages)[: request.k]
 
-    def _within(self, generation: Generation, request: _Request, timings: dict[str, float]) -> KeyRanges | None:
+    def _within(self, search: _Search) -> KeyRanges | None:
         """Keys of the chunks that may be found; None lets all through."""
-        within = None
+        generation, request, within = search.generation, search.request, None
         if request.asked or not request.access.is_full:
-            with _clock(timings, "filter"):
+            with _clock(search, "filter"):
                 within = self._collection.matching(request.asked, generation, request.access)
-        if request.required:
-            with _clock(timings, "phrases"):
-                within = _both(within, generation.lexical.holding(request.required), request.loosely)
+        if search.question.required:
+            with _clock(search, "phrases"):
+                within = _both(within, generation.lexical.holding(search.question.required), request.loosely)
         return within
 
-    def _rank(
-        self, generation: Generation, request: _Request, within: KeyRanges | None, timings: dict[str, float]
-    ) -> dict[str, Ranking]:
+    def _rank(self, search: _Search, within: KeyRanges | None) -> dict[str, Ranking]:
         """Rankings of the question's stages and, where more is searched for, of all fused; the last one decides."""
-        vectors = None
-        if request.mode != "bm25":
-            vectors = self._encoded(generation, request, timings)
+        vectors = self._encoded(search) if search.request.mode != "bm25" else None
         each = [
-            self._rank_one(generation, query, None if vectors is None else vectors[row], request, within, timings)
-            for row, query in enumerate(request.queries)
+            self._rank_one(search, query, None if vectors is None else vectors[row], within)
+            for row, query in enumerate(search.queries)
         ]
         stages = each[0]
         if len(each) > 1:
-            with _clock(timings, "fuse"):
+            with _clock(search, "fuse"):
                 stages["queries"] = rrf([one[_last(one)] for one in each], self._settings.rrf_k)
         return stages
 
     def _rank_one(
-        self,
-        generation: Generation,
-        query: str,
-        vector: Vectors | None,
-        request: _Request,
-        within: KeyRanges | None,
-        timings: dict[str, float],
+        self, search: _Search, query: str, vector: Vectors | None, within: KeyRanges | None
     ) -> dict[str, Ranking]:
-        depth, mode = max(request.k, self._settings.candidates), request.mode
+        depth = max(search.request.k, self._settings.candidates)
         if vector is None:
-            return {"bm25": self._words(generation, query, depth, within, timings)}
-        if mode == "dense":
-            return {"dense": self._vectors(generation, vector, depth, within, timings)}
+            return {"bm25": self._words(search, query, depth, within)}
+        if search.request.mode == "dense":
+            return {"dense": self._vectors(search, vector, depth, within)}
         # Both let go of the interpreter while they search, so they take as long as the slower one.
-        timings.setdefault("bm25", 0.0)  # its place is before those of dense search, whichever ends first
-        words = self._beside.submit(self._words, generation, query, depth, within, timings)
+        search.timings_ms.setdefault("bm25", 0.0)  # its place is before those of dense search, whichever ends first
+        words = self._beside.submit(self._words, search, query, depth, within)
         try:
-            dense = self._vectors(generation, vector, depth, within, timings)
+            dense = self._vectors(search, vector, depth, within)
         except BaseException:
             wait([words])
             raise
         lexical = words.result()
-        with _clock(timings, "fuse"):
+        with _clock(search, "fuse"):
             fused = self._fuse(lexical, dense)
         return {"bm25": lexical, "dense": dense, self._settings.fusion: fused}
 
-    def _words(
-        self, generation: Generation, query: str, depth: int, within: KeyRanges | None, timings: dict[str, float]
-    ) -> Ranking:
-        with _clock(timings, "bm25"):
-            return self._lexical(generation).search(query, depth, within)
+    def _words(self, search: _Search, query: str, depth: int, within: KeyRanges | None) -> Ranking:
+        with _clock(search, "bm25"):
+            return self._lexical(search.generation).search(query, depth, within)
 
-    def _vectors(
-        self, generation: Generation, vector: Vectors, depth: int, within: KeyRanges | None, timings: dict[str, float]
-    ) -> Ranking:
-        with _clock(timings, "dense"):
-            return generation.dense.search(vector, depth, within)
+    def _vectors(self, search: _Search, vector: Vectors, depth: int, within: KeyRanges | None) -> Ranking:
+        with _clock(search, "dense"):
+            return search.generation.dense.search(vector, depth, within)
 
-    def _encoded(self, generation: Generation, request: _Request, timings: dict[str, float]) -> Vectors:
+    def _encoded(self, search: _Search) -> Vectors:
         """A row for each query; passages written for the question are encoded as passages are, and join its row."""
-        encoder = self._encoder_of(generation)
-        with _clock(timings, "encode"):
-            rows = encoder.encode(request.queries, encoder.query_instruction)
-            if request.expansion and request.expansion.passages:
-                written = encoder.encode(request.expansion.passages)
+        encoder, expansion = self._encoder_of(search.generation), search.request.expansion
+        with _clock(search, "encode"):
+            rows = encoder.encode(search.queries, encoder.query_instruction)
+            if expansion and expansion.passages:
+                written = encoder.encode(expansion.passages)
                 rows = np.stack([mean_direction(np.vstack([rows[:1], written])), *rows[1:]])
         return rows
 
-    def _check(self, query: str, k: int, mode: str, rerank: bool) -> None:
-        limit = self._settings.max_query_chars
+    def _check(self, request: SearchRequest) -> None:
+        query, limit = request.query, self._settings.max_query_chars
         if not query.strip():
             raise ConfigError("The question is empty", "Ask something in words.")
         if len(query) > limit:
@@ -244,11 +195,11 @@ class Retriever:
                 f"The question has {len(query):,} characters, the limit is {limit:,}",
                 "Shorten it, or raise retriever.max_query_chars.",
             )
-        if mode not in MODES:
-            raise ConfigError(f'"{mode}" is not a search mode', f"Choose one of: {', '.join(MODES)}.")
-        if k < 1:
-            raise ConfigError(f"{k} results were asked for", "Ask for at least one.")
-        if rerank and self._reranker is None:
+        if request.mode not in MODES:
+            raise ConfigError(f'"{request.mode}" is not a search mode', f"Choose one of: {', '.join(MODES)}.")
+        if request.k < 1:
+            raise ConfigError(f"{request.k} results were asked for", "Ask for at least one.")
+        if request.rerank and self._reranker is None:
             raise ConfigError(
                 "Reranking was asked for, but no reranker is configured",
                 "Set retriever.reranker to the folder or hub name of a cross-encoder, or to generator.",
@@ -271,41 +222,30 @@ class Retriever:
             return rrf([lexical, dense], self._settings.rrf_k, rrf_weights(self._settings.rrf_dense_weight))
         return convex(lexical, dense, self._settings.dense_weight, self._settings.normalisation)
 
-    def _existing(self, generation: Generation, keys: Sequence[int], wanted: int) -> dict[int, StoredChunk]:
-        """Read the first `wanted` of the keys that still exist, in their order: one may have been deleted meanwhile."""
-        found: dict[int, StoredChunk] = {}
-        for at in range(0, len(keys), wanted):
-            chunks = generation.truth.chunks(keys[at : at + wanted])
-            found.update((key, chunks[key]) for key in keys[at : at + wanted] if key in chunks)
-            if len(found) >= wanted:
-                break
-        return dict(list(found.items())[:wanted])
-
-    def _reranked(
-        self, query: str, found: Mapping[int, StoredChunk], before: Ranking, notes: list[str]
-    ) -> dict[str, Ranking]:
+    def _reranked(self, search: _Search, found: Mapping[int, StoredChunk], before: Ranking) -> dict[str, Ranking]:
         """What the reranker adds. Where it fails or has no time, nothing: the whole order before it stands."""
         assert self._reranker is not None
         settings = self._settings
-        head = list(found)[: settings.rerank_candidates]
-        chunks = [found[key] for key in head]
-        texts = [embed_text(stored.title, stored.chunk.heading_path, stored.chunk.text) for stored in chunks]
-        budget_ms = settings.rerank_budget_ms
+        head = {key: found[key] for key in list(found)[: settings.rerank_candidates]}
         try:
-            scores = score_within(self._reranker, query, texts, settings.rerank_batch, budget_ms)
+            added = rerank(
+                self._reranker,
+                search.question.words,
+                head,
+                before,
+                weight=settings.rerank_weight,
+                batch=settings.rerank_batch,
+                budget_ms=settings.rerank_budget_ms,
+            )
         except ModelError as error:
             logger.warning("not reranked: %s", error.message)
-            notes.append(f"Not reranked: {error.message}")
+            search.notes.append(f"Not reranked: {error.message}")
             return {}
-        if scores is None:
-            notes.append(f"Not reranked: {len(texts)} passages take longer than {budget_ms:g} ms.")
-            return {}
-        reranked = best_first(zip(head, scores, strict=True))
-        if settings.rerank_weight == 1:
-            return {"rerank": reranked}
-        read = set(head)
-        first = [(key, score) for key, score in before if key in read]
-        return {"rerank": reranked, "blend": blend(first, reranked, settings.rerank_weight)}
+        if added is None:
+            search.notes.append(
+                f"Not reranked: {len(head)} passages take longer than {settings.rerank_budget_ms:g} ms."
+            )
+        return added or {}
 
     def _lexical(self, generation: Generation) -> "_Lexical":
         if self._settings.lexical_engine == "tantivy":
@@ -333,12 +273,24 @@ def _both(within: KeyRanges | None, holding: KeyRanges | None, loosely: bool) ->
     return within if loosely and not met else met
 
 
+def _existing(generation: Generation, ranking: Ranking, wanted: int) -> dict[int, StoredChunk]:
+    """Read the first `wanted` of the ranked that still exist, in order: one may have been deleted meanwhile."""
+    found: dict[int, StoredChunk] = {}
+    for at in range(0, len(ranking), wanted):
+        keys = [key for key, _ in ranking[at : at + wanted]]
+        chunks = generation.truth.chunks(keys)
+        found.update((key, chunks[key]) for key in keys if key in chunks)
+        if len(found) >= wanted:
+            break
+    return dict(list(found.items())[:wanted])
+
+
 def _last(stages: dict[str, Ranking]) -> str:
     return next(reversed(stages))
 
 
 @contextmanager
-def _clock(timings_ms: dict[str, float], stage: str) -> Iterator[None]:
+def _clock(search: _Search, stage: str) -> Iterator[None]:
     began = perf_counter()
     yield
-    timings_ms[stage] = timings_ms.get(stage, 0.0) + (perf_counter() - began) * 1000
+    search.timings_ms[stage] = search.timings_ms.get(stage, 0.0) + (perf_counter() - began) * 1000

@@ -23,8 +23,7 @@ from indexer.filter import Filter
 from indexer.ingest import ingest
 from indexer.ledger import IngestReport, OnProgress
 from indexer.reading import Reading
-from retriever.hit import Hit
-from retriever.search import Mode
+from retriever.request import Mode, SearchRequest, SearchResult
 
 
 class Library:
@@ -69,21 +68,12 @@ class Library:
         yield from self._pipeline(collection, arm).ask(question, history, asked=asked, access=caller.access)
 
     def search(
-        self,
-        caller: Caller,
-        name: str,
-        query: str,
-        k: int,
-        mode: Mode,
-        rerank: bool,
-        asked: Filter,
-        notes: list[str] | None = None,
-    ) -> tuple[tuple[Hit, ...], dict[str, float]]:
-        """The passages, and how long each stage took (ms). Raises what `reading` and `Retriever.search` raise."""
-        collection, timings_ms = self.reading(caller, name).collection, dict[str, float]()
+        self, caller: Caller, name: str, query: str, k: int, mode: Mode, rerank: bool, asked: Filter
+    ) -> SearchResult:
+        """The passages, and how long each stage took. Raises what `reading` and `Retriever.find` raise."""
+        collection = self.reading(caller, name).collection
         retriever = build_retriever(self.settings, collection, with_encoder=mode != "bm25", with_reranker=rerank)
-        hits = retriever.search(query, k, mode, rerank, timings_ms, asked, caller.access, notes=notes)
-        return hits, timings_ms
+        return retriever.find(SearchRequest(query, k, mode, rerank, asked, caller.access))
 
     def encoder_of(self, caller: Caller, name: str) -> Encoder:
         """The encoder that made a collection's vectors. Raises what `reading` and `build_encoder` raise."""

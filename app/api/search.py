@@ -14,7 +14,7 @@ from app.caller import Caller
 from app.commands.search import hit_json
 from indexer.errors import FootnoteError
 from indexer.filter import parse_filter
-from retriever.search import Mode
+from retriever.request import Mode
 
 router = APIRouter(tags=["documents"])
 
@@ -81,11 +81,10 @@ def list_collections(caller: Reader, service: Served) -> Collections:
 
 def _search(library: Library, caller: Caller, body: SearchRequest) -> dict[str, Any]:
     mode, asked = body.mode or library.settings.retriever.mode, parse_filter(body.filters)
-    notes: list[str] = []
-    hits, timings = library.search(caller, body.collection, body.query, body.k, mode, body.rerank, asked, notes)
-    timings_ms = {stage: round(spent, 2) for stage, spent in timings.items()}
-    found = {"query": body.query, "mode": mode, "hits": [hit_json(hit) for hit in hits]}
-    return {**found, "timings_ms": timings_ms, "notes": notes}
+    found = library.search(caller, body.collection, body.query, body.k, mode, body.rerank, asked)
+    timings_ms = {stage: round(spent, 2) for stage, spent in found.timings_ms.items()}
+    hits = [hit_json(hit) for hit in found.hits]
+    return {"query": body.query, "mode": mode, "hits": hits, "timings_ms": timings_ms, "notes": list(found.notes)}
 
 
 def _info(library: Library, caller: Caller, name: str) -> CollectionInfo:

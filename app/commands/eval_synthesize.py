@@ -27,6 +27,7 @@ from eval.synthesis.question_set import (
 )
 from eval.synthesis.synthesize import Plan, Written, identity_of, plan_counts, synthesize
 from indexer.collection import Collection
+from retriever.request import SearchRequest
 
 TRIED_PER_QUESTION = 10
 _SAVED_EVERY_S = 10.0
@@ -111,7 +112,9 @@ def _served_search(settings: Settings, collection: Collection) -> Search:
     """The search that answers questions, with as many passages as are asked for."""
     section = settings.retriever
     retriever = build_retriever(settings, collection, with_encoder=section.mode != "bm25", with_reranker=section.rerank)
-    return lambda question, depth: retriever.search(question, depth, section.mode, section.rerank, loosely=True)
+    return lambda question, depth: (
+        retriever.find(SearchRequest(question, depth, section.mode, section.rerank, loosely=True)).hits
+    )
 
 
 def _told(settings: Settings) -> dict[str, Any]:

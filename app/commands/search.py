@@ -10,7 +10,7 @@ from app.settings import Settings
 from app.wiring import build_retriever, open_collection
 from indexer.filter import Filter
 from retriever.hit import Hit
-from retriever.search import Mode
+from retriever.request import Mode, SearchRequest
 
 _SHOWN_CHARS = 300
 
@@ -21,15 +21,13 @@ def run_search(
     """Search the documents of one collection that hold a filter, and print the hits."""
     collection = open_collection(settings, name)
     retriever = build_retriever(settings, collection, with_encoder=mode != "bm25", with_reranker=rerank)
-    timings_ms: dict[str, float] = {}
-    notes: list[str] = []
-    hits = retriever.search(query, k, cast(Mode, mode), rerank, timings_ms, asked, notes=notes)
+    found = retriever.find(SearchRequest(query, k, cast(Mode, mode), rerank, asked))
     if as_json:
-        timings = {stage: round(spent, 2) for stage, spent in timings_ms.items()}
-        found = {"query": query, "mode": mode, "hits": [hit_json(hit) for hit in hits]}
-        return emit({**found, "timings_ms": timings, "notes": notes})
-    _print(hits)
-    for line in notes:
+        timings = {stage: round(spent, 2) for stage, spent in found.timings_ms.items()}
+        told = {"query": query, "mode": mode, "hits": [hit_json(hit) for hit in found.hits]}
+        return emit({**told, "timings_ms": timings, "notes": list(found.notes)})
+    _print(found.hits)
+    for line in found.notes:
         note(f"({line})")
     return None
 

@@ -21,6 +21,7 @@ from indexer.collection import Collection
 from indexer.errors import FootnoteError
 from indexer.filter import parse_filter
 from retriever.hit import Hit
+from retriever.request import SearchRequest
 
 logger = logging.getLogger(__name__)
 
@@ -56,12 +57,13 @@ def search(
     why there is none."""
     access = rooms.reading(name).access
     retriever, asked = opened.retriever(name), parse_filter(conditions)
-    candidates, timings_ms, notes = settings().retriever.candidates, dict[str, float](), list[str]()
-    hits = retriever.search(query, 2 * candidates, "hybrid", False, timings_ms, asked, access)
+    candidates = settings().retriever.candidates
+    found = retriever.find(SearchRequest(query, 2 * candidates, asked=asked, access=access))
     if not opened.has_reranker():
-        return hits, (), timings_ms, ()
-    reranked = retriever.search(query, candidates, "hybrid", True, timings_ms, asked, access, notes=notes)
-    return hits, () if notes else reranked, timings_ms, tuple(notes)
+        return found.hits, (), dict(found.timings_ms), ()
+    reranked = retriever.find(SearchRequest(query, candidates, rerank=True, asked=asked, access=access))
+    timings_ms = {**found.timings_ms, **reranked.timings_ms}
+    return found.hits, () if reranked.notes else reranked.hits, timings_ms, reranked.notes
 
 
 def keep(caller: Caller, name: str, record: TurnRecord) -> TurnRecord:

@@ -10,7 +10,7 @@ from app.ui.beside import Beside
 from app.ui.evaluations import SAMPLE, Order
 from eval.claim_metrics import CLAIM_METRICS
 from indexer.errors import ConfigError, FootnoteError
-from retriever.search import MODES
+from retriever.request import MODES
 
 _OWN, _NOBODY, _NO_RUN = "its own corpus", "nobody", "no run"
 

@@ -200,9 +200,9 @@ def test_the_api_that_is_open_follows_too(footnote: Footnote, papers: Path, home
     footnote("ingest", papers)
     library = Library(load_settings())
     asked = (ANYBODY, "default", "tower", 10, "dense", False, EVERYTHING)
-    assert library.search(*asked)[0]
+    assert library.search(*asked).hits
     footnote("reindex", "--encoder", "none")
-    assert library.search(*asked)[0]
+    assert library.search(*asked).hits
     assert library.encoder_of(ANYBODY, "default").max_tokens == 20
     (papers / "new.txt").write_text("The buoy rings.")
     report = library.ingest("default", [papers], (), lambda progress: None)

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Literal
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,9 +12,8 @@ from generator.prompt import Prompt
 from indexer.access import FULL, Access
 from indexer.document import Chunk, Document
 from indexer.errors import IndexError_
-from indexer.filter import EVERYTHING, Filter
-from retriever.expansion import Expansion
 from retriever.hit import Hit
+from retriever.request import SearchRequest, SearchResult
 
 LOG = (
     "# Logbook\n\nThe lantern was lit in 1842. \u201cIt burned whale oil,\u201d wrote the keeper.\n\n"
@@ -66,20 +64,8 @@ class Shelf:
 
     name = "shelf"
 
-    def search(
-        self,
-        query: str,
-        k: int = 10,
-        mode: Literal["bm25", "dense", "hybrid"] = "hybrid",
-        rerank: bool = False,
-        *,
-        asked: Filter = EVERYTHING,
-        access: Access = FULL,
-        loosely: bool = False,
-        expansion: Expansion | None = None,
-        notes: list[str] | None = None,
-    ) -> tuple[Hit, ...]:
-        return HITS
+    def find(self, request: SearchRequest) -> SearchResult:
+        return SearchResult(HITS)
 
     def count(self, access: Access = FULL) -> int:
         return len(HITS)

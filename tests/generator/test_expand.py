@@ -14,9 +14,9 @@ from generator.trace import Trace
 from indexer.access import FULL, Access
 from indexer.document import Document
 from indexer.errors import ModelError
-from indexer.filter import EVERYTHING, Filter
 from retriever.expansion import Expansion, Kind
 from retriever.hit import Hit
+from retriever.request import SearchRequest, SearchResult
 
 QUESTION = "How tall is the tower?"
 TEXT = "The tower is 330 metres tall."
@@ -51,23 +51,10 @@ class Searcher:
         self.hit = hit
         self.asked: list[tuple[str, Expansion | None]] = []
 
-    def search(
-        self,
-        query: str,
-        k: int = 10,
-        mode: str = "hybrid",
-        rerank: bool = False,
-        *,
-        asked: Filter = EVERYTHING,
-        access: Access = FULL,
-        loosely: bool = False,
-        expansion: Expansion | None = None,
-        notes: list[str] | None = None,
-    ) -> tuple[Hit, ...]:
-        self.asked.append((query, expansion))
-        if rerank and notes is not None:
-            notes.append("Not reranked: 1 passages take longer than 5 ms.")
-        return (self.hit,)
+    def find(self, request: SearchRequest) -> SearchResult:
+        self.asked.append((request.query, request.expansion))
+        notes = ("Not reranked: 1 passages take longer than 5 ms.",) if request.rerank else ()
+        return SearchResult((self.hit,), notes=notes)
 
 
 class Shelf:

@@ -17,9 +17,8 @@ from generator.usage import Usage
 from indexer.access import FULL, Access
 from indexer.document import Document
 from indexer.errors import ConfigError, IndexError_, ModelError
-from indexer.filter import EVERYTHING, Filter
-from retriever.expansion import Expansion
 from retriever.hit import Hit
+from retriever.request import SearchRequest, SearchResult
 from retriever.select import LeftOut, SelectionSettings
 
 TOWER = "# Towers\n\nThe tower opened in 1889. It is 330 metres tall.\n"
@@ -52,22 +51,10 @@ class Retriever:
         self.hits = hits
         self.queries: list[str] = []
 
-    def search(
-        self,
-        query: str,
-        k: int = 10,
-        mode: str = "hybrid",
-        rerank: bool = False,
-        *,
-        asked: Filter = EVERYTHING,
-        access: Access = FULL,
-        loosely: bool = False,
-        expansion: Expansion | None = None,
-        notes: list[str] | None = None,
-    ) -> tuple[Hit, ...]:
-        self.queries.append(query)
-        self.access = access
-        return self.hits[:k]
+    def find(self, request: SearchRequest) -> SearchResult:
+        self.queries.append(request.query)
+        self.access = request.access
+        return SearchResult(self.hits[: request.k])
 
 
 class Collection:

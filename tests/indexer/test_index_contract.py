@@ -16,6 +16,7 @@ from indexer.purge import purge
 from indexer.reindex import reindex, rollback
 from indexer.store.index import IndexSettings
 from indexer.verify import verify
+from retriever.request import SearchRequest
 from retriever.search import Retriever
 
 KINDS = ("local", "milvus")
@@ -47,9 +48,9 @@ def again(shelf: Any) -> Collection:
     return shelf.collection
 
 
-def numbers(shelf: Any, query: str, mode: str, **options: Any) -> list[str]:
-    hits = Retriever(shelf.collection, shelf.encoder).search(query, mode=mode, **options)
-    return [hit.chunk.document_id for hit in hits]
+def numbers(shelf: Any, query: str, mode: Any, **options: Any) -> list[str]:
+    found = Retriever(shelf.collection, shelf.encoder).find(SearchRequest(query, mode=mode, **options))
+    return [hit.chunk.document_id for hit in found.hits]
 
 
 def test_nothing_is_found_in_an_empty_collection(stored: Any) -> None:

@@ -12,6 +12,7 @@ from indexer.filter import parse_filter
 from indexer.store.keys import intersection
 from indexer.store.lexical import Required
 from retriever.asked import Asked, read_question
+from retriever.request import SearchRequest
 from retriever.search import Retriever, RetrieverSettings
 
 TEXTS = [
@@ -67,7 +68,7 @@ def test_any_signs_can_be_searched_for(collection: Collection, fill: Fill, encod
 
 
 def documents(retriever: Retriever, question: str, **options: Any) -> list[str]:
-    return sorted(hit.chunk.document_id for hit in retriever.search(question, **options))
+    return sorted(hit.chunk.document_id for hit in retriever.find(SearchRequest(question, **options)).hits)
 
 
 @pytest.mark.parametrize("mode", ["bm25", "dense", "hybrid"])

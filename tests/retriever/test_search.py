@@ -13,7 +13,8 @@ from indexer.access import Access
 from indexer.collection import Collection
 from indexer.errors import ConfigError, IndexError_
 from retriever.fusion import convex, rrf
-from retriever.search import Mode, Retriever, RetrieverSettings
+from retriever.request import Mode, SearchRequest
+from retriever.search import Retriever, RetrieverSettings
 
 # --- each mode
 
@@ -175,8 +176,7 @@ def test_every_stage_that_ran_is_timed(
     collection: Collection, fill: Fill, encoder: Any, mode: Any, stages: list[str]
 ) -> None:
     fill(TEXTS)
-    timings: dict[str, float] = {}
-    Retriever(collection, encoder).search("lamp", mode=mode, timings_ms=timings)
+    timings = Retriever(collection, encoder).find(SearchRequest("lamp", mode=mode)).timings_ms
     assert list(timings) == stages
     assert all(milliseconds > 0 for milliseconds in timings.values())
 
@@ -256,8 +256,8 @@ def test_no_mode_finds_or_ranks_what_the_caller_may_not_read(
     with collection.writer() as writer:
         writer.restrict(["legal"], "/doc0.txt")
     for access, expected in ((Access(frozenset()), {"doc1", "doc2"}), (Access(frozenset({"legal"})), {"doc0"})):
-        hits = retriever.search("keeper lamp tower", 1, mode, access=access)
+        hits = retriever.find(SearchRequest("keeper lamp tower", 1, mode, access=access)).hits
         assert {hit.chunk.document_id for hit in hits} <= expected
         assert [part.rank for part in hits[0].parts.values()] == [1] * len(hits[0].parts)
-    everything = retriever.search("keeper lamp tower", 10, mode, access=Access(frozenset()))
+    everything = retriever.find(SearchRequest("keeper lamp tower", 10, mode, access=Access(frozenset()))).hits
     assert {hit.chunk.document_id for hit in everything} == {"doc1", "doc2"}

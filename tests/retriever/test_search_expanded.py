@@ -9,6 +9,7 @@ from lighthouse import TEXTS, Fill, keys_of
 from indexer.collection import Collection
 from retriever.expansion import Expansion, mean_direction
 from retriever.fusion import rrf
+from retriever.request import SearchRequest
 from retriever.search import Retriever
 
 
@@ -20,12 +21,13 @@ def test_further_questions_are_fused_by_rank_with_the_question(
     questions = ["lamp keeper", "cheese butter", "winter ferry"]
     each = [[(keys[hit.chunk.document_id], hit.score) for hit in retriever.search(q, 6)] for q in questions]
     expected = rrf(each, 60)
-    hits = retriever.search(questions[0], 6, expansion=Expansion("multi-query", tuple(questions[1:])))
+    hits = retriever.find(SearchRequest(questions[0], 6, expansion=Expansion("multi-query", tuple(questions[1:])))).hits
     assert [(keys[hit.chunk.document_id], hit.score) for hit in hits] == expected
     assert {hit.stage for hit in hits} == {"queries"}
     alone = {hit.chunk.id: hit.parts for hit in retriever.search(questions[0], 6)}
     assert all(hit.parts["bm25"] == alone[hit.chunk.id]["bm25"] for hit in hits if "bm25" in hit.parts)
-    assert hits == retriever.search(questions[0], 6, expansion=Expansion("decompose", tuple(questions[1:])))
+    decomposed = Expansion("decompose", tuple(questions[1:]))
+    assert hits == retriever.find(SearchRequest(questions[0], 6, expansion=decomposed)).hits
 
 
 def test_a_hypothetical_passage_moves_the_vector_and_not_the_words(
@@ -34,7 +36,7 @@ def test_a_hypothetical_passage_moves_the_vector_and_not_the_words(
     fill(TEXTS)
     retriever = Retriever(collection, encoder)
     expansion = Expansion("hyde", ("goat cheese ripens in the cellar",))
-    plain, wide = retriever.search("lamp", 6), retriever.search("lamp", 6, expansion=expansion)
+    plain, wide = retriever.search("lamp", 6), retriever.find(SearchRequest("lamp", 6, expansion=expansion)).hits
     assert {hit.chunk.id: hit.parts["bm25"] for hit in plain if "bm25" in hit.parts} == {
         hit.chunk.id: hit.parts["bm25"] for hit in wide if "bm25" in hit.parts
     }
@@ -52,7 +54,8 @@ def test_an_expansion_that_failed_changes_nothing(collection: Collection, fill: 
     retriever = Retriever(collection, encoder)
     plain = retriever.search("lamp cheese", 6)
     for kind in ("hyde", "multi-query", "decompose"):
-        assert retriever.search("lamp cheese", 6, expansion=Expansion(kind, failed="no server")) == plain
+        request = SearchRequest("lamp cheese", 6, expansion=Expansion(kind, failed="no server"))
+        assert retriever.find(request).hits == plain
 
 
 def test_the_mean_of_directions_by_hand() -> None:

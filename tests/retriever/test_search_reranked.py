@@ -10,6 +10,7 @@ from indexer.collection import Collection
 from indexer.errors import ModelError
 from retriever.expansion import Expansion
 from retriever.fusion import min_max
+from retriever.request import SearchRequest
 from retriever.search import Retriever, RetrieverSettings
 
 
@@ -89,11 +90,11 @@ def test_a_reranker_that_fails_or_has_no_time_leaves_the_whole_order_and_says_so
     before = Retriever(collection, encoder).search("cheese lamp", 3)
     # A budget that any clock breaks after the first batch of one.
     settings = RetrieverSettings(rerank_batch=1, rerank_budget_ms=0 if fails else 1e-9)
-    reranker, notes = Backwards(fails), list[str]()
-    after = Retriever(collection, encoder, settings, reranker).search("cheese lamp", 3, rerank=True, notes=notes)
-    assert after == before
+    reranker = Backwards(fails)
+    after = Retriever(collection, encoder, settings, reranker).find(SearchRequest("cheese lamp", 3, rerank=True))
+    assert after.hits == before
     why = "The server is gone." if fails else "6 passages take longer than 1e-09 ms."
-    assert notes == [f"Not reranked: {why}"]
+    assert after.notes == (f"Not reranked: {why}",)
     assert len(reranker.asked) == 1
 
 
@@ -102,7 +103,7 @@ def test_what_is_found_for_several_questions_is_reranked_for_the_first(
 ) -> None:
     fill(TEXTS)
     reranker = Backwards()
-    expansion = Expansion("decompose", ("cheese butter",))
-    hits = Retriever(collection, encoder, None, reranker).search("lamp", 6, rerank=True, expansion=expansion)
+    request = SearchRequest("lamp", 6, rerank=True, expansion=Expansion("decompose", ("cheese butter",)))
+    hits = Retriever(collection, encoder, None, reranker).find(request).hits
     assert [query for query, _ in reranker.asked] == ["lamp"]
     assert {hit.stage for hit in hits} == {"rerank"}

@@ -8,6 +8,7 @@ import pytest
 
 from generator.chat import Pieces, Written
 from generator.prompt import Prompt
+from retriever.request import SearchRequest, SearchResult
 from retriever.search import Retriever
 from tests.app.pages.conftest import click, field, page
 
@@ -41,13 +42,13 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Model:
 def searched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The queries that reach the retriever."""
     queries: list[str] = []
-    search = Retriever.search
+    find = Retriever.find
 
-    def counting(self: Retriever, query: str, *options: Any, **named: Any) -> Any:
-        queries.append(query)
-        return search(self, query, *options, **named)
+    def counting(self: Retriever, request: SearchRequest) -> SearchResult:
+        queries.append(request.query)
+        return find(self, request)
 
-    monkeypatch.setattr(Retriever, "search", counting)
+    monkeypatch.setattr(Retriever, "find", counting)
     return queries
 
 
