@@ -21,6 +21,8 @@ _STRUCTURED = '{"backend": "xgrammar", "disable_any_whitespace": true}'
 # Eager mode: compiling takes two minutes and pays only for a server that runs for hours. Prompts are read whole: vLLM
 # on a processor dies of a seeded request that it reads in pieces.
 _STEP_S = 3600  # vLLM ends itself when one step takes longer, by itself after 300 s: a busy processor needs them
+# What Footnote itself does takes milliseconds, and a model takes all that it is given: it comes second.
+_YIELDING = ("nice", "-n", "10")
 _ON_PROCESSOR = ("--enforce-eager", "--no-enable-chunked-prefill")
 
 
@@ -65,7 +67,7 @@ def _program(found: Installed) -> tuple[str, ...]:
     if found.kind == "gpu":
         return (str(VENV / "bin" / "vllm"), "serve")
     # The `vllm` command looks for a distribution of that name and fails here: start the module it would start.
-    return (str(VENV / "bin" / "python"), "-m", "vllm.entrypoints.openai.api_server")
+    return (*_YIELDING, str(VENV / "bin" / "python"), "-m", "vllm.entrypoints.openai.api_server")
 
 
 def _environment(environ: Mapping[str, str]) -> Mapping[str, str]:

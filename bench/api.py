@@ -5,13 +5,15 @@ is added is found and what is deleted stays away meanwhile.
     python -m bench.api --url http://127.0.0.1:8080 --collection demo --streams 50 --seconds 300
 
 Every stream asks one of the sample questions after another, as a client that reads to the end; every fifth question is
-about a document that was just added or deleted (--changes off leaves that out). The service's own time (`own`) is what
-the pipeline took but for the time in which the model wrote (`timings_ms.total` less `generate`); `door` is what the
-client waited for beyond the pipeline: HTTP, keys, JSON, and the line, where more streams ask than `server.answers` are
-worked on. Stages of the pipeline are told apart. 429 and 503 are documented answers and counted apart. Memory is the
-resident size that /metrics gives, every five seconds, with its slope over the second half. The last line is JSON; the
-exit code is 1 where anything but 200, 429 or 503 came back, where an answer names a document that was deleted before it
-was asked for, or where one that was added is not found.
+about a document that was just added or deleted (--changes off leaves that out). Streams begin one by one within --ramp
+seconds, as people do; what is measured begins when the last has begun. The service's own time (`own`) is what the
+client waited for less the time in which models worked: the generator wrote (`generate`), the encoder read the question
+and what came before it (`encode`), and the question stood in line (`line`), where more streams ask than
+`server.answers` are worked on. `with_encoder` leaves `encode` in. `door` is the part of it beyond the pipeline: HTTP,
+keys, JSON. Stages of the pipeline are told apart (`search` holds `encode`). 429 and 503 are documented answers and
+counted apart. Memory is the resident size that /metrics gives, every five seconds, with its slope over the second half.
+The last line is JSON; the exit code is 1 where anything but 200, 429 or 503 came back, where an answer names a document
+that was deleted before it was asked for, or where one that was added is not found.
 """
 
 import argparse
@@ -34,7 +36,7 @@ from bench.api_changes import Changes, change
 
 QUESTIONS = Path(__file__).parents[1] / "data" / "questions" / "queries.jsonl"
 _TIMEOUT_S, _SAMPLE_S, _EVERY = 600.0, 5.0, 5
-STAGES = ("search", "select", "prompt", "generate", "cite")
+STAGES = ("line", "encode", "search", "select", "prompt", "generate", "cite")
 _RESIDENT = re.compile(r"^process_resident_memory_bytes (\S+)$", re.MULTILINE)
 
 
@@ -44,6 +46,7 @@ class Tally:
 
     statuses: Counter[str] = field(default_factory=Counter)
     own_ms: list[float] = field(default_factory=list)
+    with_encoder_ms: list[float] = field(default_factory=list)
     door_ms: list[float] = field(default_factory=list)
     total_ms: list[float] = field(default_factory=list)
     stages_ms: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -57,8 +60,11 @@ class Tally:
             self.statuses[status] += 1
             if timings_ms is not None:
                 self.total_ms.append(total_ms)
-                self.own_ms.append(timings_ms["total"] - timings_ms.get("generate", 0.0))
-                self.door_ms.append(total_ms - timings_ms["total"])
+                line_ms = timings_ms["line"]
+                with_encoder_ms = total_ms - line_ms - timings_ms.get("generate", 0.0)
+                self.with_encoder_ms.append(with_encoder_ms)
+                self.own_ms.append(with_encoder_ms - timings_ms.get("encode", 0.0))
+                self.door_ms.append(total_ms - line_ms - timings_ms["total"])
                 for stage in STAGES:
                     self.stages_ms[stage].append(timings_ms.get(stage, 0.0))
 
@@ -70,22 +76,24 @@ def main() -> None:
     parser.add_argument("--key", default="", help="with the scope admin, where the API asks for keys")
     parser.add_argument("--streams", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=300)
+    parser.add_argument("--ramp", type=float, default=15, help="seconds within which all streams have begun")
     parser.add_argument("--changes", choices=("on", "off"), default="on", help="add and delete documents meanwhile")
     options = parser.parse_args()
     questions = [json.loads(line)["text"] for line in QUESTIONS.read_text(encoding="utf-8").splitlines()]
-    tally, warm = Tally(), Barrier(options.streams + 1)
+    tally, begin = Tally(), Barrier(options.streams + 1)
     with ThreadPoolExecutor(options.streams) as pool:
         working = [
-            pool.submit(work, options, questions[n:] + questions[:n], tally, warm) for n in range(options.streams)
+            pool.submit(work, options, questions[n:] + questions[:n], tally, begin, options.ramp * n / options.streams)
+            for n in range(options.streams)
         ]
-        warm.wait()
+        begin.wait()
+        time.sleep(options.ramp)
         began, ended = time.monotonic(), Event()
         beside = [Thread(target=sample, args=(options, tally, began, ended))]
         if options.changes == "on":
             beside.append(Thread(target=keep_changing, args=(options, tally.changes, ended)))
         for each in beside:
             each.start()
-        warm.wait()
         for stream in working:
             stream.result()
         seconds = time.monotonic() - began
@@ -114,19 +122,18 @@ def sample(options: argparse.Namespace, tally: Tally, began: float, ended: Event
             return
 
 
-def work(options: argparse.Namespace, questions: Sequence[str], tally: Tally, warm: Barrier) -> None:
-    """Ask once to warm up, and then until time is up."""
+def work(options: argparse.Namespace, questions: Sequence[str], tally: Tally, begin: Barrier, wait_s: float) -> None:
+    """Ask one question after another until time is up; those that end before all streams have begun do not count."""
     with client(options) as session:
-        ask(session, options.collection, questions[-1], Tally())
-        warm.wait()
-        warm.wait()
-        until = time.monotonic() + options.seconds
-        asked = 0
-        while time.monotonic() < until:
+        begin.wait()
+        counted = time.monotonic() + options.ramp
+        time.sleep(wait_s)
+        asked, not_counted = 0, Tally()
+        while (now := time.monotonic()) < counted + options.seconds:
             question = questions[asked % len(questions)]
             if asked % _EVERY == _EVERY - 1:
                 question = tally.changes.asked_about or question
-            ask(session, options.collection, question, tally)
+            ask(session, options.collection, question, tally if now >= counted else not_counted)
             asked += 1
 
 
@@ -159,7 +166,8 @@ def figures(options: argparse.Namespace, tally: Tally, seconds: float) -> dict[s
     memory = np.array(tally.memory_mb)  # (n, 2)
     late = memory[len(memory) // 2 :]
     slope = float(np.polyfit(late[:, 0] / 60, late[:, 1], 1)[0]) if len(late) > 2 else None
-    times = {"own": tally.own_ms, "door": tally.door_ms, "total": tally.total_ms, **tally.stages_ms}
+    times = {"own": tally.own_ms, "with_encoder": tally.with_encoder_ms, "door": tally.door_ms}
+    times |= {"total": tally.total_ms, **tally.stages_ms}
     quantiles = {
         f"{name}_p{q}_ms": round(float(np.percentile(values, q)), 1) for name, values in times.items() for q in (50, 95)
     }

@@ -3,7 +3,8 @@
     python -m bench.paced_model --port 18290 [--words-per-s 20] [--first-word-s 0.5]
 
 It speaks OpenAI's streaming protocol and says the first words of the passage that the prompt shows first, with its
-marker, one word after another at the pace of a model. It is no model: what it says is worth nothing.
+marker, one word after another at the pace of a model; how many depends on the prompt, so that many streams do not keep
+step. It is no model: what it says is worth nothing.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import re
 import time
 from collections.abc import AsyncIterator
 from typing import Any
+from zlib import crc32
 
 import uvicorn
 from starlette.applications import Starlette
@@ -22,7 +24,7 @@ from starlette.routing import Route
 
 NAME = "paced"
 _PASSAGE = re.compile(r'number="1"[^>]*>\s*(.+?)</', re.DOTALL)
-_WORDS = 24
+_WORDS = 12, 36  # at least, at most
 
 
 def main() -> None:
@@ -58,7 +60,8 @@ def application(words_per_s: float, first_word_s: float) -> Starlette:
 def words_of(messages: list[dict[str, Any]]) -> list[str]:
     """What is said to a prompt, word by word."""
     found = _PASSAGE.search(str(messages[-1]["content"]))
-    words = (found[1] if found else "Nothing is known").split()[:_WORDS]
+    length = _WORDS[0] + crc32(str(messages).encode()) % (_WORDS[1] - _WORDS[0] + 1)
+    words = (found[1] if found else "Nothing is known").split()[:length]
     return [f"{word} " for word in words] + ["[1]."]
 
 

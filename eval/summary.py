@@ -19,7 +19,7 @@ from eval.run import Record, Run
 from eval.similarity import SIMILARITY_METRICS
 from eval.statistics import bootstrap_interval
 
-STAGES = ("rewrite", "search", "select", "prompt", "generate", "first_token", "cite", "total")
+STAGES = ("rewrite", "encode", "search", "select", "prompt", "generate", "first_token", "cite", "total")
 RETRIEVAL_MEANINGS = {
     "ndcg@10": "relevant entries stand high among the first ten",
     "recall@100": "of relevant entries: among the first hundred",

@@ -249,6 +249,8 @@ class Pipeline:
             )
         )
         watch.notes += found.notes
+        if "encode" in found.timings_ms:  # a model's time, which is not the service's own
+            watch.timings_ms["encode"] = round(found.timings_ms["encode"], 1)
         if not found.hits and self._collection.count(access) == 0:
             raise IndexError_(
                 f"Collection '{self._collection.name}' is empty",

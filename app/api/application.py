@@ -36,7 +36,8 @@ def create_app(settings: Settings) -> FastAPI:
         yield
         service.warming.stop()
         service.ingests.stop()
-        service.gate.close()
+        service.answers.close()
+        service.searches.close()
 
     app = FastAPI(
         title="Footnote",
@@ -71,17 +72,20 @@ def create_app(settings: Settings) -> FastAPI:
 
 def _build(settings: Settings) -> Service:
     section, library, database = settings.server, Library(settings), Database(settings.home)
-    gate = Gate(section.answers, section.queue)
+    answers, searches = Gate(section.answers, section.queue), Gate(section.searches, section.queue)
     ingests = Ingests(database, library, section.ingests)
     levels = {
-        "work_running": lambda: gate.running,
-        "work_waiting": lambda: gate.waiting,
+        "answers_running": lambda: answers.running,
+        "answers_waiting": lambda: answers.waiting,
+        "searches_running": lambda: searches.running,
+        "searches_waiting": lambda: searches.waiting,
         "uploads_waiting": lambda: ingests.waiting,
     }
     return Service(
         section=section,
         library=library,
-        gate=gate,
+        answers=answers,
+        searches=searches,
         database=database,
         keys=Keys(database),
         audit=Audit(database),

@@ -48,6 +48,7 @@ class _Exchange:
     question: str
     ignored: list[str]
     arm: Arm | None
+    line_ms: float  # it waited for its turn
     id: str = field(default_factory=lambda: f"chatcmpl-{uuid4().hex}")
     created: int = field(default_factory=lambda: int(time.time()))
 
@@ -81,7 +82,7 @@ class _Exchange:
 
     async def remember(self, done: Done) -> None:
         """Keep what a thumb on this answer would be stored with, and the figures of an experiment; count its times."""
-        self.service.metrics.answer(done.answer.timings_ms)
+        self.service.metrics.answer({"line": self.line_ms, **done.answer.timings_ms})
         await asyncio.to_thread(self._remember, done.answer)
 
     def _remember(self, answer: Answer) -> None:
@@ -96,7 +97,9 @@ class _Exchange:
 
     def footnote(self, done: Done) -> dict[str, Any]:
         """What the answer rests on."""
-        return {**answer_json(done.answer), "ignored": [storable(name) for name in self.ignored]}
+        answer = answer_json(done.answer)
+        timings_ms = {"line": self.line_ms, **answer["timings_ms"]}
+        return {**answer, "timings_ms": timings_ms, "ignored": [storable(name) for name in self.ignored]}
 
     async def usage(self, done: Done) -> dict[str, int]:
         """Tokens of prompt and answer."""
@@ -119,13 +122,15 @@ async def chat(request: Request, body: ChatRequest, caller: Reader, service: Ser
     library = service.library
     asked = parse_filter(body.footnote.filters)
     arm = assign(library.settings.experiment, unit_of(body, caller.id))
+    came_s = time.perf_counter()
     answering = await start_answer(
         request,
-        service.gate,
+        service.answers,
         lambda: library.ask(caller, body.model, question, turns, asked, arm),
         service.section.timeout_s,
     )
-    exchange = _Exchange(body, service, caller, question, ignored, arm)
+    line_ms = round((time.perf_counter() - came_s) * 1000, 1)
+    exchange = _Exchange(body, service, caller, question, ignored, arm, line_ms)
     events = answering.events()
     try:
         before = await _until_words(events)  # so that what fails before the first word has its own status

@@ -21,7 +21,7 @@ async def embed(body: EmbeddingRequest, caller: Reader, service: Served) -> Embe
     texts = [body.input] if isinstance(body.input, str) else body.input
     if not all(text.strip() for text in texts):
         raise ApiError(400, "A blank text has no vector.", param="input", code="invalid")
-    return await service.gate.run(lambda: _embed(service.library, caller, body, texts), service.section.timeout_s)
+    return await service.searches.run(lambda: _embed(service.library, caller, body, texts), service.section.timeout_s)
 
 
 def _embed(library: Library, caller: Caller, body: EmbeddingRequest, texts: list[str]) -> EmbeddingList:

@@ -68,7 +68,7 @@ class Collections(BaseModel):
 async def search(body: SearchRequest, caller: Reader, service: Served) -> Found:
     """Find passages, with what each stage of the search thinks of them."""
     return Found.model_validate(
-        await service.gate.run(lambda: _search(service.library, caller, body), service.section.timeout_s)
+        await service.searches.run(lambda: _search(service.library, caller, body), service.section.timeout_s)
     )
 
 

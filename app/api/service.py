@@ -25,7 +25,8 @@ class Service:
 
     section: ServerSection
     library: Library
-    gate: Gate
+    answers: Gate
+    searches: Gate  # of their own: a search takes milliseconds, and must not stand behind answers
     database: Database
     keys: Keys
     audit: Audit

@@ -68,10 +68,13 @@ class ServerSection(Section):
     """keys asks every request for a key; auto does so as soon as the first key was made."""
 
     answers: int = Field(default=16, ge=1, le=1024)
-    """How many answers, searches and embeddings are worked on at once."""
+    """How many answers are written at once; a model on a processor writes few."""
+
+    searches: int = Field(default=8, ge=1, le=1024)
+    """How many searches and embeddings are worked on at once, beside the answers."""
 
     queue: int = Field(default=64, ge=0)
-    """How many more may wait for their turn; whoever comes then is told to try again later (503)."""
+    """How many more of each may wait for their turn; whoever comes then is told to try again later (503)."""
 
     ingests: int = Field(default=16, ge=1)
     """How many uploads may wait to be indexed; the next is told to try again later (503)."""

@@ -288,6 +288,7 @@ def test_the_command_line(home: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     begins = {"cpu": "-m vllm.entrypoints.openai.api_server --model", "gpu": "bin/vllm serve"}
     assert f"{begins[kind]} {model} --served-model-name Some-Model --host 127.0.0.1 --port 8123" in line
     assert ("--enforce-eager" in line) == (kind == "cpu")
+    assert (launch.command[:3] == ("nice", "-n", "10")) == (kind == "cpu"), "on the same cores, ours goes first"
     assert line.endswith("--max-model-len 512")
     assert launch.environment["DO_NOT_TRACK"] == "1"
     assert int(launch.environment["VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS"]) > 300  # which a slow processor may need

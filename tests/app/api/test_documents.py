@@ -187,7 +187,7 @@ def test_health_readiness_and_figures(serve: Any, tower: str, model: Any) -> Non
     assert 'footnote_requests_total{method="POST",route="/v1/chat/completions",status="200"} 1.0' in text
     assert 'footnote_requests_total{method="GET",route="-",status="404"} 1.0' in text
     assert 'footnote_answer_stage_seconds_count{stage="generate"} 1.0' in text
-    assert "footnote_work_running 0.0" in text
+    assert "footnote_answers_running 0.0" in text
     assert "process_resident_memory_bytes" in text
     assert "tower" not in text
 

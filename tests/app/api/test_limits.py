@@ -64,25 +64,31 @@ def test_the_model_stops_when_the_client_leaves(serve: Any, tower: str, endless:
         wait_for(lambda: endless.sent_pieces > 3)
     assert endless.hung_up.wait(10)
     assert endless.sent_pieces < 5000
-    wait_for(lambda: running.app.state.service.gate.running == 0)
+    wait_for(lambda: running.app.state.service.answers.running == 0)
 
 
-def test_a_full_line_is_said_at_once(serve: Any, tower: str, endless: Any) -> None:
+def test_a_full_line_is_said_at_once_and_searches_do_not_stand_in_it(serve: Any, tower: str, endless: Any) -> None:
     running = serve(answers=1, queue=1)
-    gate = running.app.state.service.gate
+    gate = running.app.state.service.answers
+
+    def begin(client: httpx.Client) -> int:
+        with client.stream("POST", CHAT, json=question(tower, stream=True)) as answered:
+            return answered.status_code
+
     with ThreadPoolExecutor(2) as others, running.client() as client, running.client() as second:
         first = client.stream("POST", CHAT, json=question(tower, stream=True))
         with first as answered:
             assert answered.status_code == 200
-            waiting = others.submit(second.post, "/search", json={"query": "tower", "collection": tower})
+            waiting = others.submit(begin, second)
             wait_for(lambda: gate.waiting == 1)
             with running.client() as third:
+                assert third.post("/search", json={"query": "tower", "collection": tower}).status_code == 200
                 began = time.monotonic()
                 refused = third.post(CHAT, json=question(tower))
                 assert time.monotonic() - began < 5
             assert (refused.status_code, refused.json()["error"]["code"]) == (503, "overloaded")
             assert int(refused.headers["retry-after"]) > 0
-        assert waiting.result(20).status_code == 200  # the first left, and its place became free
+        assert waiting.result(20) == 200  # the first left, and its place became free
     wait_for(lambda: (gate.running, gate.waiting) == (0, 0))
 
 

@@ -77,6 +77,9 @@ def test_a_stream_carries_drafts_and_then_the_checked_answer(client: Any, tower:
     assert "evil" not in content
     assert last.choices[0].finish_reason == "stop"
     assert last.footnote["citations"][0]["quote"].startswith("The tower is 34 metres")
+    times = last.footnote["timings_ms"]
+    assert 0 <= times["line"] < 10_000, "nobody else asks"
+    assert times["encode"] <= times["search"] <= times["total"] if "encode" in times else times["search"] > 0
     assert usage.usage.total_tokens > 0
 
 
