@@ -96,6 +96,7 @@ def attempts(world: World, caller: Caller) -> dict[tuple[Any, str], list[Callabl
         "uploads_dir": [lambda: rooms.uploads_dir(caller, "shared")],
         "index": [lambda: rooms.index(caller, "shared", [Path("/nowhere.txt")], report)],
         "sequence": [lambda n=n: rooms.sequence(n) for n in names[1:]],
+        "language": [lambda n=n: rooms.language(n) for n in names],
     }
     by_asking: dict[str, list[Callable[[], object]]] = {
         "arm_of": [lambda: asking.arm_of(chat)],
