@@ -15,7 +15,7 @@ import typer
 
 from app.display import show
 from app.door import emit
-from app.settings import ROOT, Settings
+from app.settings import ROOT, Settings, is_on_hub
 from indexer.errors import FootnoteError
 from indexer.loaders.ocr import INSTALL
 
@@ -121,6 +121,8 @@ def _encoder_weights(settings: Settings) -> Check:
     from indexer.llm2vec.weights import BASE_MODEL, PACKAGE
 
     model = settings.encoder.model
+    if is_on_hub("encoder.model", model):
+        return _cached("encoder", "encoder.model", model)
     if model != "smollm2":
         there = any((Path(model) / file).is_file() for file in ("config.json", "adapter_config.json"))
         return Check("encoder", "ok" if there else "missing", model, "" if there else "Correct encoder.model.")
@@ -234,10 +236,22 @@ def _reranker(settings: Settings) -> Check:
         if url := settings.generator.base_url:
             return Check("reranker", "ok", url)
         return Check("reranker", "missing", "no server", "Set generator.base_url.")
-    if not Path(name).is_absolute():  # a folder of the settings is absolute
-        return Check("reranker", "ok", f"{name} on the hub, or its copy here")
+    if is_on_hub("retriever.reranker", name):
+        return _cached("reranker", "retriever.reranker", name)
     there = (Path(name) / "config.json").is_file()
     return Check("reranker", "ok" if there else "missing", name, "" if there else "Correct retriever.reranker.")
+
+
+def _cached(what: str, key: str, name: str) -> Check:
+    """Look for a model that is named as on the hub in the cache of downloads, where the program looks first."""
+    from indexer.llm2vec.published import cached, is_offline
+
+    if cached(name):
+        return Check(what, "ok", f"{name}, in the cache of downloads")
+    if not is_offline():
+        return Check(what, "ok", f"{name}, not in the cache of downloads: it is fetched at the first use")
+    remedy = f"Run once with HF_HUB_OFFLINE=0 to fetch it from the Hugging Face hub, or name its folder in {key}."
+    return Check(what, "missing", f"{name}, not in the cache of downloads, and downloading is off", remedy)
 
 
 def _chromium() -> Check:

@@ -233,7 +233,12 @@ def _located(item: Given) -> Any:
     if key in PACKAGES and not path.exists() and _is_package(item.value):
         return item.value
     # owner/name is on the hub unless it is here
-    return item.value if key in HUB and HUB[key].fullmatch(item.value) and not path.exists() else str(path)
+    return item.value if is_on_hub(key, item.value) and not path.exists() else str(path)
+
+
+def is_on_hub(key: str, value: str) -> bool:
+    """Whether the value of a key is a name on the hub, and no folder, which is absolute once the settings are read."""
+    return key in HUB and HUB[key].fullmatch(value) is not None
 
 
 def _located_file(uri: str, folder: Path) -> str:

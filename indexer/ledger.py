@@ -12,6 +12,7 @@ from pathlib import PurePath
 from indexer.clean import CLEANER_VERSION
 from indexer.document import INSIDE, Document
 from indexer.sources import is_gone, path_of
+from indexer.store.merging import MergePace
 from indexer.store.records import FileRow
 from indexer.store.rules import restricting
 from indexer.store.truth import Truth
@@ -76,21 +77,6 @@ class IngestReport:
     def indexed_as(self, change: str) -> int:
         """Return how many of the indexed files were new, changed, moved or duplicate."""
         return sum((file.state, file.change) == ("indexed", change) for file in self.files)
-
-
-class MergePace:
-    """How long a merge will still take."""
-
-    def __init__(self) -> None:
-        self._first = (0.0, 0, 0)  # when the first portion was in, its chunks, and of how many
-
-    def left_s(self, merged: int, to_merge: int) -> float | None:
-        """Seconds left, from the pace since the first portion, before which the old graph was read; None after it."""
-        began, at_first, total = self._first
-        if to_merge != total or merged <= at_first:  # another merge
-            self._first = (time.monotonic(), merged, to_merge)
-            return 0.0 if merged >= to_merge else None
-        return (time.monotonic() - began) / (merged - at_first) * (to_merge - merged)
 
 
 class Account:

@@ -5,6 +5,8 @@ the graph of the dense index keep what they had until something makes them anew.
 system keeps of removed files, in snapshots or on worn cells of an SSD, is out of a program's reach.
 """
 
+import contextlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,4 +65,9 @@ def _remove_others(collection: Collection, current: int) -> tuple[int, ...]:
 
 def size_on_disk(folder: Path) -> int:
     """Bytes of all files below a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    size = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):  # somebody writes, and puts files in the place of others
+                size += Path(parent, name).stat().st_size
+    return size

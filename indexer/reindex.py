@@ -20,8 +20,9 @@ from indexer.encoder import Encoder, Vectors
 from indexer.errors import IndexError_
 from indexer.generation import Generation
 from indexer.ingest import manifest_of
-from indexer.ledger import MergePace, Progress
+from indexer.ledger import Progress
 from indexer.store.changes import raise_numbers, read_language, write_language
+from indexer.store.merging import MergePace
 from indexer.store.records import DocumentInfo, Manifest
 from indexer.store.rules import read_rules, write_rules
 from indexer.store.text import embed_hash, embed_text

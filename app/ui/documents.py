@@ -6,13 +6,13 @@ from pathlib import Path
 import streamlit as st
 
 from app.display import count
-from app.ui import library, person, rooms
+from app.ui import library, others, person, rooms
 from app.ui.footnotes import listen
 from app.ui.ledger import PAGE_ROWS, Wanted, chosen, moment, size_told, table_html, type_of
 from app.ui.markup import escaped
 from app.ui.person import is_loopback
 from app.ui.preview import Looking, show_preview
-from app.ui.upkeep import offer_upkeep, show_collections
+from app.ui.upkeep import index_told, offer_upkeep, show_collections
 from app.ui.views import error_html
 from app.ui.working import follow, status_told, tell_end
 from indexer.errors import ConfigError, FootnoteError
@@ -32,7 +32,7 @@ def show_library() -> None:
             if looking.failure:
                 st.html(error_html(looking.failure))
                 looking.failure = None
-            running = follow(library.jobs(), name, lambda: library.elsewhere(name))
+            running = follow(library.jobs(), name, lambda: others.elsewhere(name))
             tell_end(library.jobs(), name)
         if person.may("ingest"):
             _offer_additions(looking, name, disabled=running)
@@ -79,8 +79,9 @@ def _head_html(name: str) -> str:
     ]
     if facts.changed_at:
         held.append(f"last changed {moment(facts.changed_at)} UTC")
-    encoder = f"Encoder {facts.encoder}, {facts.dim} dimensions" if facts.encoder else ""
-    return f"{head}{escaped(' · '.join(held))}</p><p>{escaped(encoder)}</p></div>"
+    encoder = [f"Encoder {facts.encoder}, {facts.dim} dimensions"] if facts.encoder else []
+    made = " · ".join([*encoder, index_told(facts)])
+    return f"{head}{escaped(' · '.join(held))}</p><p>{escaped(made)}</p></div>"
 
 
 def _status(name: str) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
@@ -16,19 +15,17 @@ from app.display import count
 from app.progress import FINISHING
 from app.ui import opened, rooms
 from app.ui.jobs import Job, Jobs, Report
-from app.ui.person import need, reader
+from app.ui.person import need
 from app.ui.uploads import save
 from app.wiring import encoder_of, open_collection
 from indexer.access import Access
-from indexer.collection import Collection
 from indexer.document import Chunk
-from indexer.errors import FootnoteError
 from indexer.ledger import IngestReport, Progress
 from indexer.load import source_of
 from indexer.purge import size_on_disk
 from indexer.reading import Reading
 from indexer.sources import file_of
-from indexer.store.lock import Holder
+from indexer.store.index import Kind
 from indexer.store.records import FileRow
 from indexer.verify import Finding, verify
 
@@ -46,15 +43,8 @@ class Facts:
     chunk_tokens: int  # the most of a chunk; 0 before the first document
     chunk_overlap_tokens: int
     changed_at: str  # ISO 8601, UTC; empty before the first document, and as for bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Elsewhere:
-    """Somebody else's work on a collection, as far as the disk tells: a command in a terminal, say."""
-
-    holder: Holder
-    done: int = 0
-    total: int = 0  # 0 where it is not known
+    index: Kind = "local"
+    index_place: str = ""  # where a Milvus is, without its token; empty for a local index, and as for bytes
 
 
 @cache
@@ -67,6 +57,7 @@ def facts(name: str) -> Facts:
     """Look at a collection."""
     reading = rooms.reading(name)
     manifest, sees_all = reading.manifest, reading.access.is_full
+    index = reading.collection.generation.index
     return Facts(
         documents=len(rooms.documents(name)),
         chunks=reading.count(),
@@ -77,6 +68,8 @@ def facts(name: str) -> Facts:
         chunk_tokens=manifest.chunk_tokens if manifest else 0,
         chunk_overlap_tokens=manifest.chunk_overlap_tokens if manifest else 0,
         changed_at=reading.collection.generation.truth.changed_at() if sees_all else "",
+        index=index.kind,
+        index_place=index.place if sees_all and index.kind != "local" else "",
     )
 
 
@@ -103,36 +96,6 @@ def _ledger(
 def chunks(name: str, document_id: str) -> list[Chunk]:
     """The chunks of a document in reading order."""
     return rooms.reading(name).document_chunks(document_id)
-
-
-def elsewhere(name: str) -> Elsewhere | None:
-    """Who writes to a collection, when it is not this page's own work."""
-    if (job := jobs().last(name)) and not job.done:
-        return None
-    if not rooms.is_there(name):
-        return None
-    collection = rooms.reading(name).collection
-    if (holder := collection.lock.holder()) is None:
-        return None
-    if holder.command == "reindex" and reader().is_admin and (built := _built(collection)) is not None:
-        return Elsewhere(holder, built, len(rooms.documents(name)))
-    begun = datetime.fromtimestamp(holder.since, UTC).isoformat(timespec="seconds")
-    return Elsewhere(holder, sum(row.updated_at >= begun for row in ledger(name)))
-
-
-def _built(collection: Collection) -> int | None:
-    """How many documents the generation holds that a reindex is building."""
-    number = collection.generations.numbers()[-1]
-    if number <= collection.generation.number:
-        return None
-    try:
-        building = collection.generations.open(number)
-        try:
-            return len(building.truth.documents())
-        finally:
-            building.truth.close()
-    except FootnoteError:  # it is being made, or being removed
-        return None
 
 
 # --- work. Each begins nothing while other work of this server is going on in the collection.

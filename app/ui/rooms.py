@@ -32,6 +32,7 @@ from indexer.ledger import Progress
 from indexer.loaders.pdf_page import PagePicture
 from indexer.page_picture import PagePart
 from indexer.reading import Reading
+from indexer.store.language import Language
 from indexer.store.records import DocumentInfo
 
 logger = logging.getLogger(__name__)
@@ -196,6 +197,11 @@ def index(caller: Caller, name: str, paths: Sequence[Path], report: Report) -> l
         Outcome(Path(file.path).name, file.state, " ".join(filter(None, (file.reason, file.remedy))))
         for file in report_of.files
     ]
+
+
+def language(name: str) -> Language:
+    """Whose words the index of a collection counts."""
+    return reading(name).collection.generation.truth.language()
 
 
 def sequence(name: str) -> int:

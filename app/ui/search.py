@@ -1,6 +1,5 @@
 """The page that shows why a passage was found: one query through every stage of the search, side by side."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,14 +11,15 @@ from app.ui.markup import escaped
 from app.ui.views import error_html
 from indexer.errors import FootnoteError
 from indexer.filter import read_conditions
-from indexer.store.text import analyze, query_terms
+from indexer.store.language import Language
+from indexer.store.places import places
+from retriever.asked import read_question
 from retriever.hit import Hit, Part
 
 SHOWN, MOST = 5, 50
 AROUND = 90  # characters before the first matching word of a passage that is shown cut
 SNIPPET = 320
 NAMES = {"bm25": "Words (BM25)", "dense": "Meaning (dense)", "convex": "Hybrid", "rrf": "Hybrid", "rerank": "Reranked"}
-_WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ class Searched:
     reranked: tuple[Hit, ...]
     timings_ms: dict[str, float]
     notes: tuple[str, ...] = ()  # what was left out
+    language: Language = "english"  # of the collection's words
 
 
 def show_search() -> None:
@@ -67,12 +68,6 @@ def by_stage(found: Searched) -> dict[str, tuple[Hit, ...]]:
     return {**orders, "rerank": found.reranked} if found.reranked else orders
 
 
-def matches(text: str, query: str) -> list[tuple[int, int]]:
-    """The words (start, end) of a text that BM25 counts for the query."""
-    terms = set(query_terms(query))
-    return [found.span() for found in _WORD.finditer(text) if terms.intersection(analyze(found[0]))]
-
-
 def marked_html(text: str, spans: Sequence[tuple[int, int]], start: int = 0, end: int | None = None) -> str:
     """Characters start to end of a text with the spans inside them marked."""
     end = len(text) if end is None else end
@@ -105,7 +100,8 @@ def _searched(asked: tuple[str, str, str]) -> Searched:
     if kept is None or kept[0] != state:
         name, query, filters = asked
         with st.spinner("Searching…"):
-            kept = (state, Searched(asked, *asking.search(name, query, read_conditions(filters))))
+            told = asking.search(name, query, read_conditions(filters))
+            kept = (state, Searched(asked, *told, rooms.language(name)))
         st.session_state["searched"] = kept
     found = kept[1]
     assert isinstance(found, Searched)
@@ -125,13 +121,14 @@ def _head_html(found: Searched, k: int) -> str:
 
 
 def _column_html(stage: str, hits: Sequence[Hit], found: Searched) -> str:
-    items = "".join(_hit_html(hit, rank, stage, found.asked[1]) for rank, hit in enumerate(hits, 1))
+    items = "".join(_hit_html(hit, rank, stage, found) for rank, hit in enumerate(hits, 1))
     body = f'<ol class="fn-found">{items}</ol>' if items else '<p class="fn-meta">Nothing.</p>'
     return f'<section class="fn-column" data-fn-stage="{stage}"><h2>{NAMES[stage]}</h2>{body}</section>'
 
 
-def _hit_html(hit: Hit, rank: int, stage: str, query: str) -> str:
-    text, spans = hit.chunk.text, matches(hit.chunk.text, query)
+def _hit_html(hit: Hit, rank: int, stage: str, found: Searched) -> str:
+    text = hit.chunk.text
+    spans = places(text, read_question(found.asked[1]).words, found.language)  # the words that BM25 counts
     start = max(0, spans[0][0] - AROUND) if spans else 0
     end = min(len(text), start + SNIPPET)
     snippet = ("…" if start else "") + marked_html(text, spans, start, end) + ("…" if end < len(text) else "")

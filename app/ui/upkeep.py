@@ -84,7 +84,14 @@ def collections_html(collections: dict[str, Facts | FootnoteError]) -> str:
     )
 
 
-_COLUMNS = ("Name", "Documents", "Chunks", "Size", "Encoder", "Changed (UTC)")
+_COLUMNS = ("Name", "Documents", "Chunks", "Size", "Index", "Encoder", "Changed (UTC)")
+
+
+def index_told(facts: Facts) -> str:
+    """Which index a collection has, and where it is if not beside it."""
+    if facts.index == "local":
+        return "Local index"
+    return f"Milvus index at {facts.index_place}" if facts.index_place else "Milvus index"
 
 
 def _right(head: str) -> str:
@@ -94,12 +101,12 @@ def _right(head: str) -> str:
 def _row_html(name: str, facts: Facts | FootnoteError) -> str:
     named = f"<td><bdi>{escaped(name)}</bdi></td>"
     if isinstance(facts, FootnoteError):
-        return f'<tr class="fn-failed">{named}<td colspan="5" class="fn-reason">{escaped(facts.message)}</td></tr>'
+        return f'<tr class="fn-failed">{named}<td colspan="6" class="fn-reason">{escaped(facts.message)}</td></tr>'
     encoder = f"{facts.encoder}, {count(facts.dim, 'dimension')}" if facts.encoder else ""
     size = size_told(facts.bytes) if facts.bytes is not None else ""
     chunking = f", chunks of at most {facts.chunk_tokens} tokens" if facts.chunk_tokens else ""
     return (
         f'<tr>{named}<td class="fn-right">{facts.documents:,}</td><td class="fn-right">{facts.chunks:,}</td>'
-        f'<td class="fn-right">{size}</td><td>{escaped(encoder + chunking)}</td>'
+        f'<td class="fn-right">{size}</td><td>{facts.index.capitalize()}</td><td>{escaped(encoder + chunking)}</td>'
         f'<td class="fn-when">{escaped(moment(facts.changed_at) if facts.changed_at else "")}</td></tr>'
     )

@@ -8,11 +8,14 @@ from typing import Any
 import streamlit as st
 
 from app.display import count
+from app.progress import FINISHING
 from app.ui.jobs import Job, Jobs
-from app.ui.library import Elsewhere, Ingesting
+from app.ui.library import Ingesting
 from app.ui.markup import escaped, label
+from app.ui.others import Elsewhere
 from app.ui.outcomes import outcome_html
 from app.ui.person import reader
+from indexer.store.merging import Merging
 
 EVERY_S, IDLE_S = 1.0, 5.0
 FILES_SHOWN = 50
@@ -38,6 +41,8 @@ def follow(jobs: Jobs, place: str, others: Callable[[], Elsewhere | None] = lamb
             _draw_job(now)
         elif other is not None:
             st.html(elsewhere_html(other))
+            if other.merging:
+                st.progress(min(1.0, other.done / max(other.total, 1)), text=label(merging_told(other.merging)))
 
     st.fragment(draw, run_every=EVERY_S if busy else IDLE_S)()
     return running
@@ -93,16 +98,24 @@ def elsewhere_html(other: Elsewhere) -> str:
     holder = other.holder
     begun = datetime.fromtimestamp(holder.since)
     told = [f"since {begun:%H:%M}", f"process {holder.pid}"]
-    if other.total:
+    if other.total and not other.merging:
         told.append(f"{other.done:,} of {count(other.total, 'document')}")
         spent = datetime.now() - begun
         if 0 < other.done < other.total:
             left = spent / other.done * (other.total - other.done)
             told.append(f"{timedelta(seconds=round(left.total_seconds()))} left")
-    elif other.done:
+    elif other.done and not other.merging:
         told.append(f"{count(other.done, 'file')} so far")
     doing = escaped(holder.command)
     return (
         f'<p class="fn-stage" role="status"><span class="fn-pulse"></span><span>In progress: {doing} · '
         f"{escaped(' · '.join(told))}</span></p>"
     )
+
+
+def merging_told(merging: Merging) -> str:
+    """How far a merge by another process is, in one line."""
+    told = [f"{FINISHING}: {merging.merged:,} of {count(merging.to_merge, 'chunk')}"]
+    if merging.left_s is not None:
+        told.append(f"{timedelta(seconds=round(merging.left_s))} left")
+    return ", ".join(told)

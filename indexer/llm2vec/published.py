@@ -20,6 +20,7 @@ from indexer.llm2vec.tokens import BARE, Frame
 MODEL_CONFIG = "config.json"
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _HUB_FILES = ("*.json", "*.safetensors", "*.model", "vocab.txt", "pytorch_model*.bin", "adapter_model.bin")  # no *.py
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin", "adapter_model.safetensors", "adapter_model.bin")
 
 _INSTRUCTED = Frame("[INST] ", " [/INST]")
 _QWEN = Frame("<|im_start|>user\n", "<|im_end|>")
@@ -62,7 +63,7 @@ def locate(name: str | Path) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+    offline = is_offline()
     try:
         return Path(snapshot_download(str(name), allow_patterns=list(_HUB_FILES), local_files_only=offline))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
@@ -76,6 +77,36 @@ def locate(name: str | Path) -> Path:
             f"{name} is no folder, and the Hugging Face hub does not give it: {reason}",
             "Correct the name, or download it by other means and name the folder.",
         ) from error
+
+
+def is_offline() -> bool:
+    """Whether nothing may be fetched from the hub."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+
+
+def cached(name: str) -> Path | None:
+    """Folder of a hub name in the cache of downloads, if all of its weights are there; the hub is not asked."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        folder = Path(snapshot_download(name, local_files_only=True))
+    except (LocalEntryNotFoundError, OSError, ValueError):
+        return None
+    if not any((folder / config).is_file() for config in (MODEL_CONFIG, ADAPTER_CONFIG)):
+        return None
+    return folder if any(_is_whole(folder, name) for name in _WEIGHTS) else None
+
+
+def _is_whole(folder: Path, weights: str) -> bool:
+    """Whether weights of that name are there, in one file or in all the parts that an index names."""
+    index, parts = f"{weights}.index.json", [weights]
+    if (folder / index).is_file():
+        try:
+            parts = list(read_object(folder, index)["weight_map"].values())
+        except (ModelError, KeyError, AttributeError):
+            return False
+    return all((folder / part).is_file() for part in parts)
 
 
 def stack(model: str | Path, adapters: Sequence[str | Path]) -> tuple[Path, list[Path]]:

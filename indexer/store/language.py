@@ -7,6 +7,7 @@ Kwok 1997 (doi:10.1145/278459.258531) found pairs as good as a dictionary's word
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from typing import Literal, get_args
 
 Language = Literal[
@@ -28,6 +29,7 @@ _VARIANTS = (
 _ARABIC = "\u0600-\u06ff"
 _RUN = re.compile(f"[{_PAIRED}]+")
 _VARIANT = re.compile(f"[{_VARIANTS}]+")
+_CLUSTER = re.compile("[^\uff9e\uff9f][\uff9e\uff9f]*|[\uff9e\uff9f]")  # with the voice marks of half-width kana
 _ANY = re.compile(f"[{_PAIRED}{_VARIANTS}{_ARABIC}]")
 _ONE = re.compile(f"[{_PAIRED}]")
 _TO_REMOVE = "\u0640\u0670" + "".join(map(chr, range(0x064B, 0x0660)))  # Arabic: stretching and vowel signs
@@ -44,6 +46,35 @@ def prepared(text: str) -> str:
         return text
     plain = _VARIANT.sub(lambda found: unicodedata.normalize("NFKC", found[0]), text)
     return _RUN.sub(_pairs, plain.translate(_PLAIN))
+
+
+def placed(text: str) -> tuple[str, list[tuple[int, int]]]:
+    """A text as prepared() writes it before it cuts pairs, and where (start, end) each character comes from."""
+    if text.isascii() or not _ANY.search(text):
+        return text, [(at, at + 1) for at in range(len(text))]
+    plain, whence, at = list[str](), list[tuple[int, int]](), 0
+    while at < len(text):
+        for piece in _pieces(text, at):
+            made = unicodedata.normalize("NFKC", piece) if _VARIANT.match(piece) else piece
+            made = made.translate(_PLAIN)
+            plain.append(made)
+            whence += [(at, at + len(piece))] * len(made)
+            at += len(piece)
+    return "".join(plain), whence
+
+
+def _pieces(text: str, at: int) -> list[str]:
+    """The next character, or those of the next run of variants where each is written plainly by itself."""
+    if (run := _VARIANT.match(text, at)) is None:
+        return [text[at]]
+    apart = _CLUSTER.findall(run[0])
+    whole = "".join(unicodedata.normalize("NFKC", piece) for piece in apart)
+    return apart if whole == unicodedata.normalize("NFKC", run[0]) else [run[0]]
+
+
+def paired(plain: str) -> Iterator[tuple[int, int]]:
+    """Where a plain text has runs of the scripts that are cut into pairs."""
+    return (run.span() for run in _RUN.finditer(plain))
 
 
 def is_single(term: str) -> bool:

@@ -13,6 +13,7 @@ from indexer.store.index import Wrong
 from indexer.store.lexical import Lexical
 from indexer.store.lexical_writer import LexicalWriter, check_build
 from indexer.store.lock import WriteLock
+from indexer.store.merging import noted
 from indexer.store.records import Manifest
 from indexer.store.truth import Truth
 
@@ -51,13 +52,13 @@ class LocalIndex:
                 writer.catch_up()
         if "dense" in kinds:
             self.dense.close()
-            self.dense.merge(force=True)
+            self._merge_all()
 
     def rewrite(self) -> None:
         """Write every file anew."""
         with LexicalWriter(self._folder / "lexical", self._truth, rebuild=True) as writer:
             writer.catch_up()
-        self.dense.merge(force=True)
+        self._merge_all()
 
     def drop(self) -> None:
         """Nothing is outside of the folder."""
@@ -66,6 +67,10 @@ class LocalIndex:
         """Let go of files and memory."""
         self.lexical.close()
         self.dense.close()
+
+    def _merge_all(self) -> None:
+        with noted(self._folder) as told:
+            self.dense.merge(force=True, on_merge=told)
 
     def _check_lexical(self) -> Iterator[Wrong]:
         folder = self._folder / "lexical"

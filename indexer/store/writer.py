@@ -14,6 +14,7 @@ from indexer.errors import FootnoteError, IndexError_
 from indexer.store.changes import add_document, delete_document, now, record_file, write_language, write_manifest
 from indexer.store.index import DenseSearch, Follower, Index, OnMerge
 from indexer.store.language import Language
+from indexer.store.merging import noted
 from indexer.store.records import FileRow, Manifest
 from indexer.store.rules import grant, restrict, revoke
 from indexer.store.sources import forget, leave, move, share
@@ -162,7 +163,8 @@ class Writer:
         """Bring the index up to date if the last time is a while ago."""
         if self._group is None and (force or time.monotonic() - self._published > _PUBLISH_S):
             self._follower.catch_up()
-            self._dense.keep_up(self.on_merge)
+            with noted(self._truth.path.parent, self.on_merge) as told:
+                self._dense.keep_up(told)
             self._published = time.monotonic()
 
     def _transaction(self) -> contextlib.AbstractContextManager[sqlite3.Connection]:
@@ -178,7 +180,8 @@ def writing(truth: Truth, index: Index) -> Iterator[Writer]:
         follower.catch_up()
         yield writer
         writer.publish(force=True)
-        index.dense.merge(on_merge=writer.on_merge)
+        with noted(truth.path.parent, writer.on_merge) as told:
+            index.dense.merge(on_merge=told)
     except BaseException:
         with contextlib.suppress(FootnoteError):  # the first error is the one to tell; opening catches up
             writer.publish(force=True)

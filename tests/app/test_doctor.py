@@ -11,7 +11,8 @@ import pytest
 
 from app.doctor import examine
 from app.launches import Installed
-from app.settings import Settings, load_settings
+from app.settings import Settings, load_settings, variable
+from indexer.llm2vec.published import locate
 
 Footnote = Callable[..., Any]
 
@@ -39,6 +40,39 @@ def test_exit_code_and_shape(footnote: Footnote, monkeypatch: pytest.MonkeyPatch
         "remedy": "Correct retriever.reranker.",
     }
     assert "missing  reranker" in footnote("doctor").stdout
+
+
+@pytest.mark.parametrize(("key", "check"), [("retriever.reranker", "reranker"), ("encoder.model", "encoder")])
+def test_a_name_on_the_hub_is_looked_for_in_the_cache_of_downloads(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, check: str
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    settings = load_settings(None, {variable(key): "tiny/ranker"})
+    found = look(settings)[check]
+    assert (found.state, found.found) == (
+        "missing",
+        "tiny/ranker, not in the cache of downloads, and downloading is off",
+    )
+    assert "HF_HUB_OFFLINE=0" in found.remedy and f"folder in {key}" in found.remedy
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    assert look(settings)[check].found.endswith("it is fetched at the first use")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    snapshot = tmp_path / "cache" / "models--tiny--ranker" / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text("abc")
+    (snapshot / "config.json").write_text("{}")
+    assert look(settings)[check].state == "missing", "a download that was cut off"
+    (snapshot / "model.safetensors.index.json").write_text(
+        '{"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}'
+    )
+    (snapshot / "model-1.safetensors").touch()
+    assert look(settings)[check].state == "missing", "half of the weights"
+    (snapshot / "model-2.safetensors").touch()
+    found = look(settings)[check]
+    assert (found.state, found.found, found.remedy) == ("ok", "tiny/ranker, in the cache of downloads", "")
+    assert locate("tiny/ranker") == snapshot, "what doctor finds is what is loaded"
 
 
 def test_a_local_vllm_is_looked_for(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,14 +9,16 @@ from app.commands.upkeep import Reindexed
 from app.ui import jobs as module
 from app.ui.evaluations import Measured
 from app.ui.jobs import Job, Jobs, Report
-from app.ui.library import Elsewhere, Facts, Health, Ingesting
+from app.ui.library import Facts, Health, Ingesting
+from app.ui.others import Elsewhere
 from app.ui.outcomes import outcome_html
 from app.ui.person import is_loopback
-from app.ui.upkeep import collections_html
-from app.ui.working import elsewhere_html, files_html, progress_told
+from app.ui.upkeep import collections_html, index_told
+from app.ui.working import elsewhere_html, files_html, merging_told, progress_told
 from indexer.errors import IndexError_
 from indexer.ledger import Progress
 from indexer.store.lock import Holder
+from indexer.store.merging import Merging
 from indexer.verify import Finding
 
 
@@ -107,6 +109,11 @@ def test_the_work_of_others_is_told() -> None:
     assert "reindex" in html and "process 7" in html and "30 of 40 documents" in html and "left" in html
     assert "4 files so far" in elsewhere_html(Elsewhere(Holder("ingest", 7, 0.0), 4))
     assert "<b>" not in elsewhere_html(Elsewhere(Holder("<b>", 7, 0.0)))
+    merging = Merging(7, 4096, 20_000, 75.4, 0.0)
+    html = elsewhere_html(Elsewhere(Holder("ingest", 7, 0.0), 4096, 20_000, merging))
+    assert "ingest" in html and "4,096" not in html, "chunks are neither files nor documents: the bar tells them"
+    assert merging_told(merging) == "Finishing the index: 4,096 of 20,000 chunks, 0:01:15 left"
+    assert merging_told(replace(merging, left_s=None)) == "Finishing the index: 4,096 of 20,000 chunks"
 
 
 @pytest.mark.parametrize(
@@ -148,4 +155,10 @@ def test_collections_are_listed_with_encoder_and_size() -> None:
     html = collections_html({"papers": facts, "new": empty, "bad": IndexError_("It is <damaged>.", "Look.")})
     assert "<bdi>papers</bdi>" in html and ">1,500</td>" in html and ">3.4 MB</td>" in html
     assert "&lt;smol&gt;, 384 dimensions, chunks of at most 512 tokens" in html and "2026-11-22 10:11" in html
+    assert html.count("<td>Local</td>") == 2
+    elsewhere = replace(facts, index="milvus", index_place="milvus://<db>:19530, footnote_papers (HNSW)")
+    assert "<td>Milvus</td>" in collections_html({"papers": elsewhere})
+    assert index_told(elsewhere) == "Milvus index at milvus://<db>:19530, footnote_papers (HNSW)"
+    assert index_told(replace(elsewhere, index_place="")) == "Milvus index"
+    assert index_told(facts) == "Local index"
     assert "It is &lt;damaged&gt;." in html and html.count("<tr") == 4

@@ -2,7 +2,7 @@
 
 from types import MappingProxyType
 
-from app.ui.search import Searched, by_stage, marked_html, matches
+from app.ui.search import Searched, by_stage, marked_html
 from indexer.document import Chunk
 from retriever.hit import Hit, Part
 
@@ -30,11 +30,6 @@ def test_each_stage_has_its_own_order() -> None:
 def test_the_reranker_has_a_column_where_there_is_one() -> None:
     one = hit("one", bm25=1, convex=1)
     assert list(by_stage(Searched(("c", "q", ""), (one,), (one,), {}))) == ["bm25", "convex", "rerank"]
-
-
-def test_words_that_bm25_counts_are_found_in_any_form() -> None:
-    text = "The keepers wind the lamps."
-    assert [text[a:b] for a, b in matches(text, "Who is the keeper of a lamp?")] == ["keepers", "lamps"]
 
 
 def test_marked_text_can_do_nothing() -> None:

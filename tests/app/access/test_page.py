@@ -23,7 +23,7 @@ from app.database import Database
 from app.feedback import Thumb
 from app.sections.serving import SignInSection
 from app.settings import ROOT
-from app.ui import asking, evaluations, library, opened, person, rooms
+from app.ui import asking, evaluations, library, opened, others, person, rooms
 from app.ui.evaluations import Order
 from app.ui.history import follow_address
 from app.ui.jobs import Report
@@ -41,6 +41,7 @@ NOTHING_OF_DOCUMENTS = {
     rooms: {"check", "pictures", "question_folders", "review_folder", "settings"},
     asking: {"warm"},
     library: {"jobs"},
+    others: set(),
     evaluations: {"jobs", "datasets", "may_name_files"},
 }
 
@@ -61,7 +62,7 @@ def reader(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Caller]:
 
 
 def as_reader(monkeypatch: pytest.MonkeyPatch, caller: Caller) -> None:
-    for module in (person, rooms, asking, library, evaluations, sys.modules["app.ui.working"]):
+    for module in (person, rooms, asking, others, evaluations, sys.modules["app.ui.working"]):
         monkeypatch.setattr(module, "reader", lambda: caller)
 
 
@@ -95,6 +96,7 @@ def attempts(world: World, caller: Caller) -> dict[tuple[Any, str], list[Callabl
         "uploads_dir": [lambda: rooms.uploads_dir(caller, "shared")],
         "index": [lambda: rooms.index(caller, "shared", [Path("/nowhere.txt")], report)],
         "sequence": [lambda n=n: rooms.sequence(n) for n in names[1:]],
+        "language": [lambda n=n: rooms.language(n) for n in names],
     }
     by_asking: dict[str, list[Callable[[], object]]] = {
         "arm_of": [lambda: asking.arm_of(chat)],
@@ -123,7 +125,6 @@ def attempts(world: World, caller: Caller) -> dict[tuple[Any, str], list[Callabl
         "facts": [lambda n=n: library.facts(n) for n in names],
         "ledger": [lambda n=n: library.ledger(n) for n in names],
         "chunks": [lambda n=n, i=i: library.chunks(n, i) for n, i in product(names, ids)],
-        "elsewhere": [lambda n=n: library.elsewhere(n) for n in names],
         "upload": [lambda n=n: library.upload(n, [("mine.txt", b"mine")]) for n in names[1:]],
         "sync": [lambda: library.sync("shared", Path(world.sources[0]).parent, prune=True)],
         "retry": [lambda n=n: library.retry(n) for n in names[1:]],
@@ -131,12 +132,12 @@ def attempts(world: World, caller: Caller) -> dict[tuple[Any, str], list[Callabl
         "check": [lambda n=n, r=r: library.check(n, repair=r) for n, r in product(names, (False, True))],
         "rebuild": [lambda n=n: library.rebuild(n, Wanted(chunk_tokens=64)) for n in names],
     }
-    others = runs_of_others(world)
-    called = [*others, "last", others[0][:8], others[0][-8:], f"../runs/{others[0]}", f"{run_path(world, others[0])}"]
+    runs = runs_of_others(world)
+    called = [*runs, "last", runs[0][:8], runs[0][-8:], f"../runs/{runs[0]}", f"{run_path(world, runs[0])}"]
     orders = [
-        Order("retrieval", run_path(world, others[0]), "shared", ("bm25",)),
+        Order("retrieval", run_path(world, runs[0]), "shared", ("bm25",)),
         Order("retrieval", evaluations.SAMPLE, VAULT, ("bm25",)),
-        Order("retrieval", evaluations.SAMPLE, "", ("bm25",), baseline=others[0]),
+        Order("retrieval", evaluations.SAMPLE, "", ("bm25",), baseline=runs[0]),
         Order("retrieval", evaluations.SAMPLE, "", ("bm25",), floors=("nonsense",)),
     ]
     by_evaluations: dict[str, list[Callable[[], object]]] = {
@@ -149,7 +150,8 @@ def attempts(world: World, caller: Caller) -> dict[tuple[Any, str], list[Callabl
         "compared": [lambda a=a, b=b: evaluations.compared(a, b) for a, b in product(called[:3], called[:3])],
         "begin": [lambda o=o: evaluations.begin(o) for o in orders],
     }
-    tried = {(rooms, name): tries for name, tries in by_rooms.items()}
+    tried = {(others, "elsewhere"): [lambda n=n: others.elsewhere(n) for n in names]}
+    tried |= {(rooms, name): tries for name, tries in by_rooms.items()}
     tried |= {(asking, name): tries for name, tries in by_asking.items()}
     tried |= {(library, name): tries for name, tries in by_library.items()}
     return tried | {(evaluations, name): tries for name, tries in by_evaluations.items()}
