@@ -1,7 +1,7 @@
 """migrate(): move a collection's index to a Milvus, to another one, or back into files, without encoding.
 
 The old index answers until the new one is whole; then the choice is switched at one instant. A run that was cut off
-goes on behind the last chunk that was noted.
+goes on behind the last chunk that was noted, in both directions.
 """
 
 import time
@@ -11,13 +11,16 @@ from dataclasses import dataclass, replace
 from indexer.collection import LOCK_TIMEOUT_S, Collection
 from indexer.generation import Generation
 from indexer.milvus.address import Address, parse_address
-from indexer.milvus.build import Build, build_for, choose, notes, read_build, write_note
+from indexer.milvus.build import Build, build_for, choose, chosen, notes, read_build, write_note
 from indexer.milvus.choice import connect, drop_elsewhere, drop_local
 from indexer.milvus.connection import Connection
 from indexer.milvus.schema import check_types
 from indexer.milvus.writer import MilvusWriter
+from indexer.store.fill import Filled
 from indexer.store.index import Kind
 from indexer.store.local import LocalIndex
+from indexer.store.rows import count_above
+from indexer.store.truth import Truth
 
 OnChunks = Callable[[int, int, float | None], None]  # chunks that are there, all of them, seconds left
 
@@ -60,25 +63,22 @@ def migrate(
     """
     with collection.lock.held("migrate", timeout_s, on_wait):
         generation = collection.generation
-        moved = (
-            _to_local(collection, generation)
-            if target is None
-            else _to_milvus(collection, generation, target, on_chunks)
-        )
-        # Chosen once more, so that every open process looks again
-        collection.generations.switch(generation.number, generation.chosen_under)
-        return moved
+        if target is None:
+            return _to_local(collection, generation, on_chunks)
+        return _to_milvus(collection, generation, target, on_chunks)
 
 
-def _to_local(collection: Collection, generation: Generation) -> Migrated:
-    chunks = generation.truth.count()
-    if generation.index.kind == "local":
-        return Migrated("local", generation.index.place, chunks, 0, None)
-    local = LocalIndex(generation.folder, generation.truth, collection.lock, collection.index_settings.dense_build)
-    local.rewrite()
-    (generation.folder / "index.json").unlink()
-    drop_elsewhere(generation.folder, collection.index_settings)
-    return Migrated("local", local.place, chunks, chunks, None)
+def _to_local(collection: Collection, generation: Generation, on_chunks: OnChunks) -> Migrated:
+    truth, settings = generation.truth, collection.index_settings
+    filled = Filled(None, 0)
+    if chosen(generation.folder):
+        local = LocalIndex(generation.folder, truth, collection.lock, settings.dense_build)
+        pace = _Pace(truth, on_chunks)
+        filled = local.fill(pace.wrote)
+        (generation.folder / "index.json").unlink()
+        _look_again(collection, generation)
+    drop_elsewhere(generation.folder, settings)  # also what a kill has left there
+    return Migrated("local", str(generation.folder), truth.count(), filled.written, filled.resumed_after)
 
 
 def _to_milvus(collection: Collection, generation: Generation, target: Address, on_chunks: OnChunks) -> Migrated:
@@ -98,16 +98,18 @@ def _fill(
 ) -> Migrated:
     folder, settings = generation.folder, collection.index_settings
     build = _begun(generation, target, settings.index_type, settings.vectors) or build_for(folder, settings, target.uri)
-    pace = _Pace(generation, build, on_chunks)
-    answers_already = read_build(folder) == build and generation.index.kind == "milvus"
+    pace = _Pace(generation.truth, on_chunks)
+    after = build.filled_to or (0 if not build.is_whole else generation.truth.last_key())
+    left = count_above(generation.truth, after)
     write_note(folder, build)
-    writer = MilvusWriter(folder, generation.truth, connection, build, pace.wrote)
+    on_rows = lambda rows: pace.wrote(pace.written + rows, left)  # noqa: E731
+    writer = MilvusWriter(folder, generation.truth, connection, build, on_rows)
     writer.follow()
     writer.close()
     kept = writer.build or build
     choose(folder, kept)
-    if not answers_already:
-        drop_local(folder)
+    _look_again(collection, generation)
+    drop_local(folder)
     drop_elsewhere(folder, settings, but=kept.name)
     place = f"{target.uri}, {kept.name} ({kept.index_type})"
     return Migrated("milvus", place, generation.truth.count(), pace.written, build.filled_to)
@@ -125,19 +127,20 @@ def _begun(generation: Generation, target: Address, index_type: str, vectors: st
     return None
 
 
+def _look_again(collection: Collection, generation: Generation) -> None:
+    """Let every open process see the choice, before what answered until now is dropped."""
+    collection.generations.switch(generation.number, generation.chosen_under)
+
+
 class _Pace:
-    """Counts what is written and tells the time left."""
+    """Tells how many chunks are there, and the time left."""
 
-    def __init__(self, generation: Generation, build: Build, on_chunks: OnChunks) -> None:
-        self._total, self._on_chunks, self._began = generation.truth.count(), on_chunks, time.monotonic()
-        after = build.filled_to or (0 if not build.is_whole else generation.truth.last_key())
-        with generation.truth.reading() as db:
-            self._before = int(db.execute("SELECT count(*) FROM chunks WHERE key <= ?", (after,)).fetchone()[0])
-        self.written = 0
+    def __init__(self, truth: Truth, on_chunks: OnChunks) -> None:
+        self._total, self._on_chunks, self._began = truth.count(), on_chunks, time.monotonic()
+        self.written = 0  # by this run
 
-    def wrote(self, rows: int) -> None:
-        """Take note of more rows."""
-        self.written += rows
-        done = self._before + self.written
-        spent_s = time.monotonic() - self._began
-        self._on_chunks(done, self._total, spent_s / self.written * max(0, self._total - done))
+    def wrote(self, written: int, of: int) -> None:
+        """Take note of how many this run has written, and of how many; operations that are sent again are more."""
+        self.written, left = written, max(0, of - written)
+        left_s = (time.monotonic() - self._began) / written * left if written else None
+        self._on_chunks(self._total - of + written, self._total, left_s)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from indexer.collection import LOCK_TIMEOUT_S, Collection
+from indexer.milvus.choice import drop_local
 from indexer.store.disk import disk_error
 
 
@@ -46,6 +47,8 @@ def purge(
         before = size_on_disk(collection.folder)
         removed = _remove_others(collection, current.number) if generations else ()
         current.index.rewrite()
+        if current.index.kind == "milvus":
+            drop_local(current.folder)  # what a move back that was cut off has left
         current.truth.compact()
         kept = tuple(number for number in collection.generations.numbers() if number != current.number)
         return Purged(before, size_on_disk(collection.folder), removed, kept)

@@ -1,6 +1,7 @@
 """The dense index's base: an HNSW graph over half-precision vectors in files that never change once written.
 
     dense/base.json            which files are current, what they hold, their checksums
+    dense/filling.json         the same of a base that is filled and does not answer yet (indexer/store/fill.py)
     dense/<build>.faiss        the graph: one row for each distinct vector
     dense/<build>.npz          keys (n,) and rows (n,): chunk keys[i] has the vector in row rows[i];
                                vector_ids (r,): the truth's id of each row's vector
@@ -26,6 +27,7 @@ from indexer.store.disk import checksum, read_json, replace_file, write_json
 from indexer.store.gpu import graph_on_gpu
 from indexer.store.keys import Keys, Mask
 
+NOTE, FILLING = "base.json", "filling.json"
 _NEIGHBOURS = 32
 _EF_CONSTRUCTION = 100
 _ADD_ROWS = 4096
@@ -72,9 +74,9 @@ class Part:
     vectors: Vectors  # (m, dim)
 
 
-def read_note(folder: Path) -> BaseNote | None:
-    """Read which base is current; None when there is none."""
-    value = read_json(folder / "base.json")
+def read_note(folder: Path, name: str = NOTE) -> BaseNote | None:
+    """Read which base is current, or is filled; None when there is none."""
+    value = read_json(folder / name)
     try:
         return BaseNote(**value) if value else None
     except TypeError:
@@ -111,8 +113,9 @@ def write_base(
     note: BaseNote,
     on_chunks: OnChunks = _untold,
     on_gpu: bool = False,
+    name: str = NOTE,
 ) -> Base:
-    """Write a base of what is `alive` (n,) in `old` and all of `new`, and make it the current one.
+    """Write a base of what is `alive` (n,) in `old` and all of `new`, and make it the current one, or that of `name`.
 
     Readers have the old or the new one, never a mixture. `old` is not changed: its graph is read into memory, which
     holds it once, and is let go of when it is written. Each part of `new` holds the keys above those before it.
@@ -138,9 +141,11 @@ def write_base(
         replace_file(graph, lambda path: faiss.write_index(index, str(path)))
         replace_file(arrays, lambda path: _save(path, keys=keys, rows=rows, vector_ids=vector_ids))
         graph_crc, keys_crc = checksum(graph), checksum(arrays)
-    note = replace(note, build=build, rows=len(vector_ids), dim=index.d, graph_crc=graph_crc, keys_crc=keys_crc)
-    write_json(folder / "base.json", asdict(note))
-    _remove_others(folder, build)
+    last_key = max(note.last_key, int(keys.max(initial=0)))
+    note = replace(note, build=build, last_key=last_key, rows=len(vector_ids), dim=index.d)
+    note = replace(note, graph_crc=graph_crc, keys_crc=keys_crc)
+    write_json(folder / name, asdict(note))
+    _remove_others(folder, build, NOTE, name)
     index = None  # before the same is mapped
     return _base(note, faiss.read_index(str(graph), faiss.IO_FLAG_MMAP_IFC), keys, rows, vector_ids)
 
@@ -249,7 +254,7 @@ def _base(note: BaseNote, index: Any, keys: Keys, rows: Keys, vector_ids: Keys) 
 
 def drop_base(folder: Path) -> None:
     """Remove the base and every file of an older or unfinished one."""
-    (folder / "base.json").unlink(missing_ok=True)
+    (folder / NOTE).unlink(missing_ok=True)
     _remove_others(folder, "")
 
 
@@ -257,9 +262,9 @@ def _files(folder: Path, build: str) -> tuple[Path, Path]:
     return folder / f"{build}.faiss", folder / f"{build}.npz"
 
 
-def _remove_others(folder: Path, build: str) -> None:
+def _remove_others(folder: Path, build: str, *kept: str) -> None:
     for path in folder.glob("*"):
-        if path.name != "base.json" and (not build or path.stem != build):
+        if path.name not in kept and (not build or path.stem != build):
             path.unlink(missing_ok=True)
 
 

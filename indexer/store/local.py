@@ -8,8 +8,9 @@ import numpy as np
 
 from indexer.store.base import Base
 from indexer.store.dense import Dense
+from indexer.store.fill import Filled, fill_base
 from indexer.store.gpu import DenseBuild
-from indexer.store.index import Wrong
+from indexer.store.index import OnMerge, Wrong
 from indexer.store.lexical import Lexical
 from indexer.store.lexical_writer import LexicalWriter, check_build
 from indexer.store.lock import WriteLock
@@ -26,7 +27,7 @@ class LocalIndex:
     kind: Literal["local"] = "local"
 
     def __init__(self, folder: Path, truth: Truth, lock: WriteLock, dense_build: DenseBuild = "auto") -> None:
-        self._folder, self._truth = folder, truth
+        self._folder, self._truth, self._build = folder, truth, dense_build
         self.lexical = Lexical(folder / "lexical", truth, lock)
         self.dense = Dense(folder / "dense", truth, lock, dense_build)
 
@@ -59,6 +60,14 @@ class LocalIndex:
         with LexicalWriter(self._folder / "lexical", self._truth, rebuild=True) as writer:
             writer.catch_up()
         self._merge_all()
+
+    def fill(self, on_chunks: OnMerge) -> Filled:
+        """Bring both up to the truth, behind what a run that was cut off has left here. Needs the write lock."""
+        with LexicalWriter(self._folder / "lexical", self._truth) as writer:
+            writer.catch_up()
+        filled = fill_base(self._folder / "dense", self._truth, self._build, on_chunks)
+        self.dense.merge()  # what was deleted between two runs may be much
+        return filled
 
     def drop(self) -> None:
         """Nothing is outside of the folder."""

@@ -39,6 +39,12 @@ def row_pages(truth: Truth, dim: int, first: int, last: int, rows: int) -> Itera
         first = int(keys[-1]) + 1
 
 
+def count_above(truth: Truth, key: int) -> int:
+    """Count the chunks of higher keys."""
+    with truth.reading() as db:
+        return int(db.execute("SELECT count(*) FROM chunks WHERE key > ?", (key,)).fetchone()[0])
+
+
 def vectors_inside(truth: Truth, dim: int, ranges: KeyRanges) -> tuple[Keys, Vectors]:
     """Return the keys (n,) in these ranges that exist now, rising, and their vectors (n, dim)."""
     statement = (

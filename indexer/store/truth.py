@@ -177,9 +177,8 @@ class Truth(Connections):
             keys, _, vectors = read_vectors(db, manifest.dim if manifest else 0)
         return keys, vectors
 
-    def vector_pages(self, dim: int) -> Iterator[tuple[Keys, Keys, Vectors]]:
+    def vector_pages(self, dim: int, after_key: int = 0) -> Iterator[tuple[Keys, Keys, Vectors]]:
         """Yield what read_vectors() reads, some thousand chunks at a time, each page of the truth as it is then."""
-        after_key = 0
         while True:
             with self.reading() as db:
                 keys, vector_ids, vectors = read_vectors(db, dim, after_key, _PAGE)

@@ -19,6 +19,7 @@ from indexer.milvus.choice import connect
 from indexer.milvus.connection import Connection, Unreachable
 from indexer.milvus.schema import as_text, as_words, expressions
 from indexer.milvus.search import count_rows
+from indexer.purge import purge
 from indexer.store.index import IndexSettings
 from indexer.verify import verify
 
@@ -41,6 +42,27 @@ def told(done, total, left_s):
         os.kill(os.getpid(), 9)
 
 migrate(Collection.open(Path(sys.argv[1]), "default"), parse_address(sys.argv[2]), told)
+"""
+KILLED_ON_THE_WAY_BACK = """
+import importlib, os, sys
+from pathlib import Path
+from indexer.collection import Collection
+from indexer.migrate import migrate
+from indexer.store import truth
+truth._PAGE = 20  # four of them are a portion
+
+path, name, at = sys.argv[2].split(":")
+place = importlib.import_module(path)
+real, calls = getattr(place, name), []
+
+def killing(*given, **named):
+    calls.append(name)
+    if len(calls) == int(at):
+        os.kill(os.getpid(), 9)
+    return real(*given, **named)
+
+setattr(place, name, killing)
+migrate(Collection.open(Path(sys.argv[1]), "default"), None)
 """
 HOLDER = """
 import sys, time
@@ -111,6 +133,64 @@ def test_a_kill_in_the_middle_goes_on_behind_the_last_page(full: Any, tmp_path: 
     assert full.lexical("evening") == ["late"]
     assert "d003" not in full.lexical("storm 3", 200)
     collection.close()
+    full.collection.close()
+
+
+def kill_on_the_way_back(full: Any, place: str) -> None:
+    full.collection.close()  # the child may need the file
+    command = [sys.executable, "-c", KILLED_ON_THE_WAY_BACK, str(full.home), place]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=300)
+    assert ran.returncode == -9, ran.stderr.decode()
+
+
+@needs_milvus
+@pytest.mark.parametrize(
+    ("place", "after", "writes"),
+    [
+        ("indexer.store.lexical_writer:_document:100", None, True),  # in the middle of the words
+        ("indexer.store.fill:_tell:12", 80, True),  # in the second portion of vectors
+        ("indexer.store.fill:write_base:3", 160, True),  # between two portions
+        ("indexer.migrate:_look_again:1", None, False),  # the choice is made, and no process has been told
+        ("indexer.migrate:drop_elsewhere:1", None, False),  # and the collection in Milvus is there
+    ],
+)
+def test_a_kill_on_the_way_back_goes_on_behind_the_last_portion(
+    full: Any, tmp_path: Path, place: str, after: int | None, writes: bool
+) -> None:
+    migrate(full.collection, at(tmp_path))
+    build = read_build(full.collection.generation.folder)
+    assert build is not None
+    kill_on_the_way_back(full, place)
+    full.delete("d003", "d090")  # before and behind the place of the kill
+    full.add(late="storm of the evening")
+    moved = migrate(full.collection, None)
+    assert moved.kind == full.collection.generation.index.kind == "local"
+    assert moved.resumed_after == after
+    left = sum(key > (after or 0) for key in full.collection.vectors()[0])
+    assert moved.written == (left if writes else 0)
+    assert verify(full.collection) == []
+    assert full.lexical("evening") == ["late"]
+    assert full.dense("storm number 17", 1) == ["d017"]
+    assert "d003" not in full.lexical("storm 3", 200) + full.dense("storm number 3", 200)
+    assert not notes(full.collection.generation.folder)
+    connection = connect(at(tmp_path), IndexSettings())
+    assert not connection.call("has_collection", build.name)
+    connection.close()
+    full.collection.close()
+
+
+@needs_milvus
+def test_a_purge_leaves_nothing_of_a_move_back_that_was_cut_off(full: Any, tmp_path: Path) -> None:
+    full.add(secret="quetzalcoatl4711")
+    migrate(full.collection, at(tmp_path))
+    kill_on_the_way_back(full, "indexer.store.fill:write_base:3")
+    folder = full.collection.generation.folder
+    assert list((folder / "lexical").rglob("*.term")) and list((folder / "dense").glob("*.faiss"))
+    full.delete("secret")
+    purge(full.collection)
+    assert not (folder / "lexical").exists() and not (folder / "dense").exists()
+    assert migrate(full.collection, None).resumed_after is None
+    assert verify(full.collection) == []
     full.collection.close()
 
 
