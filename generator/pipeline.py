@@ -9,16 +9,14 @@ from functools import partial
 from types import MappingProxyType
 from typing import Literal, Protocol
 
-from generator.abstain import DECLINE, declines
-from generator.answer import Answer, Citation
+from generator.answer import Answer
+from generator.attribution import abstained, attributed, weighed
 from generator.chat import ChatModel, Counted
-from generator.citations import cite
 from generator.context import choose_context, without_room
-from generator.doubt import DoubtSettings, doubt_of, signs_of
+from generator.doubt import DoubtSettings
 from generator.entailment import Entailment
 from generator.expand import ExpansionSettings, expand, told_of
 from generator.followup import self_contained, switches_topic
-from generator.links import without_links
 from generator.prompt import Prompt, Turn, answer_prompt
 from generator.trace import Observe, Stopwatch, log_answer
 from indexer.access import FULL, Access
@@ -200,7 +198,7 @@ class Pipeline:
             hits, watch.left_out = chosen.hits, chosen.left_out
         yield Found(query, hits)
         if not hits:
-            yield self._done(watch, model, _abstained(query, hits), None)
+            yield self._done(watch, model, abstained(query, hits), None)
             return
         yield Stage("prompt")
         with watch.stage("prompt"):
@@ -216,10 +214,9 @@ class Pipeline:
                 yield Token(piece)
         yield Stage("cite")
         with watch.stage("cite"):
-            answer = replace(
-                self._cited("".join(pieces), query, prompt, access), hits=hits, log_p_token=model.log_p_token
-            )
-            answer = self._weighed(answer)
+            document_of = partial(self._collection.document, access=access)
+            answer = attributed("".join(pieces), query, prompt, document_of, self._entailment)
+            answer = weighed(replace(answer, hits=hits, log_p_token=model.log_p_token), self._settings.doubt)
         yield self._done(watch, model, answer, prompt)
 
     def _checked(self, question: str) -> str:
@@ -265,48 +262,6 @@ class Pipeline:
         order: Order = self._settings.selection.order if self._model.follows_instructions else "best-first"
         return answer_prompt(query, hits, budget, self._model.count_tokens, history, order)
 
-    def _cited(self, text: str, query: str, prompt: Prompt, access: Access) -> Answer:
-        text = without_links(text, [hit.chunk.text for hit in prompt.hits])
-        if declines(text):
-            return _abstained(query, prompt.hits)
-        cited = cite(text, prompt.hits, query, self._entailment)
-        located = tuple(c for citation in cited.citations if (c := self._located(citation, access)))
-        dropped = cited.dropped + cited.unsupported
-        if not located or len(located) < len(cited.citations):
-            # Nothing in the passages supports it, or a document was deleted or changed while the model wrote.
-            return replace(_abstained(query, prompt.hits), dropped_markers=dropped, checked_by=cited.checked_by)
-        return Answer(
-            cited.text,
-            located,
-            prompt.hits,
-            abstained=False,
-            query=query,
-            dropped_markers=dropped,
-            moved_markers=cited.moved,
-            sentences=cited.sentences,
-            checked_by=cited.checked_by,
-        )
-
-    def _weighed(self, answer: Answer) -> Answer:
-        """Decline an answer when the signs say that the documents probably do not hold it."""
-        settings, signs = self._settings.doubt, signs_of(answer)
-        if settings is None or signs is None:
-            return answer
-        doubt = round(doubt_of(signs, settings), 4)
-        if doubt <= settings.decline_above:
-            return replace(answer, doubt=doubt)
-        return replace(answer, text=DECLINE, citations=(), abstained=True, doubt=doubt)
-
-    def _located(self, citation: Citation, access: Access) -> Citation | None:
-        """Give a citation its page, or None when its document is gone or says something else by now."""
-        try:
-            document = self._collection.document(citation.document_id, access)
-        except IndexError_:
-            return None
-        if document.text[citation.start : citation.end] != citation.quote:
-            return None
-        return replace(citation, page=document.page_at(citation.start))
-
     def _text_of(self, access: Access, document_id: str) -> str | None:
         try:
             return self._collection.document(document_id, access).text
@@ -328,7 +283,3 @@ class Pipeline:
         )
         log_answer(watch.id, answer, prompt)
         return Done(answer, prompt)
-
-
-def _abstained(query: str, hits: tuple[Hit, ...]) -> Answer:
-    return Answer(text=DECLINE, citations=(), hits=hits, abstained=True, query=query)

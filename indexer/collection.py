@@ -3,7 +3,8 @@
 home/collections/NAME/write.lock           held by the only writer; writer.json says who that is
 home/collections/NAME/current.json         which generation answers, and what the settings said when it was chosen
 home/collections/NAME/generations/0001/    truth.db, and its index: lexical/ and dense/, or
-                                           index.json and milvus/, which name a collection in Milvus
+                                           index.json and milvus/, which name a collection in Milvus;
+                                           merging.json while a merge of the dense index goes on
 """
 
 import builtins

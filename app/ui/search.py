@@ -134,11 +134,12 @@ def _hit_html(hit: Hit, rank: int, stage: str, found: Searched) -> str:
     snippet = ("…" if start else "") + marked_html(text, spans, start, end) + ("…" if end < len(text) else "")
     name = hit.source.rsplit("/", 1)[-1]
     page = f", page {hit.chunk.page}" if hit.chunk.page else ""
-    whole = f"<details><summary>The whole passage</summary><p>{marked_html(text, spans)}</p></details>"
+    all_of_it = marked_html(text, spans)
+    whole = f'<details><summary>The whole passage</summary><p dir="auto">{all_of_it}</p></details>'
     return (
         f'<li data-fn-chunk="{escaped(hit.chunk.id)}"><span class="fn-number">{rank}</span> '
         f'<bdi class="fn-place" title="{escaped(hit.source)}">{escaped(name)}{page}</bdi>'
-        f"<p>{snippet}</p>{_why_html(hit.parts, stage)}{whole if end - start < len(text) else ''}</li>"
+        f'<p dir="auto">{snippet}</p>{_why_html(hit.parts, stage)}{whole if end - start < len(text) else ""}</li>'
     )
 
 

@@ -102,5 +102,7 @@ def test_words_are_marked_as_the_language_and_the_script_count_them(tab: Tab, ab
         best = page.locator('[data-fn-stage="bm25"] li', has_text=place).first
         best.wait_for(timeout=180_000)
         assert set(best.locator("mark").all_inner_texts()) == marked
+        direction = best.locator("p").first.evaluate("element => getComputedStyle(element).direction")
+        assert direction == ("rtl" if place == "مكتبة.md" else "ltr")
         if picture := os.environ.get("FOOTNOTE_TEST_SCREENSHOT"):
             page.screenshot(path=f"{picture}-{place}.png")
