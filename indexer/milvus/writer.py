@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from indexer.encoder import Vectors
 from indexer.errors import IndexError_
 from indexer.milvus.build import Build, analysis_of, choose, forget_note, new_build, notes, read_build, write_note
 from indexer.milvus.connection import Connection, MissingCollection, Unreachable
@@ -176,7 +177,7 @@ class MilvusWriter:
         number, language = np.float16 if build.vectors == "float16" else np.float32, self._truth.language()
         data: list[dict[str, Any]] = [
             {"key": key, "vector": vector, "text": as_text(analyze(text, language))}
-            for key, vector, text in zip(rows.keys.tolist(), rows.vectors.astype(number), rows.texts, strict=True)
+            for key, vector, text in zip(rows.keys.tolist(), apart(rows).astype(number), rows.texts, strict=True)
         ]
         self._connection.call(method, build.name, data=data)
         self._unflushed += len(data)
@@ -185,6 +186,19 @@ class MilvusWriter:
     def _note(self, build: Build) -> None:
         write_note(self._folder, build)
         self._build = build
+
+
+def apart(rows: Rows) -> Vectors:
+    """The vectors (n, dim), of which no more than a few are equal: of many, HNSW makes a clique that hides the others.
+
+    Each further one is moved its own way, by a unit in the last place of half precision in each number at most, which
+    is about what the truth rounds off: some 10^-5 of a score, 10^-4 at most.
+    """
+    vectors = rows.vectors.copy()
+    for at in np.flatnonzero(rows.crowded).tolist():
+        unit = np.spacing(np.abs(vectors[at]).astype(np.float16)).astype(np.float32)
+        vectors[at] += np.random.default_rng(int(rows.keys[at])).uniform(-1, 1, vectors.shape[1]) * unit
+    return vectors
 
 
 def drop_others(folder: Path, connection: Connection, kept: Build) -> None:

@@ -4,10 +4,11 @@
     dense/filling.json         the same of a base that is filled and does not answer yet (indexer/store/fill.py)
     dense/<build>.faiss        the graph: one row for each distinct vector
     dense/<build>.npz          keys (n,) and rows (n,): chunk keys[i] has the vector in row rows[i];
-                               vector_ids (r,): the truth's id of each row's vector
+                               digests (r,): of each row's vector
 
-A thousand equal vectors in an HNSW graph make a clique that searches cannot leave (measured: recall@10 fell to .18), so
-chunks of equal text share a row. Malkov and Yashunin 2016 (arXiv:1603.09320).
+Many equal vectors in an HNSW graph make a clique that searches cannot leave (measured: of a hundred others beside two
+thousand none was found), so chunks of equal vectors share a row, whether their texts are equal or an encoder makes the
+same of them, as of capitals. Malkov and Yashunin 2016 (arXiv:1603.09320).
 """
 
 import contextlib
@@ -23,6 +24,7 @@ import numpy as np
 
 from indexer.encoder import Vectors
 from indexer.errors import IndexError_
+from indexer.store.digest import digests_of
 from indexer.store.disk import checksum, read_json, replace_file, write_json
 from indexer.store.gpu import graph_on_gpu
 from indexer.store.keys import Keys, Mask
@@ -61,7 +63,7 @@ class Base:
     index: Any  # for searching alone: its pages are those of the file, in memory once for all processes
     keys: Keys  # (n,), ordered by row, then key
     rows: Keys  # (n,)
-    vector_ids: Keys  # (r,)
+    digests: Keys | None  # (r,); None in files of before they were kept
     starts: Keys  # (r + 1,): the chunks of row i are keys[starts[i]:starts[i + 1]]
 
 
@@ -97,12 +99,12 @@ def open_base(folder: Path, note: BaseNote) -> Base:
             raise ValueError("its checksum differs")
         index = faiss.read_index(str(graph), faiss.IO_FLAG_MMAP_IFC)
         with np.load(arrays) as stored:
-            keys, rows, vector_ids = stored["keys"], stored["rows"], stored["vector_ids"]
+            keys, rows, digests = stored["keys"], stored["rows"], stored.get("digests")
     except (OSError, RuntimeError) as error:
         raise ValueError(f"it cannot be read: {error}") from error
-    if (index.ntotal, len(vector_ids), index.d) != (note.rows, note.rows, note.dim):
+    if (index.ntotal, index.d) != (note.rows, note.dim) or (digests is not None and len(digests) != note.rows):
         raise ValueError("its size differs")
-    return _base(note, index, keys, rows, vector_ids)
+    return _base(note, index, keys, rows, digests)
 
 
 def write_base(
@@ -130,24 +132,24 @@ def write_base(
     faiss: Any = importlib.import_module("faiss")
 
     if old is None and on_gpu:
-        index, (keys, rows, vector_ids) = _built_on_gpu(note.dim, new, on_chunks)
+        index, (keys, rows, digests) = _built_on_gpu(note.dim, new, on_chunks)
     else:
         index = _graph_of(folder, old) if old else _empty_index(note.dim)
-        keys, rows, vector_ids = _add_parts(index, old, alive, new, on_chunks)
+        keys, rows, digests = _add_parts(index, old, alive, new, on_chunks)
     build = uuid.uuid4().hex[:8]
     graph, arrays = _files(folder, build)
     folder.mkdir(parents=True, exist_ok=True)
     with _named(folder):
         replace_file(graph, lambda path: faiss.write_index(index, str(path)))
-        replace_file(arrays, lambda path: _save(path, keys=keys, rows=rows, vector_ids=vector_ids))
+        replace_file(arrays, lambda path: _save(path, keys=keys, rows=rows, digests=digests))
         graph_crc, keys_crc = checksum(graph), checksum(arrays)
     last_key = max(note.last_key, int(keys.max(initial=0)))
-    note = replace(note, build=build, last_key=last_key, rows=len(vector_ids), dim=index.d)
+    note = replace(note, build=build, last_key=last_key, rows=len(digests), dim=index.d)
     note = replace(note, graph_crc=graph_crc, keys_crc=keys_crc)
     write_json(folder / name, asdict(note))
     _remove_others(folder, build, NOTE, name)
     index = None  # before the same is mapped
-    return _base(note, faiss.read_index(str(graph), faiss.IO_FLAG_MMAP_IFC), keys, rows, vector_ids)
+    return _base(note, faiss.read_index(str(graph), faiss.IO_FLAG_MMAP_IFC), keys, rows, digests)
 
 
 def _graph_of(folder: Path, base: Base) -> Any:
@@ -200,29 +202,30 @@ def _give_back_memory() -> None:
 def _add_parts(
     index: Any, old: Base | None, alive: Mask, new: Iterable[Part], on_chunks: OnChunks
 ) -> tuple[Keys, Keys, Keys]:
-    """Add the vectors that have no row yet; give keys (n,) and rows (n,) in order of row, and vector ids (r,)."""
-    vector_ids = old.vector_ids if old else np.empty(0, np.int64)
+    """Add the vectors that have no row yet; give keys (n,) and rows (n,) in order of row, and digests (r,)."""
+    digests = _digests_of_base(old) if old else np.empty(0, np.int64)
     all_keys, all_rows = ([old.keys[alive]], [old.rows[alive]]) if old else ([], [])
-    by_id = np.argsort(vector_ids, kind="stable")
+    by_digest = np.argsort(digests, kind="stable")
     before = 0
     for part in new:
-        ids, first = np.unique(part.vector_ids, return_index=True)
-        at = np.searchsorted(vector_ids, ids, sorter=by_id)
-        known = np.zeros(len(ids), bool)
-        inside = at < len(vector_ids)
-        known[inside] = vector_ids[by_id[at[inside]]] == ids[inside]
+        names = _digests_of_part(part)
+        distinct, first = np.unique(names, return_index=True)
+        at = np.searchsorted(digests, distinct, sorter=by_digest)
+        known = np.zeros(len(distinct), bool)
+        inside = at < len(digests)
+        known[inside] = digests[by_digest[at[inside]]] == distinct[inside]
         added = np.sort(first[~known])  # in order of key, as the graph is built
         for rows_done in _add(index, part.vectors, added):
             on_chunks(before + len(part.keys) * rows_done // len(added))
         before += len(part.keys)
         on_chunks(before)
-        vector_ids = np.concatenate([vector_ids, part.vector_ids[added]])
-        by_id = np.argsort(vector_ids, kind="stable")
+        digests = np.concatenate([digests, names[added]])
+        by_digest = np.argsort(digests, kind="stable")
         all_keys.append(part.keys)
-        all_rows.append(by_id[np.searchsorted(vector_ids, part.vector_ids, sorter=by_id)])
+        all_rows.append(by_digest[np.searchsorted(digests, names, sorter=by_digest)])
     keys, rows = np.concatenate(all_keys), np.concatenate(all_rows)
     order = np.lexsort((keys, rows))
-    return keys[order], rows[order], vector_ids
+    return keys[order], rows[order], digests
 
 
 def _add(index: Any, vectors: Vectors, rows: Keys) -> Iterator[int]:
@@ -239,6 +242,21 @@ def _add(index: Any, vectors: Vectors, rows: Keys) -> Iterator[int]:
         faiss.omp_set_num_threads(threads)
 
 
+def _digests_of_part(part: Part) -> Keys:
+    """Name each vector (m,) by its numbers in half precision."""
+    _, first, of = np.unique(part.vector_ids, return_index=True, return_inverse=True)
+    return digests_of(part.vectors[first])[of]
+
+
+def _digests_of_base(base: Base) -> Keys:
+    """Name each row (r,); where the files are of before names were kept, by what the graph holds."""
+    if base.digests is not None:
+        return base.digests
+    begins = range(0, base.note.rows, _ADD_ROWS)
+    pages = (base.index.reconstruct_n(at, min(_ADD_ROWS, base.note.rows - at)) for at in begins)
+    return np.concatenate([np.empty(0, np.int64), *map(digests_of, pages)])
+
+
 def _empty_index(dim: int) -> Any:
     faiss: Any = importlib.import_module("faiss")
 
@@ -248,8 +266,8 @@ def _empty_index(dim: int) -> Any:
     return index
 
 
-def _base(note: BaseNote, index: Any, keys: Keys, rows: Keys, vector_ids: Keys) -> Base:
-    return Base(note, index, keys, rows, vector_ids, np.searchsorted(rows, np.arange(note.rows + 1)))
+def _base(note: BaseNote, index: Any, keys: Keys, rows: Keys, digests: Keys | None) -> Base:
+    return Base(note, index, keys, rows, digests, np.searchsorted(rows, np.arange(note.rows + 1)))
 
 
 def drop_base(folder: Path) -> None:
@@ -268,9 +286,9 @@ def _remove_others(folder: Path, build: str, *kept: str) -> None:
             path.unlink(missing_ok=True)
 
 
-def _save(path: Path, keys: Keys, rows: Keys, vector_ids: Keys) -> None:
+def _save(path: Path, keys: Keys, rows: Keys, digests: Keys) -> None:
     with path.open("wb") as stream:
-        np.savez(stream, keys=keys, rows=rows, vector_ids=vector_ids)
+        np.savez(stream, keys=keys, rows=rows, digests=digests)
 
 
 @contextlib.contextmanager

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from indexer.encoder import Vectors
-from indexer.store.keys import KeyRanges, Keys
+from indexer.store.keys import KeyRanges, Keys, Mask
 from indexer.store.text import embed_text
 from indexer.store.truth import Truth
 from indexer.store.vectors import unpack
+
+CROWD = 16  # so many equal vectors leave a graph as it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +22,15 @@ class Rows:
     keys: Keys  # (n,), rising
     texts: tuple[str, ...]  # with title and headings
     vectors: Vectors  # (n, dim)
+    crowded: Mask  # (n,) whether CROWD chunks before it have the same vector
 
 
 def row_pages(truth: Truth, dim: int, first: int, last: int, rows: int) -> Iterator[Rows]:
     """Yield the chunks with first <= key <= last, `rows` at a time, each page of the truth as it is then."""
     statement = (
-        "SELECT key, title, heading_path, c.text, vector FROM chunks c JOIN documents d ON d.id = c.document_id"
+        "SELECT key, title, heading_path, c.text, vector, (SELECT count(*) FROM (SELECT 1 FROM chunks e"
+        f" WHERE e.vector_id = c.vector_id AND e.key < c.key LIMIT {CROWD}))"
+        " FROM chunks c JOIN documents d ON d.id = c.document_id"
         " JOIN vectors v ON v.id = c.vector_id WHERE key BETWEEN ? AND ? ORDER BY key LIMIT ?"
     )
     while first <= last:
@@ -34,8 +39,9 @@ def row_pages(truth: Truth, dim: int, first: int, last: int, rows: int) -> Itera
         if not page:
             return
         keys = np.array([row[0] for row in page], np.int64)
-        texts = tuple(embed_text(title, json.loads(path), text) for _, title, path, text, _ in page)
-        yield Rows(keys, texts, unpack([row[4] for row in page], dim))
+        texts = tuple(embed_text(title, json.loads(path), text) for _, title, path, text, *_ in page)
+        crowded = np.array([row[5] == CROWD for row in page])
+        yield Rows(keys, texts, unpack([row[4] for row in page], dim), crowded)
         first = int(keys[-1]) + 1
 
 

@@ -151,6 +151,17 @@ def test_what_another_writer_has_deleted_takes_no_place(stored: Any) -> None:
     other.close()
 
 
+def test_many_equal_texts_do_not_bury_the_others(stored: Any) -> None:
+    words = ["mast", "keel", "rope", "sail", "hull", "tide", "gull", "buoy", "dock", "helm", "brig", "oar"]
+    rng = np.random.default_rng(7)
+    others = {f"d{number:03}": " ".join(rng.choice(words, 6)) + f" {number}" for number in range(100)}
+    stored.add(notices=["Not to be copied"] * 1500, **others)
+    purge(stored.collection)  # which writes the whole index anew, graph and all
+    assert [name for name, text in others.items() if name not in stored.dense(text, 10)] == []
+    assert stored.dense("Not to be copied", 20) == ["notices"] * 20
+    assert verify(stored.collection) == []
+
+
 def test_recall_against_exact_search(stored: Any) -> None:
     words = ["mast", "keel", "rope", "sail", "hull", "tide", "gull", "buoy", "dock", "helm", "brig", "oar"]
     rng = np.random.default_rng(7)

@@ -11,9 +11,11 @@ import indexer.store.writer as writer_module
 from indexer.document import Chunk, Document
 from indexer.encoder import Vectors
 from indexer.errors import IndexError_
-from indexer.store.base import Part
+from indexer.store.base import NOTE, Part
 from indexer.store.changes import delete_document
 from indexer.store.dense import MIN_BASE
+from indexer.store.digest import digests_of
+from indexer.store.disk import checksum
 from indexer.store.keys import inside, merge_ranges
 from indexer.store.records import Manifest
 from indexer.store.view import empty_view
@@ -153,10 +155,13 @@ def test_a_reader_that_cannot_merge_stays_right(shelf: Any, rng: np.random.Gener
     assert recall(shelf, clustered(rng, 30), 10) >= 0.98
 
 
-def test_equal_vectors_share_a_row_and_do_not_bury_the_others(shelf: Any, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("same_text", [True, False])
+def test_equal_vectors_share_a_row_and_do_not_bury_the_others(
+    shelf: Any, rng: np.random.Generator, same_text: bool
+) -> None:
     others, twin = unit(rng.normal(size=(1000, DIM))), unit(rng.normal(size=(1, DIM)))
     put(shelf, others[:500])
-    put(shelf, np.repeat(twin, 1000, axis=0), "twin", same_text=True)
+    put(shelf, np.repeat(twin, 1000, axis=0), "twin", same_text=same_text)
     put(shelf, others[500:], "more")
     assert shelf.collection.count() == 2000
     assert shelf.collection.dense.base_rows() <= 1001
@@ -165,6 +170,33 @@ def test_equal_vectors_share_a_row_and_do_not_bury_the_others(shelf: Any, rng: n
     assert twins == sorted(twins) and len(set(twins)) == 1000
     shelf.delete("twin-0")  # fifty of the thousand: the row stays, the keys go
     assert not set(twins[:50]) & {key for key, _ in shelf.collection.dense.search(twin[0], 950)}
+
+
+def test_rows_of_files_from_before_digests_are_known_again(shelf: Any, rng: np.random.Generator) -> None:
+    vectors, twin = clustered(rng, 300), unit(rng.normal(size=(1, DIM)))
+    put(shelf, np.concatenate([vectors, twin, -twin]))
+    shelf.collection.close()
+    note = json.loads((folder(shelf) / NOTE).read_text())
+    arrays = folder(shelf) / f"{note['build']}.npz"
+    with np.load(arrays) as stored:
+        keys, rows, digests = stored["keys"], stored["rows"], stored["digests"]
+    np.savez(arrays, keys=keys, rows=rows, vector_ids=np.arange(len(digests)))
+    (folder(shelf) / NOTE).write_text(json.dumps(note | {"keys_crc": checksum(arrays)}))
+    put(shelf, np.concatenate([np.repeat(twin, 300, axis=0), clustered(rng, 20), vectors[:10]]), "late")
+    assert shelf.collection.dense.base_rows() == 302 + 20
+    assert np.isin(digests, digests_of(shelf.collection.vectors()[1])).all()
+    assert recall(shelf, clustered(rng, 30), 10) >= 0.98
+    assert verify(shelf.collection) == []
+
+
+def test_just_equal_vectors_have_one_digest(rng: np.random.Generator) -> None:
+    vectors = clustered(rng, 500)
+    moved = vectors.copy()
+    moved[:, 3] = np.nextafter(vectors[:, 3].astype(np.float16), np.float16(2))  # one unit in the last place
+    rounded = vectors.astype(np.float16).astype(np.float32)
+    assert (digests_of(vectors) == digests_of(rounded)).all()
+    assert len(np.unique(np.concatenate([digests_of(vectors), digests_of(moved)]))) == 1000
+    assert digests_of(np.array([[0.0, 1.0]], np.float32)) == digests_of(np.array([[-0.0, 1.0]], np.float32))
 
 
 def test_any_mixture_of_changes_answers_like_brute_force(shelf: Any, rng: np.random.Generator) -> None:
