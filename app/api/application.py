@@ -72,7 +72,8 @@ def create_app(settings: Settings) -> FastAPI:
 
 def _build(settings: Settings) -> Service:
     section, library, database = settings.server, Library(settings), Database(settings.home)
-    answers, searches = Gate(section.answers, section.queue), Gate(section.searches, section.queue)
+    answers = Gate(section.answers, section.queue, section.wait_s)
+    searches = Gate(section.searches, section.queue, section.wait_s)
     ingests = Ingests(database, library, section.ingests)
     levels = {
         "answers_running": lambda: answers.running,

@@ -14,23 +14,23 @@ _RETRY_AFTER_S = 5
 class Gate:
     """Runs blocking work in threads. A thread's place is free when its work has ended, not when its caller has gone."""
 
-    def __init__(self, running: int, waiting: int) -> None:
+    def __init__(self, running: int, waiting: int, wait_s: float) -> None:
         self._threads = ThreadPoolExecutor(running, thread_name_prefix="footnote-api")
         self._places = asyncio.Semaphore(running)
-        self._may_wait = waiting
+        self._may_wait, self._wait_s = waiting, wait_s
         self.running = self.waiting = 0
 
     async def start(self, work: Callable[[], _T], timeout_s: float) -> "asyncio.Future[_T]":
         """Begin the work as soon as there is a place for it.
 
         Raises:
-            ApiError: too many wait already, or no place was free in `timeout_s` (503).
+            ApiError: too many wait already, or no place was free in `wait_s`, nor in `timeout_s` (503).
         """
         if self._places.locked() and self.waiting >= self._may_wait:
             raise _full()
         self.waiting += 1
         try:
-            await asyncio.wait_for(self._places.acquire(), timeout_s)
+            await asyncio.wait_for(self._places.acquire(), min(timeout_s, self._wait_s))
         except TimeoutError:
             raise _full() from None
         finally:

@@ -76,6 +76,9 @@ class ServerSection(Section):
     queue: int = Field(default=64, ge=0)
     """How many more of each may wait for their turn; whoever comes then is told to try again later (503)."""
 
+    wait_s: float = Field(default=60, gt=0)
+    """Longest wait for that turn; whoever has waited so long is told to try again later (503)."""
+
     ingests: int = Field(default=16, ge=1)
     """How many uploads may wait to be indexed; the next is told to try again later (503)."""
 

@@ -92,6 +92,20 @@ def test_a_full_line_is_said_at_once_and_searches_do_not_stand_in_it(serve: Any,
     wait_for(lambda: (gate.running, gate.waiting) == (0, 0))
 
 
+def test_who_waits_too_long_for_a_turn_is_told_to_come_again(serve: Any, tower: str, endless: Any) -> None:
+    running = serve(answers=1, wait_s=0.5)
+    with (
+        running.client() as client,
+        running.client() as second,
+        client.stream("POST", CHAT, json=question(tower, stream=True)) as answered,
+    ):
+        assert answered.status_code == 200
+        refused = second.post(CHAT, json=question(tower, stream=True))
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "overloaded")
+        assert int(refused.headers["retry-after"]) > 0
+    wait_for(lambda: running.app.state.service.answers.running == 0)
+
+
 def test_an_answer_that_takes_too_long(serve: Any, tower: str, endless: Any) -> None:
     with serve(timeout_s=2).client() as client:
         refused = client.post(CHAT, json=question(tower))
