@@ -41,7 +41,8 @@ class Answering:
         watching = asyncio.create_task(self._stop_when_gone())
         try:
             while True:
-                event = await asyncio.wait_for(self._came.get(), self._until - self._loop.time())
+                async with asyncio.timeout_at(self._until):
+                    event = await self._came.get()
                 if event is None:
                     return
                 if isinstance(event, Exception):
