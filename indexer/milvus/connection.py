@@ -134,7 +134,7 @@ class Connection:
                 uri=self.address.endpoint,
                 token=self._token,
                 db_name=self.address.database,
-                timeout=_CONNECT_TIMEOUT_S,
+                timeout=min(_CONNECT_TIMEOUT_S, self._timeout_s),
                 dedicated=True,  # else a failed channel is shared with those that connect anew
                 grpc_options=_SOON_AGAIN | (_NO_PINGS if self.address.is_lite else {}),
             )
