@@ -138,8 +138,9 @@ def _part(run: Run, summary: Mapping[str, Any], variant: str, plotted: bool) -> 
     records = {record.case_id: record for record in run.records if record.variant == variant}
     lowest = sorted(by_case, key=lambda id_: (by_case[id_], id_))[:WORST]
     worst = [(run.cases[id_], records[id_], by_case[id_]) for id_ in lowest if by_case[id_] < 1]
-    plots = _plots(run, summary, variant, main, list(records.values())) if plotted and metrics else []
-    return Part(variant, main, metrics, _slices(run, by_case), worst, plots)
+    slices = _slices(run, by_case)
+    plots = _plots(run, summary, variant, main, slices, list(records.values())) if plotted and metrics else []
+    return Part(variant, main, metrics, slices, worst, plots)
 
 
 def _slices(run: Run, by_case: Mapping[str, float]) -> Sequence[Slice]:
@@ -147,10 +148,16 @@ def _slices(run: Run, by_case: Mapping[str, float]) -> Sequence[Slice]:
     return () if "tasks" in run.facts else find_slices(run.cases, by_case)
 
 
-def _plots(run: Run, summary: Mapping[str, Any], variant: str, main: str, records: Sequence[Record]) -> list[Plot]:
+def _plots(
+    run: Run,
+    summary: Mapping[str, Any],
+    variant: str,
+    main: str,
+    slices: Sequence[Slice],
+    records: Sequence[Record],
+) -> list[Plot]:
     rows = [(name, m["mean"], *m["ci95"]) for name, m in summary["variants"][variant].items()]
     plots = [Plot("Scores", "Means over the cases to which each metric applies.", intervals(rows))]
-    slices = _slices(run, run.scores[variant].get(main, {}))
     if slices:
         parts = [(f"{part.name} ({part.n})", part.mean, *part.ci95) for part in slices]
         plots.append(Plot(f"{main} by kind of question", "", intervals(parts)))

@@ -27,7 +27,11 @@ def bootstrap_interval(
         raise ValueError("an interval needs at least one value")
     sample = np.asarray(values, dtype=np.float64)
     random = np.random.default_rng(seed)
-    means = np.array([sample[random.integers(0, sample.size, sample.size)].mean() for _ in range(resamples)])
+    at_once = max(1, _AT_ONCE // sample.size)
+    counts = [min(at_once, resamples - begun) for begun in range(0, resamples, at_once)]
+    means = np.concatenate(
+        [sample[random.integers(0, sample.size, (count, sample.size))].mean(axis=1) for count in counts]
+    )
     tail = (1 - confidence) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return float(low), float(high)

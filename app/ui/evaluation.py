@@ -81,6 +81,7 @@ def show_evaluation() -> None:
             show_gold(examining)
         else:
             _show_runs(examining)
+        evaluations.warm()
     except FootnoteError as error:
         st.html(error_html(error))
 

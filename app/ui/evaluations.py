@@ -1,5 +1,6 @@
 """What the Evaluation page asks of the runs on disk, and the runs that it begins."""
 
+import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -42,6 +43,17 @@ class Stamped:
 def jobs() -> Jobs:
     """The evaluations of this server."""
     return Jobs()
+
+
+@cache
+def warm() -> None:
+    """Load what tests and draws figures while the reader looks about, so that opening a run need not wait for it."""
+    threading.Thread(target=_load_plotting, name="footnote-warm", daemon=True).start()
+
+
+def _load_plotting() -> None:
+    import matplotlib.backends.backend_svg  # noqa: F401
+    import scipy.stats  # noqa: F401
 
 
 def names() -> list[str]:
