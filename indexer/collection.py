@@ -76,6 +76,7 @@ class Collection:
         self.index_settings = index or IndexSettings()
         self.home = home
         self.folder = _folder(home, name)
+        self._serving = self.folder / "current.json"
         self.lock = WriteLock(self.folder, name)
         self._switching = threading.Lock()
         self._stamp: tuple[int, int] | None = None
@@ -318,7 +319,7 @@ class Collection:
 
     def _read_stamp(self) -> tuple[int, int]:
         try:
-            stat = (self.folder / "current.json").stat()
+            stat = self._serving.stat()
         except OSError as error:
             raise _missing(self.home, self.name) from error
         return stat.st_mtime_ns, stat.st_ino

@@ -61,6 +61,7 @@ class Base:
     rows: Keys  # (n,)
     vector_ids: Keys  # (r,)
     starts: Keys  # (r + 1,): the chunks of row i are keys[starts[i]:starts[i + 1]]
+    is_plain: bool  # every row has just one chunk, as where no text is there twice and none was deleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +245,8 @@ def _empty_index(dim: int) -> Any:
 
 
 def _base(note: BaseNote, index: Any, keys: Keys, rows: Keys, vector_ids: Keys) -> Base:
-    return Base(note, index, keys, rows, vector_ids, np.searchsorted(rows, np.arange(note.rows + 1)))
+    starts = np.searchsorted(rows, np.arange(note.rows + 1))
+    return Base(note, index, keys, rows, vector_ids, starts, np.array_equal(rows, np.arange(note.rows)))
 
 
 def drop_base(folder: Path) -> None:
