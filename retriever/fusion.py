@@ -25,8 +25,8 @@ def min_max(ranking: Ranking, floor: float | None = None) -> dict[int, float]:
     """
     if not ranking:
         return {}
-    high = max(score for _, score in ranking)
-    low = min(score for _, score in ranking) if floor is None else floor
+    high = ranking[0][1]
+    low = ranking[-1][1] if floor is None else floor
     width = high - low
     if width <= 0:
         return {key: 1.0 for key, _ in ranking}
@@ -40,7 +40,7 @@ def z_score(ranking: Ranking) -> dict[int, float]:
     """
     if not ranking:
         return {}
-    low, spread = min(score for _, score in ranking), pstdev(score for _, score in ranking)
+    low, spread = ranking[-1][1], pstdev(score for _, score in ranking)
     return {key: (score - low) / spread if spread > 0 else 1.0 for key, score in ranking}
 
 
@@ -72,10 +72,9 @@ def convex(
     if not 0 <= dense_weight <= 1:
         raise ValueError(f"dense_weight is {dense_weight}, it must be from 0 to 1")
     words, meaning = normalised(lexical, dense, normalisation)
-    fused = {
-        key: dense_weight * meaning.get(key, 0.0) + (1 - dense_weight) * words.get(key, 0.0)
-        for key in words.keys() | meaning.keys()
-    }
+    fused = {key: (1 - dense_weight) * score for key, score in words.items()}
+    for key, score in meaning.items():
+        fused[key] = fused.get(key, 0.0) + dense_weight * score
     return best_first(fused.items())
 
 

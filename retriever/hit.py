@@ -37,14 +37,17 @@ def join_stages(found: Mapping[int, StoredChunk], stages: dict[str, Ranking]) ->
     marked with that stage.
     """
     parts: dict[int, dict[str, Part]] = {key: {} for key in found}
+    ranked: list[int] = []  # of the last stage
     for stage, ranking in stages.items():
+        ranked = []
         for rank, (key, score) in enumerate(ranking, start=1):
             if key in parts:
                 parts[key][stage] = Part(score, rank)
-    last = stages[next(reversed(stages))]
-    order = dict.fromkeys([*(key for key, _ in last if key in found), *found])
+                ranked.append(key)
+                if len(ranked) == len(parts):
+                    break
     hits = []
-    for rank, key in enumerate(order, start=1):
+    for rank, key in enumerate(dict.fromkeys([*ranked, *found]), start=1):
         stage = next(name for name in reversed(stages) if name in parts[key])
         stored, score = found[key], parts[key][stage].score
         hits.append(Hit(stored.chunk, stored.source, stored.title, score, rank, stage, MappingProxyType(parts[key])))

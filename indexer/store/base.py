@@ -65,6 +65,7 @@ class Base:
     rows: Keys  # (n,)
     digests: Keys | None  # (r,); None in files of before they were kept
     starts: Keys  # (r + 1,): the chunks of row i are keys[starts[i]:starts[i + 1]]
+    is_plain: bool  # every row has just one chunk, as where no text is there twice and none was deleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +268,8 @@ def _empty_index(dim: int) -> Any:
 
 
 def _base(note: BaseNote, index: Any, keys: Keys, rows: Keys, digests: Keys | None) -> Base:
-    return Base(note, index, keys, rows, digests, np.searchsorted(rows, np.arange(note.rows + 1)))
+    starts = np.searchsorted(rows, np.arange(note.rows + 1))
+    return Base(note, index, keys, rows, digests, starts, np.array_equal(rows, np.arange(note.rows)))
 
 
 def drop_base(folder: Path) -> None:

@@ -12,6 +12,8 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import compress
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -66,7 +68,7 @@ class Lexical:
         """
         if k < 1 or within == () or not query.strip():
             return []
-        return self._with(lambda reader: self._search(reader, query, k, within))
+        return self._with(lambda reader, target: self._search(reader, target, query, k, within))
 
     def holding(self, required: Iterable[Required]) -> KeyRanges | None:
         """Return the keys of the chunks that hold all of these words; None where there is nothing to hold.
@@ -74,7 +76,7 @@ class Lexical:
         Raises:
             IndexError_: as of search().
         """
-        return self._with(lambda reader: _holding(reader, required))
+        return self._with(lambda reader, _: _holding(reader, required))
 
     def sequence(self) -> int:
         """Return the last sequence number that was applied; 0 when there is no index."""
@@ -84,7 +86,7 @@ class Lexical:
         """List every key in the index, in order."""
         from tantivy import Query
 
-        searcher = self._fresh().searcher
+        searcher = self._fresh(self._truth.sequence()).searcher
         hits = searcher.search(Query.all_query(), limit=max(1, searcher.num_docs), count=False).hits
         return sorted(searcher.fast_field_values("key", [address for _, address in hits]))
 
@@ -95,46 +97,49 @@ class Lexical:
 
     # --- reading
 
-    def _with(self, ask: Callable[[_Reader], _Answer]) -> _Answer:
-        """Ask the newest reader; where tantivy fails, once more after a rebuild."""
+    def _with(self, ask: Callable[[_Reader, int], _Answer]) -> _Answer:
+        """Ask the newest reader, told how far the truth is; where tantivy fails, once more after a rebuild."""
+        target = self._truth.sequence()
         try:
             with panics_as_errors():
-                return ask(self._fresh())
+                return ask(self._fresh(target), target)
         except _TANTIVY_ERRORS as error:
             _logger.warning("lexical index %s failed: %s; rebuilding it", self._folder, error)
         try:
             with panics_as_errors():
-                return ask(self._fresh(rebuild=True))
+                return ask(self._fresh(target, rebuild=True), target)
         except _TANTIVY_ERRORS as error:
             raise IndexError_(f"The lexical index {self._folder} fails: {error}", "Report this.") from error
 
-    def _search(self, reader: _Reader, query: str, k: int, within: KeyRanges | None) -> list[tuple[int, float]]:
+    def _search(
+        self, reader: _Reader, target: int, query: str, k: int, within: KeyRanges | None
+    ) -> list[tuple[int, float]]:
         counts = Counter(query_terms(query, reader.language)).most_common(_MAX_QUERY_TERMS)
         if not counts:
             return []
-        asked, limit = _query(reader.index.schema, counts), k + max(_MARGIN, k // 4)
+        asked, limit = _query(reader.index.schema, counts), k + _MARGIN
         many = within is not None and len(within) > _MAX_RANGES
         if within is not None and not many:
             asked = _only(reader.index.schema, asked, within)
         while True:
             hits = reader.searcher.search(asked, limit=limit, count=False).hits
-            keys = np.array(reader.searcher.fast_field_values("key", [address for _, address in hits]), np.int64)
-            scores = np.array([score for score, _ in hits], np.float64)
-            ranked = np.lexsort((keys, -scores))
+            keys = reader.searcher.fast_field_values("key", [address for _, address in hits])
+            ranked = sorted(zip(keys, (score for score, _ in hits), strict=True), key=itemgetter(0))
+            ranked.sort(key=itemgetter(1), reverse=True)  # which keeps the order of equals
             if many:
-                ranked = ranked[inside(keys[ranked], within or ())]
-            if reader.sequence < self._truth.sequence():
-                alive = self._truth.existing(keys.tolist())
-                ranked = ranked[[key in alive for key in keys[ranked].tolist()]]
+                allowed = inside(np.array([key for key, _ in ranked], np.int64), within or ())
+                ranked = list(compress(ranked, allowed))
+            if reader.sequence < target:
+                alive = self._truth.existing(keys)
+                ranked = [(key, score) for key, score in ranked if key in alive]
             complete = len(hits) < limit
-            tie = len(ranked) > k and scores[ranked[-1]] == scores[ranked[k - 1]] and limit < k + _MAX_TIES
+            tie = len(ranked) > k and ranked[-1][1] == ranked[k - 1][1] and limit < k + _MAX_TIES
             if complete or (len(ranked) > k and not tie):
-                best = ranked[:k]
-                return list(zip(keys[best].tolist(), scores[best].tolist(), strict=True))
+                return ranked[:k]
             limit *= 4
 
-    def _fresh(self, rebuild: bool = False) -> _Reader:
-        reader, target = self._reader, self._truth.sequence()
+    def _fresh(self, target: int, rebuild: bool = False) -> _Reader:
+        reader = self._reader
         if reader is not None and reader.sequence >= target and self._read_stamp() == self._stamp and not rebuild:
             return reader
         with self._refreshing:

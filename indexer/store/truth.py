@@ -1,5 +1,6 @@
 """Reading the truth: documents, chunks, vectors, the ledger, and what changed since a sequence number."""
 
+import functools
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -35,7 +36,7 @@ class Truth(Connections):
         """Return what the generation was built with; None before the first document."""
         with self.borrowed() as db:
             row = db.execute("SELECT value FROM meta WHERE name = 'manifest'").fetchone()
-        return Manifest(**json.loads(row[0])) if row else None
+        return _manifest(row[0]) if row else None
 
     def sequence(self) -> int:
         """Return the number of the newest operation; it only ever rises."""
@@ -235,6 +236,11 @@ class Truth(Connections):
 _DOCUMENT = "id, source, title, media_type, sha256, text, pages, metadata"
 _CHUNK = "c.key, c.document_id, c.ordinal, c.text, c.start, c.end, c.heading_path, c.page"
 _FILE = ", ".join(FILE_COLUMNS)
+
+
+@functools.lru_cache(maxsize=16)
+def _manifest(text: str) -> Manifest:
+    return Manifest(**json.loads(text))
 
 
 def _document(row: Sequence[Any]) -> Document:

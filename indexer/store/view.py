@@ -1,5 +1,6 @@
 """One instant of the dense index, and how it is searched: the graph of the base, and exactly what is not in it."""
 
+import functools
 import importlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -153,12 +154,14 @@ def _search_base(view: View, query: Vectors, k: int) -> Found:
     base, rows = view.base, view.living.rows
     if base is None or rows == 0:
         return _NOTHING
-    faiss: Any = importlib.import_module("faiss")
     of = base.note.rows
     exact = rows < of and rows * rows <= _EXACT_SHARE * of
     ef = round(max(_EF_SEARCH, _EF_PER_RESULT * k) * of / rows)
-    parameters = faiss.SearchParameters() if exact else faiss.SearchParametersHNSW(efSearch=ef)
-    if view.living.bitmap is not None:
+    if view.living.bitmap is None:
+        parameters = _whole_graph(ef)
+    else:
+        faiss: Any = importlib.import_module("faiss")
+        parameters = faiss.SearchParameters() if exact else faiss.SearchParametersHNSW(efSearch=ef)
         selector = faiss.IDSelectorBitmap(view.living.bitmap)
         parameters.sel = selector  # FAISS keeps no reference: `selector` must live until the search ends
     index = base.index.storage if exact else base.index
@@ -167,8 +170,16 @@ def _search_base(view: View, query: Vectors, k: int) -> Found:
     return _chunks_of(view, base, found[0][there], scores[0][there])
 
 
+@functools.lru_cache(maxsize=64)
+def _whole_graph(ef: int) -> Any:
+    """Parameters of a search that no row is masked in; FAISS only reads them."""
+    return importlib.import_module("faiss").SearchParametersHNSW(efSearch=ef)
+
+
 def _chunks_of(view: View, base: Base, rows: Keys, scores: Vectors) -> Found:
     """The living chunks of these rows (r,), each with the score of its row."""
+    if base.is_plain and view.living.chunks == len(base.keys):
+        return base.keys[rows], _rounded(scores)
     first = base.starts[rows]
     counts = base.starts[rows + 1] - first  # equal texts share a row
     before = np.cumsum(counts) - counts

@@ -129,6 +129,19 @@ def shelf_of_three(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
     return shelf
 
 
+@pytest.fixture(scope="module")
+def shelf_of_ties(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
+    """A shelf that tests only read: a hundred texts of few words, so that many score the same, in several segments."""
+    shelf = Shelf(tmp_path_factory.mktemp("ties"))
+    words = ("lamp", "keeper", "storm", "word")
+    for at in range(0, 100, 25):
+        shelf.add(
+            **{f"d{n}": " ".join(words[(n * step) % 4] for step in (1, 3, 7)[: 1 + n % 3]) for n in range(at, at + 25)}
+        )
+    shelf.delete("d7", "d40")
+    return shelf
+
+
 @pytest.fixture
 def encoder() -> "HashEncoder":
     return HashEncoder()

@@ -93,6 +93,22 @@ def test_ties_are_cut_by_key(shelf: Any) -> None:
     assert shelf.collection.lexical.search("words", 7) == whole[:7]
 
 
+@settings(max_examples=30, deadline=None)
+@given(
+    words=st.lists(st.sampled_from(["lamp", "keeper", "storm", "word"]), min_size=1, max_size=3), k=st.integers(1, 45)
+)
+def test_the_best_are_the_head_of_all_sorted(shelf_of_ties: Any, words: list[str], k: int) -> None:
+    lexical, query = shelf_of_ties.collection.lexical, " ".join(words)
+    everything = lexical.search(query, 1000)
+    assert everything == sorted(everything, key=lambda pair: (-pair[1], pair[0]))
+    assert lexical.search(query, k) == everything[:k]
+    within = ((3, 20), (31, 31))
+    some = [(key, score) for key, score in everything if 3 <= key <= 20 or key == 31]
+    assert lexical.search(query, k, within) == some[:k]
+    single = tuple((key, key) for key in range(1, 2000, 2))  # too many for a query: held against what was found
+    assert lexical.search(query, k, single) == [(key, score) for key, score in everything if key % 2][:k]
+
+
 def test_deleted_and_replaced_texts_are_gone(shelf: Any) -> None:
     shelf.add(**TEXTS)
     shelf.delete("one")

@@ -162,3 +162,14 @@ def test_fused_scores_are_finite_ordered_and_tied_by_key(
 def test_order_within_a_tied_ranking_does_not_change_convex(keys: list[int]) -> None:
     tied = [(key, 2.0) for key in keys]
     assert [key for key, _ in convex(tied, tied, 0.5)] == [0, 1, 2, 3, 4, 5]
+
+
+@given(positive, rankings, st.floats(0, 1), st.sampled_from(NORMALISATIONS))
+def test_convex_is_its_formula_to_the_last_bit(
+    lexical: list[tuple[int, float]], dense: list[tuple[int, float]], weight: float, how: Normalisation
+) -> None:
+    words, meaning = normalised(lexical, dense, how)
+    expected = [
+        (key, weight * meaning.get(key, 0.0) + (1 - weight) * words.get(key, 0.0)) for key in {*words, *meaning}
+    ]
+    assert convex(lexical, dense, weight, how) == sorted(expected, key=lambda pair: (-pair[1], pair[0]))
