@@ -27,7 +27,8 @@ from indexer.encoder import Encoder
 from indexer.ingest import ingest
 from indexer.migrate import migrate
 from indexer.milvus.address import parse_address
-from retriever.search import Mode, Retriever
+from retriever.request import Mode
+from retriever.search import Retriever
 
 LINE = "this document is the property of the harbour office and may not be copied"
 Write = Callable[[Path, int], None]
