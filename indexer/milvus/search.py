@@ -239,7 +239,7 @@ class MilvusDense:
 
     def _exact(self, manifest: Manifest, query: Vectors, ranges: KeyRanges) -> Ranking:
         keys, vectors = vectors_inside(self._reader.truth, manifest.dim, ranges)
-        scores = np.round((vectors @ query).astype(np.float64), _SCORE_DIGITS)
+        scores = np.round(np.vecdot(vectors, query).astype(np.float64), _SCORE_DIGITS)
         return sorted(zip(keys.tolist(), scores.tolist(), strict=True), key=_best_first)
 
 

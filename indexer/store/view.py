@@ -191,7 +191,8 @@ def _chunks_of(view: View, base: Base, rows: Keys, scores: Vectors) -> Found:
 def _search_delta(view: View, query: Vectors, k: int) -> Found:
     if not len(view.delta.keys):
         return _NOTHING
-    scores = _rounded(view.delta.vectors @ query[0])  # (m,)
+    # Not `@`: BLAS has threads of its own, which wait for each other where several searches run at once.
+    scores = _rounded(np.vecdot(view.delta.vectors, query[0]))  # (m,)
     if len(scores) <= k:
         return view.delta.keys, scores
     best = np.flatnonzero(scores >= np.partition(scores, -k)[-k])  # with all that tie at the edge
