@@ -57,6 +57,13 @@ def brute(shelf: Any, query: Vectors, k: int) -> list[tuple[int, float]]:
     return [(int(keys[at]), float(scores[at])) for at in np.lexsort((keys, -scores))[:k]]
 
 
+def check_exact(shelf: Any, query: Vectors, k: int) -> None:
+    """The same chunks in the same order; a sum in another order may round to the next digit."""
+    found, wanted = shelf.collection.dense.search(query, k), brute(shelf, query, k)
+    assert [key for key, _ in found] == [key for key, _ in wanted]
+    assert [score for _, score in found] == pytest.approx([score for _, score in wanted], abs=1.5e-6)
+
+
 def recall(shelf: Any, queries: Vectors, k: int) -> float:
     found = 0
     for query in queries:
@@ -102,7 +109,7 @@ def test_few_vectors_are_searched_exactly(shelf: Any, rng: np.random.Generator) 
     put(shelf, clustered(rng, MIN_BASE - 1))
     assert shelf.collection.dense.base_rows() == 0
     for query in clustered(rng, 20):
-        assert shelf.collection.dense.search(query, 10) == brute(shelf, query, 10)
+        check_exact(shelf, query, 10)
 
 
 def test_the_base_finds_what_brute_force_finds(shelf: Any, rng: np.random.Generator) -> None:
@@ -255,7 +262,7 @@ def test_a_damaged_base_is_searched_exactly_while_another_writes(shelf: Any, rng
     next(folder(shelf).glob("*.faiss")).write_bytes(b"nothing")
     with shelf.collection.lock.held("another writer"):
         for query in clustered(rng, 10):
-            assert shelf.collection.dense.search(query, 10) == brute(shelf, query, 10)
+            check_exact(shelf, query, 10)
 
 
 @pytest.mark.parametrize("query", [np.ones(DIM + 1), np.full(DIM, np.nan), np.full(DIM, np.inf)])
