@@ -13,6 +13,7 @@ from app.api.errors import described
 from app.api.library import Library
 from app.api.metrics import CONTENT_TYPE
 from app.api.service import Served
+from app.resident import keep_loaded
 from indexer.errors import FootnoteError
 
 logger = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class Warming:
         while not self._stopping.is_set():
             try:
                 self._library.warm()
+                keep_loaded()
                 self.state = Readiness(ready=True)
                 return
             except FootnoteError as error:

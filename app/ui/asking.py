@@ -13,6 +13,7 @@ from app.caller import Caller
 from app.conversations import Conversations, TurnRecord
 from app.experiment import Arm, assign, record_exposure
 from app.feedback import Thumb, index_state, last_thumbs, served, store_thumb
+from app.resident import keep_loaded
 from app.ui import opened, rooms
 from app.ui.person import reader, settings
 from app.withheld import of_record
@@ -126,5 +127,6 @@ def _load(name: str) -> None:
         opened.pipeline(name, "a")
         if settings().experiment.name:
             opened.pipeline(name, "b")
+        keep_loaded()
     except FootnoteError as error:  # the first question says so to the reader
         logger.warning("the models are not ready: %s", error.message)

@@ -14,6 +14,7 @@ from app.caller import Caller
 from app.commands.eval_answers import Asking, evaluate_with
 from app.commands.eval_gate import Gate
 from app.rerankers import build_expander, build_reranker
+from app.resident import keep_loaded
 from app.resolved import retriever_settings
 from app.settings import ROOT
 from app.ui import rooms
@@ -54,6 +55,8 @@ def warm() -> None:
 def _load_plotting() -> None:
     import matplotlib.backends.backend_svg  # noqa: F401
     import scipy.stats  # noqa: F401
+
+    keep_loaded()
 
 
 def names() -> list[str]:
