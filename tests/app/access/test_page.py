@@ -42,7 +42,7 @@ NOTHING_OF_DOCUMENTS = {
     asking: {"warm"},
     library: {"jobs"},
     others: set(),
-    evaluations: {"jobs", "datasets", "may_name_files"},
+    evaluations: {"jobs", "datasets", "may_name_files", "warm"},
 }
 
 
