@@ -82,7 +82,7 @@ class _Exchange:
 
     async def remember(self, done: Done) -> None:
         """Keep what a thumb on this answer would be stored with, and the figures of an experiment; count its times."""
-        self.service.metrics.answer({"line": self.line_ms, **done.answer.timings_ms})
+        self.service.metrics.answer(self.timings_ms(done))
         await asyncio.to_thread(self._remember, done.answer)
 
     def _remember(self, answer: Answer) -> None:
@@ -97,9 +97,12 @@ class _Exchange:
 
     def footnote(self, done: Done) -> dict[str, Any]:
         """What the answer rests on."""
-        answer = answer_json(done.answer)
-        timings_ms = {"line": self.line_ms, **answer["timings_ms"]}
-        return {**answer, "timings_ms": timings_ms, "ignored": [storable(name) for name in self.ignored]}
+        told = {"timings_ms": self.timings_ms(done), "ignored": [storable(name) for name in self.ignored]}
+        return {**answer_json(done.answer), **told}
+
+    def timings_ms(self, done: Done) -> dict[str, float]:
+        """Times of the answer's stages, and of its turn before them."""
+        return {"line": self.line_ms, **done.answer.timings_ms}
 
     async def usage(self, done: Done) -> dict[str, int]:
         """Tokens of prompt and answer."""

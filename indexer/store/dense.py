@@ -14,7 +14,7 @@ import numpy as np
 
 from indexer.encoder import Vectors
 from indexer.errors import IndexError_
-from indexer.store.base import Base, BaseNote, OnChunks, Part, drop_base, open_base, read_note, write_base
+from indexer.store.base import NOTE, Base, BaseNote, OnChunks, Part, drop_base, open_base, read_note, write_base
 from indexer.store.gpu import DenseBuild, builds_on_gpu
 from indexer.store.index import OnMerge
 from indexer.store.keys import KeyRanges
@@ -105,8 +105,8 @@ class Dense:
             ValueError: it is damaged.
         """
         note = read_note(self._folder)
-        if note is None and (self._folder / "base.json").exists():
-            raise ValueError("base.json is not readable")
+        if note is None and (self._folder / NOTE).exists():
+            raise ValueError(f"{NOTE} is not readable")
         return open_base(self._folder, note) if note else None
 
     def close(self) -> None:
@@ -167,9 +167,9 @@ class Dense:
                 if read_note(self._folder) == note:  # else a merge has replaced it meanwhile
                     _log.warning("dense index %s is damaged: %s; rebuilding it", self._folder, error)
                     return self._heal(manifest)
-        if not (self._folder / "base.json").exists():
+        if not (self._folder / NOTE).exists():
             return empty_view(manifest.dim)
-        _log.warning("%s is damaged; rebuilding the dense index", self._folder / "base.json")
+        _log.warning("%s is damaged; rebuilding the dense index", self._folder / NOTE)
         return self._heal(manifest)
 
     def _heal(self, manifest: Manifest) -> View:

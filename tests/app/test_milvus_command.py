@@ -1,6 +1,5 @@
 """`migrate`, and a collection in Milvus behind every other command."""
 
-import importlib.util
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -11,12 +10,9 @@ import pytest
 from app.resolved import index_settings
 from app.settings import load_settings
 from indexer.errors import ConfigError
+from tests.indexer.moving import needs_milvus
 
 Footnote = Callable[..., Any]
-needs_milvus = pytest.mark.skipif(
-    not all(importlib.util.find_spec(name) for name in ("pymilvus", "milvus_lite")),
-    reason="pymilvus and milvus-lite are not installed: requirements-milvus.txt",
-)
 
 
 @needs_milvus

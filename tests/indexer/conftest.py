@@ -117,6 +117,13 @@ def shelf(tmp_path: Path) -> Shelf:
     return Shelf(tmp_path / "home")
 
 
+@pytest.fixture
+def storms(shelf: Shelf) -> Shelf:
+    """A hundred documents of two chunks each."""
+    shelf.add(**{f"d{number:03}": [f"storm number {number}", f"keeper {number}"] for number in range(100)})
+    return shelf
+
+
 @pytest.fixture(scope="module")
 def shelf_of_three(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
     """A shelf that tests only read."""

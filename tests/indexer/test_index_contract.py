@@ -1,6 +1,5 @@
 """What every index must do, asked of the local one and of Milvus Lite: the same questions, the same answers."""
 
-import importlib.util
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,9 @@ from indexer.store.index import IndexSettings
 from indexer.verify import verify
 from retriever.request import SearchRequest
 from retriever.search import Retriever
+from tests.indexer.moving import HAS_MILVUS
 
 KINDS = ("local", "milvus")
-HAS_MILVUS = all(importlib.util.find_spec(name) for name in ("pymilvus", "milvus_lite"))
 SONGS = {
     "one": "The lighthouse keeper lit the lamp",
     "two": ["A lamp, a lamp, a lamp and a keeper", "The storm had no name"],

@@ -1,6 +1,5 @@
 """Where a Milvus is, how it is reached, and what is said when it is not."""
 
-import importlib.util
 import signal
 import socket
 import subprocess
@@ -20,11 +19,8 @@ from indexer.milvus.connection import Connection, Unreachable
 from indexer.milvus.schema import as_text, as_words, expressions
 from indexer.store.index import IndexSettings
 from indexer.verify import verify
+from tests.indexer.moving import answers, at, needs_milvus
 
-needs_milvus = pytest.mark.skipif(
-    not all(importlib.util.find_spec(name) for name in ("pymilvus", "milvus_lite")),
-    reason="pymilvus and milvus-lite are not installed: requirements-milvus.txt",
-)
 ROOT = Path(__file__).parents[2]
 HOLDER = """
 import sys, time
@@ -35,75 +31,61 @@ time.sleep(600)
 """
 
 
-def at(path: Path) -> Any:
-    return parse_address(f"milvus:{path}/index.db")
-
-
-def answers(shelf: Any) -> list[Any]:
-    return [shelf.lexical("storm 17"), shelf.dense("storm number 17", 3), shelf.lexical("keeper", 3)]
-
-
-@pytest.fixture
-def full(shelf: Any) -> Any:
-    shelf.add(**{f"d{number:03}": [f"storm number {number}", f"keeper {number}"] for number in range(100)})
-    return shelf
-
-
 @needs_milvus
-def test_a_file_of_milvus_lite_has_one_process_and_says_so(full: Any, tmp_path: Path) -> None:
-    migrate(full.collection, at(tmp_path))
-    assert full.lexical("keeper", 1)  # this process has the file
+def test_a_file_of_milvus_lite_has_one_process_and_says_so(storms: Any, tmp_path: Path) -> None:
+    migrate(storms.collection, at(tmp_path))
+    assert storms.lexical("keeper", 1)  # this process has the file
     code = (
         "import sys\nfrom pathlib import Path\nfrom indexer.collection import Collection\n"
         "Collection.open(Path(sys.argv[1]), 'default').lexical.search('keeper', 1)\n"
     )
-    ran = subprocess.run([sys.executable, "-c", code, str(full.home)], cwd=ROOT, capture_output=True, timeout=300)
+    ran = subprocess.run([sys.executable, "-c", code, str(storms.home)], cwd=ROOT, capture_output=True, timeout=300)
     assert ran.returncode == 1
     assert b"Unreachable" in ran.stderr and b"is in use by another process" in ran.stderr
-    full.collection.close()  # and lets go of it
-    ran = subprocess.run([sys.executable, "-c", code, str(full.home)], cwd=ROOT, capture_output=True, timeout=300)
+    storms.collection.close()  # and lets go of it
+    ran = subprocess.run([sys.executable, "-c", code, str(storms.home)], cwd=ROOT, capture_output=True, timeout=300)
     assert ran.returncode == 0, ran.stderr.decode()
 
 
 @needs_milvus
-def test_writing_goes_on_while_milvus_does_not_answer(full: Any, tmp_path: Path, caplog: Any) -> None:
-    migrate(full.collection, at(tmp_path))
-    full.collection.close()
+def test_writing_goes_on_while_milvus_does_not_answer(storms: Any, tmp_path: Path, caplog: Any) -> None:
+    migrate(storms.collection, at(tmp_path))
+    storms.collection.close()
     other = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(tmp_path / "index.db")], stdout=subprocess.PIPE, cwd=tmp_path
     )
     try:
         assert other.stdout is not None and other.stdout.readline() == b"open\n"
-        full.add(extra="a vessel in the fog")
-        assert full.delete("d001") == 1
+        storms.add(extra="a vessel in the fog")
+        assert storms.delete("d001") == 1
         assert "waits until it answers" in caplog.text
         with pytest.raises(IndexError_, match="in use by another process"):
-            full.lexical("vessel")
+            storms.lexical("vessel")
     finally:
         other.kill()
         other.wait()
-    assert full.lexical("vessel") == ["extra"]
-    assert verify(full.collection) == []
-    full.collection.close()
+    assert storms.lexical("vessel") == ["extra"]
+    assert verify(storms.collection) == []
+    storms.collection.close()
 
 
 @needs_milvus
-def test_a_server_that_is_not_there_is_said_and_nothing_moves(full: Any) -> None:
+def test_a_server_that_is_not_there_is_said_and_nothing_moves(storms: Any) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
     with pytest.raises(Unreachable, match=f"127.0.0.1:{port} does not answer"):
-        migrate(full.collection, parse_address(f"milvus://127.0.0.1:{port}"))
-    assert full.collection.generation.index.kind == "local"
-    assert full.lexical("storm 17")[0] == "d017"
+        migrate(storms.collection, parse_address(f"milvus://127.0.0.1:{port}"))
+    assert storms.collection.generation.index.kind == "local"
+    assert storms.lexical("storm 17")[0] == "d017"
 
 
-def test_a_missing_package_says_what_to_install(full: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_says_what_to_install(storms: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pymilvus", None)
     with pytest.raises(ConfigError) as raised:
-        migrate(full.collection, at(tmp_path))
+        migrate(storms.collection, at(tmp_path))
     assert "requirements-milvus.txt" in raised.value.remedy
-    assert full.collection.generation.index.kind == "local"
+    assert storms.collection.generation.index.kind == "local"
 
 
 @pytest.mark.parametrize(
@@ -136,8 +118,8 @@ def test_a_token_goes_to_the_named_server_alone_and_is_never_shown(tmp_path: Pat
 
 
 @needs_milvus
-def test_a_note_never_holds_a_token(full: Any, tmp_path: Path) -> None:
-    collection = Collection.open(full.home, "default", index=IndexSettings(token="root:hush"))
+def test_a_note_never_holds_a_token(storms: Any, tmp_path: Path) -> None:
+    collection = Collection.open(storms.home, "default", index=IndexSettings(token="root:hush"))
     migrate(collection, at(tmp_path))
     written = [path.read_bytes() for path in collection.folder.rglob("*") if path.is_file()]
     assert not any(b"hush" in content for content in written)
@@ -170,52 +152,52 @@ def serve(folder: Path, port: int) -> "subprocess.Popen[bytes]":
 
 
 @needs_milvus
-def test_several_processes_share_a_server_that_goes_and_comes_back(full: Any, tmp_path: Path) -> None:
+def test_several_processes_share_a_server_that_goes_and_comes_back(storms: Any, tmp_path: Path) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
-    before = answers(full)
+    before = answers(storms)
     server = serve(tmp_path / "server", port)
     try:
-        other = Collection.open(full.home, "default", index=IndexSettings(timeout_s=5))
+        other = Collection.open(storms.home, "default", index=IndexSettings(timeout_s=5))
         assert migrate(other, parse_address(f"milvus://127.0.0.1:{port}")).written == 200
-        assert answers(full) == before  # while `other` is open, too
+        assert answers(storms) == before  # while `other` is open, too
         code = (
             "import sys\nfrom pathlib import Path\nfrom indexer.collection import Collection\n"
             "with Collection.open(Path(sys.argv[1]), 'default').writer() as writer:\n    writer.delete('d017')\n"
         )
-        subprocess.run([sys.executable, "-c", code, str(full.home)], cwd=ROOT, check=True, timeout=300)
-        assert "d017" not in full.lexical("storm 17", 200) + full.dense("storm number 17", 200)
+        subprocess.run([sys.executable, "-c", code, str(storms.home)], cwd=ROOT, check=True, timeout=300)
+        assert "d017" not in storms.lexical("storm 17", 200) + storms.dense("storm number 17", 200)
         server.kill()
         server.wait()
         with pytest.raises(Unreachable, match="does not answer"):
             other.lexical.search("storm", 1)
-        full.delete("d018")
+        storms.delete("d018")
         server = serve(tmp_path / "server", port)
-        assert "d018" not in full.lexical("storm 18", 200) + full.dense("storm number 18", 200)
-        assert other.lexical.search("storm 20", 1) == full.collection.lexical.search("storm 20", 1)
+        assert "d018" not in storms.lexical("storm 18", 200) + storms.dense("storm number 18", 200)
+        assert other.lexical.search("storm 20", 1) == storms.collection.lexical.search("storm 20", 1)
         assert verify(other) == []
         other.close()
     finally:
         server.kill()
         server.wait()
-        full.collection.close()
+        storms.collection.close()
 
 
 @needs_milvus
-def test_a_server_that_stops_in_the_middle_is_told_within_the_timeout(full: Any, tmp_path: Path) -> None:
+def test_a_server_that_stops_in_the_middle_is_told_within_the_timeout(storms: Any, tmp_path: Path) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
     server = serve(tmp_path / "server", port)
-    collection = Collection.open(full.home, "default", index=IndexSettings(timeout_s=3))
+    collection = Collection.open(storms.home, "default", index=IndexSettings(timeout_s=3))
     try:
         migrate(collection, parse_address(f"milvus://127.0.0.1:{port}"))
         hits = collection.lexical.search("storm 17", 3)
         server.send_signal(signal.SIGSTOP)  # the connection stands, and nobody answers
         for search in (
             lambda: collection.lexical.search("storm 17", 3),
-            lambda: collection.dense.search(full.encoder.encode(["storm"])[0], 3),
+            lambda: collection.dense.search(storms.encoder.encode(["storm"])[0], 3),
         ):
             began = time.monotonic()
             with pytest.raises(Unreachable, match=f"127.0.0.1:{port} does not answer"):
@@ -227,4 +209,4 @@ def test_a_server_that_stops_in_the_middle_is_told_within_the_timeout(full: Any,
         server.kill()
         server.wait()
         collection.close()
-        full.collection.close()
+        storms.collection.close()
