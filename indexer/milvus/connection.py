@@ -5,7 +5,7 @@ import importlib
 import logging
 import os
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from indexer.milvus.address import Address
 
 _CONNECT_TIMEOUT_S = 10.0
 _WALKED_ROWS = 500
+_ATTEMPTS = 3  # at a collection that is released meanwhile
 _LOADED = ("search", "query", "query_iterator", "insert", "upsert", "delete")  # what needs a collection in memory
 _INSTALL = "Install it with `.venv/bin/python -m pip install -r requirements-milvus.txt`."
 _REFUSED = ("unauthenticated", "auth check failure", "authentication", "permission deny", "privilege", "invalid token")
@@ -26,6 +27,8 @@ _SOON_AGAIN = {"grpc.initial_reconnect_backoff_ms": 100, "grpc.max_reconnect_bac
 _NO_PINGS = {"grpc.keepalive_time_ms": 2**31 - 1, "grpc.keepalive_permit_without_calls": False}
 
 _opening = threading.Lock()
+# Milvus Lite opens a collection anew for each of two threads that ask at once, and one finds the other's half loaded.
+_loading: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 _users: Counter[str] = Counter()  # of each file of Milvus Lite in this process
 
 
@@ -44,6 +47,7 @@ class Connection:
         self.address, self._token, self._timeout_s = address, token, timeout_s
         self._client: Any = None
         self._loaded: set[str] = set()  # collections that this connection has asked for
+        self._loading = _loading[address.endpoint]
 
     def call(self, method: str, *arguments: Any, timeout_s: float = 0.0, **named: Any) -> Any:
         """Call a method of MilvusClient, for `timeout_s` at most, or as long as every call may take.
@@ -55,20 +59,27 @@ class Connection:
             IndexError_: Milvus refuses.
         """
         client, limit = self._open(), timeout_s or self._timeout_s
+        attempts = 0
         while True:
+            attempts += 1
             try:
-                if method in _LOADED and arguments[0] not in self._loaded:
-                    client.load_collection(arguments[0], timeout=limit)
-                    self._loaded.add(arguments[0])
+                if method in _LOADED:
+                    self._load(client, arguments[0], limit)
                 return getattr(client, method)(*arguments, timeout=limit, **named)
             except Exception as error:  # pymilvus raises its own and gRPC's; both are told by what they say
-                if method in _LOADED and arguments[0] in self._loaded and _is_released(error):
+                if method in _LOADED and attempts < _ATTEMPTS and _is_released(error):
                     self._loaded.discard(arguments[0])  # a server that began anew, or somebody who saves memory
                     continue
                 explained = self._explain(error)
                 if isinstance(explained, Unreachable) and not self.address.is_lite:
                     self._forget(client)
                 raise explained from error
+
+    def _load(self, client: Any, collection: str, limit: float) -> None:
+        with self._loading:
+            if collection not in self._loaded:
+                client.load_collection(collection, timeout=limit)
+                self._loaded.add(collection)
 
     def _forget(self, client: Any) -> None:
         """The next call connects anew: a channel that has failed goes on failing for a while."""

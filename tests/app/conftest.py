@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -112,6 +113,7 @@ def footnote(home: Path, encoder: WordEncoder) -> Footnote:
 
     def run(*arguments: str | Path) -> Outcome:
         result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+        sys.stderr.write(f"{arguments}: {result.exit_code}\n{result.output}")  # shown when a test fails
         return Outcome(result.exit_code, result.stdout, result.stderr)
 
     return run

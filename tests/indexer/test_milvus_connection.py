@@ -1,10 +1,13 @@
 """Where a Milvus is, how it is reached, and what is said when it is not."""
 
+import importlib
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +48,35 @@ def test_a_file_of_milvus_lite_has_one_process_and_says_so(storms: Any, tmp_path
     storms.collection.close()  # and lets go of it
     ran = subprocess.run([sys.executable, "-c", code, str(storms.home)], cwd=ROOT, capture_output=True, timeout=300)
     assert ran.returncode == 0, ran.stderr.decode()
+
+
+@needs_milvus
+def test_threads_that_ask_at_once_open_a_collection_once(
+    storms: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lite = importlib.import_module("milvus_lite.engine.collection").Collection
+    migrate(storms.collection, at(tmp_path))
+    storms.collection.close()
+    opened = []
+    really = lite.__init__
+
+    def slowly(self: Any, *arguments: Any, **named: Any) -> None:
+        opened.append(threading.current_thread().name)
+        time.sleep(0.2)
+        really(self, *arguments, **named)
+
+    monkeypatch.setattr(lite, "__init__", slowly)
+    threads = 8
+    together = threading.Barrier(threads)
+
+    def ask(number: int) -> Any:
+        together.wait()
+        return storms.lexical(f"storm {number}")[:1]
+
+    with ThreadPoolExecutor(threads) as pool:
+        assert list(pool.map(ask, range(threads))) == [[f"d{number:03}"] for number in range(threads)]
+    assert len(opened) == 1
+    storms.collection.close()
 
 
 @needs_milvus
