@@ -61,8 +61,8 @@ def parse_filter(conditions: Sequence[str]) -> Filter:
 
 
 def read_conditions(text: str) -> tuple[str, ...]:
-    """The conditions of a line in which they are parted by semicolons."""
-    return tuple(each.strip() for each in text.split(";") if each.strip())
+    r"""The conditions of a line in which they are parted by semicolons; \; is a semicolon of a value."""
+    return tuple(each.replace(r"\;", ";").strip() for each in re.split(r"(?<!\\);", text) if each.strip())
 
 
 def _condition(text: str) -> Condition:

@@ -2,32 +2,37 @@
 
 from collections.abc import Iterable
 from math import log
+from typing import Literal
 
 import numpy as np
 from rank_bm25 import BM25Okapi
 
 from indexer.store.keys import KeyRanges, inside
-from indexer.store.language import Language
+from indexer.store.language import Language, is_single
 from indexer.store.text import analyze, query_terms
 from retriever.fusion import best_first
 
 K1, B = 1.2, 0.75  # tantivy's, which fixes them
+Weights = Literal["okapi", "lucene"]
 
 
 class RankBM25:
     """BM25 over `(key, text)` pairs, with the terms of the lexical index. Building and searching read every text.
 
-    rank-bm25's own idf is negative for a term that more than half of the texts hold, and is then replaced by a share
-    of the mean idf (its Okapi), or it scores texts that hold no term of the query (its Plus and L). In a set of ten
-    chunks that is most terms. So the Okapi scorer is given Lucene's idf, ln(1 + (N - n + .5) / (n + .5)), which is
-    never negative (Robertson and Zaragoza 2009, section 3.4; Kamphuis et al., ECIR 2020, compare the variants).
+    "okapi" gives the scores of the package's BM25Okapi as it comes. Its idf is negative for a term that more than half
+    of the texts hold, and is then replaced by a share of the mean idf; in a set of ten chunks that is most terms.
+    "lucene" gives that scorer tantivy's parameters and Lucene's idf, ln(1 + (N - n + .5) / (n + .5)), which is never
+    negative (Robertson and Zaragoza 2009, section 3.4; Kamphuis et al., ECIR 2020, compare the variants).
     """
 
-    def __init__(self, passages: Iterable[tuple[int, str]], language: Language = "english") -> None:
+    def __init__(
+        self, passages: Iterable[tuple[int, str]], language: Language = "english", weights: Weights = "okapi"
+    ) -> None:
         pairs = [(key, analyze(text, language)) for key, text in passages]
+        make = BM25Okapi if weights == "okapi" else _lucene_scorer
         self._language = language
         self._keys = [key for key, _ in pairs]
-        self._scorer = _lucene_scorer([terms for _, terms in pairs]) if any(terms for _, terms in pairs) else None
+        self._scorer = make([terms for _, terms in pairs]) if any(terms for _, terms in pairs) else None
 
     def search(self, query: str, k: int, within: KeyRanges | None = None) -> list[tuple[int, float]]:
         """Return the `k` best (key, score) that hold a term of the query, best first, ties by key.
@@ -36,10 +41,13 @@ class RankBM25:
         """
         if self._scorer is None:
             return []
-        scores = self._scorer.get_scores(query_terms(query, self._language))
+        terms = query_terms(query, self._language)
+        for sign in filter(is_single, tuple(terms)):  # one character of a script that is cut into pairs
+            terms += [pair for pair in self._scorer.idf if len(pair) == 2 and sign in pair]
+        scores = self._scorer.get_scores(terms)
+        holds = np.array([not frequencies.keys().isdisjoint(terms) for frequencies in self._scorer.doc_freqs], bool)
         allowed = True if within is None else inside(np.array(self._keys, np.int64), within)
-        found = np.flatnonzero((scores > 0) & allowed)
-        return best_first((self._keys[i], float(scores[i])) for i in found)[:k]
+        return best_first((self._keys[i], float(scores[i])) for i in np.flatnonzero(holds & allowed))[:k]
 
 
 def _lucene_scorer(texts: list[list[str]]) -> BM25Okapi:

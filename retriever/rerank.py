@@ -68,8 +68,8 @@ def score_within(
 ) -> list[float] | None:
     """Scores of all passages, or None if `budget_ms` does not suffice for them; a budget of 0 sets no limit.
 
-    Passages are read in batches, as they come. A batch is begun only if the longest before it would still fit, so
-    that what is over the budget is the first batch at most.
+    Passages are read in batches, as they come. A batch is begun only if the longest before it would still fit. What
+    has been read after the budget is not used, so that the same budget always means the same.
     """
     if not budget_ms:
         return reranker.score(query, passages)
@@ -81,7 +81,7 @@ def score_within(
             return None
         scores += reranker.score(query, passages[at : at + batch])
         longest_s = max(longest_s, now_s() - batch_s)
-    return scores
+    return scores if (now_s() - began_s) * 1000 <= budget_ms else None
 
 
 class CrossEncoderReranker:

@@ -91,7 +91,7 @@ class RetrieverSection(Section):
     """Most tokens of what is written."""
 
     lexical_engine: Literal["tantivy", "rank-bm25"] = "tantivy"
-    """The bm25 engine; rank-bm25 holds everything in memory and is for small collections."""
+    """The bm25 engine; rank-bm25 scores as that package's BM25Okapi does, in memory, and is for small collections."""
 
     max_query_chars: int = Field(default=8_000, ge=1)
     """A longer question is refused."""

@@ -7,7 +7,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app.display import count
-from app.ui import asking, person, rooms
+from app.ui import asking, evaluations, person, rooms
 from app.ui.actions import show_actions, show_stop
 from app.ui.filters import show_filters
 from app.ui.footnotes import listen
@@ -22,6 +22,7 @@ from app.ui.views import error_html, turn_html
 from indexer.errors import ConfigError, FootnoteError
 
 FRAME_S, MOST_S = 0.08, 0.4
+PLOTS_AFTER_S = 15.0  # the first question and its models come first
 
 
 def show_chat() -> None:
@@ -59,6 +60,7 @@ def _page(session: Session) -> None:
             show_history(session)
             show_filters(session)
     asking.warm(session.collection)
+    evaluations.warm(PLOTS_AFTER_S)
     chat = session.chat
     there = asking.there(session.collection)
     for turn in chat.turns:  # whoever deleted a document, in this process or another: its words end here

@@ -47,9 +47,11 @@ def jobs() -> Jobs:
 
 
 @cache
-def warm() -> None:
+def warm(after_s: float = 0.0) -> None:
     """Load what tests and draws figures while the reader looks about, so that opening a run need not wait for it."""
-    threading.Thread(target=_load_plotting, name="footnote-warm", daemon=True).start()
+    timer = threading.Timer(after_s, _load_plotting)
+    timer.daemon = True
+    timer.start()
 
 
 def _load_plotting() -> None:

@@ -22,7 +22,7 @@ def show_filters(session: Session) -> None:
             key=_KEY,
             placeholder=HINT,
             max_chars=MOST_CHARS,
-            help="source, type, title, date, added, id or meta.KEY; several are parted by semicolons.",
+            help="source, type, title, date, added, id or meta.KEY; parted by semicolons; \\; is one of a value.",
             on_change=_take,
             args=(session,),
         )

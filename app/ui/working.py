@@ -1,4 +1,4 @@
-"""Long work while it goes on: a bar, the time left, and what is said of each file, drawn anew every second."""
+"""Long work while it goes on: a bar, the time left, and what is said of each file, drawn anew twice a second."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
@@ -17,7 +17,7 @@ from app.ui.outcomes import outcome_html
 from app.ui.person import reader
 from indexer.store.merging import Merging
 
-EVERY_S, IDLE_S = 1.0, 5.0
+EVERY_S, IDLE_S = 0.5, 5.0
 FILES_SHOWN = 50
 _TURN = {"reading": 0, "waiting": 2}
 

@@ -198,11 +198,12 @@ def _query(schema: Any, counts: Sequence[tuple[str, int]]) -> Any:
     """Sum BM25 over the query's terms, each as often as it occurs. Built, not parsed: no text can be a syntax error."""
     from tantivy import Occur, Query
 
-    if all(is_single(term) for term, _ in counts):
-        return Query.boolean_query([(Occur.Should, _in_a_pair(schema, "text", term)) for term, _ in counts])
-    terms = ((Query.term_query(schema, "text", term, "freq"), float(count)) for term, count in counts)
+    queries = [
+        (_in_a_pair(schema, "text", term) if is_single(term) else Query.term_query(schema, "text", term, "freq"), count)
+        for term, count in counts
+    ]
     return Query.boolean_query(
-        [(Occur.Should, Query.boost_query(term, count) if count > 1 else term) for term, count in terms]
+        [(Occur.Should, Query.boost_query(query, float(count)) if count > 1 else query) for query, count in queries]
     )
 
 

@@ -11,8 +11,9 @@ from indexer.store.rules import Sql as _Sql
 from indexer.store.rules import readable
 
 _SOURCES = "SELECT d.source AS path UNION SELECT path FROM files WHERE document_id = d.id"
-_META = "SELECT 1 FROM json_each(d.metadata) m WHERE lower(json_extract(m.value, '$[0]')) = ?"
+_META = "SELECT 1 FROM json_each(d.metadata) m WHERE fold(json_extract(m.value, '$[0]')) = ?"
 _META_VALUE = "json_extract(m.value, '$[1]')"
+_LITERAL = "instr('/' || path || '/', ?) > 0"  # a bracket in a name is no glob to whoever copied the name
 _DAY = 10  # characters of YYYY-MM-DD
 
 
@@ -50,7 +51,8 @@ def _one(condition: Condition) -> _Sql:
 def _equal(condition: Condition) -> _Sql:
     field, value = condition.field, condition.value
     if field == "source":
-        return f"EXISTS (SELECT 1 FROM ({_SOURCES}) WHERE {_either('path GLOB ?', 4)})", _places(value)
+        matched = _either("path GLOB ?", 4)
+        return f"EXISTS (SELECT 1 FROM ({_SOURCES}) WHERE {matched} OR {_LITERAL})", _places(value)
     if field == "type":
         types = media_types(value)
         return f"({_either('lower(d.media_type) GLOB ?', len(types))})", list(types)
@@ -59,8 +61,11 @@ def _equal(condition: Condition) -> _Sql:
     if field == "id":
         return "(d.id = ?)", [value]
     if field == "title":
-        return "(lower(d.title) GLOB lower(?))", [value]
-    return f"EXISTS ({_META} AND lower({_META_VALUE}) GLOB lower(?))", [field.removeprefix("meta.").lower(), value]
+        return "(fold(d.title) GLOB ?)", [value.casefold()]
+    return f"EXISTS ({_META} AND fold({_META_VALUE}) GLOB ?)", [
+        field.removeprefix("meta.").casefold(),
+        value.casefold(),
+    ]
 
 
 def _compared(condition: Condition, sign: Sign) -> _Sql:
@@ -74,9 +79,9 @@ def _compared(condition: Condition, sign: Sign) -> _Sql:
 
 
 def _places(value: str) -> list[str]:
-    """A path or glob, whole or from any folder on; a folder stands for all that is in it."""
+    """A path or glob, whole or from any folder on; a folder stands for all that is in it. Last as it is written."""
     value = value.rstrip("/") or value
-    return [value, f"{value}/*", f"*/{value}", f"*/{value}/*"]
+    return [value, f"{value}/*", f"*/{value}", f"*/{value}/*", f"/{value}/"]
 
 
 def _either(sql: str, times: int) -> str:

@@ -1,7 +1,7 @@
 """Where the terms of a text stand in it, so that what a person sees marked is what the index counted."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from indexer.store.language import Language, is_single, paired, placed
 from indexer.store.text import analyze, query_terms
@@ -12,9 +12,10 @@ Place = tuple[int, int]  # first character, and the one after the last
 def places(text: str, query: str, language: Language) -> list[Place]:
     """Where a text has the query's terms, in order; terms that overlap or touch, such as pairs, have one place."""
     terms = set(query_terms(query, language))
-    if all(map(is_single, terms)):  # one character of a script of pairs is looked for inside them
-        return _joined((low, high) for sign, (low, high) in zip(*placed(text), strict=True) if sign in terms)
-    return _joined((low, high) for term, low, high in located_terms(text, language) if term in terms)
+    found = [(low, high) for term, low, high in located_terms(text, language) if term in terms]
+    if signs := {term for term in terms if is_single(term)}:  # looked for inside the pairs
+        found += [(low, high) for sign, (low, high) in zip(*placed(text), strict=True) if sign in signs]
+    return _joined(sorted(found))
 
 
 def located_terms(text: str, language: Language) -> Iterator[tuple[str, int, int]]:
@@ -54,7 +55,7 @@ def _in_word(sign: str) -> bool:
     return (sign.isascii() and sign.isalnum()) or len(analyze(f"a{sign}b", "none")) == 1
 
 
-def _joined(found: Iterator[Place]) -> list[Place]:
+def _joined(found: Iterable[Place]) -> list[Place]:
     joined: list[Place] = []
     for low, high in found:
         if joined and low <= joined[-1][1]:

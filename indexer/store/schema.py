@@ -4,6 +4,7 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from indexer.errors import IndexError_
 from indexer.store.disk import FULL_DISK_REMEDY
@@ -63,6 +64,7 @@ def connect(path: Path, create: bool = False) -> sqlite3.Connection:
             raise IndexError_(f"{path} is missing", "Ingest the documents again into a new collection.")
         db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         try:
+            db.create_function("fold", 1, _fold, deterministic=True)  # SQLite's own lower() knows ASCII alone
             db.execute("PRAGMA foreign_keys=ON")
             db.execute("PRAGMA secure_delete=ON")
             db.execute("PRAGMA synchronous=FULL")
@@ -75,6 +77,10 @@ def connect(path: Path, create: bool = False) -> sqlite3.Connection:
             db.close()
             raise
         return db
+
+
+def _fold(value: Any) -> Any:
+    return value.casefold() if isinstance(value, str) else value
 
 
 def _migrate(db: sqlite3.Connection, path: Path) -> None:

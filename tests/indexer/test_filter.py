@@ -145,6 +145,34 @@ def test_which_documents_a_filter_lets_through(
     assert through(library, *conditions) == documents
 
 
+@pytest.mark.parametrize(
+    ("condition", "matches"),
+    [
+        ("title=*ärzte*", True),
+        ("title=*ÄRZTE IN*", True),
+        ("title=*arzte*", False),
+        ("meta.autor=émile*", True),
+        ("meta.über=Тест", True),
+        ("meta.ÜBER=тест", True),
+        ("source=bericht[1].md", True),
+        ("source=/srv/[neu]/bericht[1].md", True),
+        ("source=[neu]", True),
+        ("source=bericht1.md", False),
+        ("source=bericht[[]1].md", True),
+        ("source=bericht", False),
+    ],
+)
+def test_letters_beyond_ascii_and_brackets_in_names(library: Collection, condition: str, matches: bool) -> None:
+    metadata = (("Autor", "Émile Zola"), ("Über", "Тест"))
+    with library.writer() as writer:
+        text = "lamp"
+        said = Document(
+            "aerzte", "/srv/[neu]/bericht[1].md", "Ärzte in Österreich", "text/markdown", "x", text, metadata=metadata
+        )
+        writer.add(said, [Chunk("aerzte:0", "aerzte", text, 0, len(text))], np.eye(1, DIM, dtype=np.float32))
+    assert through(library, condition) == ({"aerzte"} if matches else set())
+
+
 def test_a_value_is_never_read_as_sql(library: Collection) -> None:
     assert through(library, "title=' OR 1=1 --") == set()
     assert through(library, "meta.x' OR 1=1 --=1") == set()
@@ -196,3 +224,4 @@ def test_many_ranges_give_what_few_give(library: Collection, monkeypatch: Any) -
 def test_a_line_holds_several_conditions() -> None:
     assert read_conditions(" type=pdf ;; source=a b;") == ("type=pdf", "source=a b")
     assert read_conditions("  ") == ()
+    assert read_conditions(r"title=a\;b; type=pdf") == ("title=a;b", "type=pdf")

@@ -90,6 +90,9 @@ def test_one_character_is_found_only_where_it_stands(shelf: Any) -> None:
     assert shelf.lexical("冬") == ["chinese"]
     assert sorted(shelf.lexical("館")) == ["japanese"]
     assert shelf.lexical("犬") == []
+    assert sorted(shelf.lexical("犬 冬")) == ["chinese"]
+    assert sorted(shelf.lexical("冬 damaged 大阪")) == ["chinese", "english"]
+    assert sorted(shelf.lexical("館 大学")) == ["chinese", "japanese"]
 
 
 @pytest.mark.parametrize(

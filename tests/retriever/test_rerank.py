@@ -80,6 +80,7 @@ class Clock:
         (59, (0.02, 0.02, 0.02), [2, 2], False),  # the third would end at 60 ms
         (100, (0.02, 0.05, 0.02), [2, 2], False),  # it might take 50 ms again
         (10, (0.5,), [2], False),  # the first is always tried
+        (100, (0.02, 0.02, 0.07), [2, 2, 1], False),  # the last one took longer than those before it
     ],
 )
 def test_a_budget_ends_before_the_batch_that_would_break_it(
@@ -90,6 +91,12 @@ def test_a_budget_ends_before_the_batch_that_would_break_it(
     scores = score_within(clock, "lamp storm", PASSAGES, 2, budget_ms, lambda: clock.now_s)
     assert clock.read == read
     assert scores == (pytest.approx(real.score("lamp storm", PASSAGES), abs=1e-5) if all_read else None)
+
+
+def test_one_batch_that_is_late_is_not_used(folder: Path) -> None:
+    clock = Clock(CrossEncoderReranker(folder), 0.5)
+    assert score_within(clock, "lamp storm", PASSAGES, len(PASSAGES), 499, lambda: clock.now_s) is None
+    assert clock.read == [len(PASSAGES)]
 
 
 def test_it_is_known_by_its_folder_or_by_the_name_it_was_asked_for(folder: Path) -> None:

@@ -15,8 +15,8 @@ sys.argv = ["main.py"]
 from streamlit import config
 from streamlit.testing.v1 import AppTest
 config.set_option("server.address", "127.0.0.1")
-from app.ui import asking
-asking.WARM_AFTER_S = 3600.0
+from app.ui import asking, chat
+chat.PLOTS_AFTER_S = asking.WARM_AFTER_S = 3600.0
 page = AppTest.from_file({str(ROOT / "app" / "ui" / "main.py")!r}, default_timeout=120).run()
 assert not page.exception and page.chat_input
 print(json.dumps(sorted(set(name.partition(".")[0] for name in sys.modules))))
