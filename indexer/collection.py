@@ -9,6 +9,7 @@ home/collections/NAME/generations/0001/    truth.db, and its index: lexical/ and
 
 import builtins
 import contextlib
+import logging
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +19,7 @@ from pathlib import Path
 from indexer.access import FULL, Access, Rules
 from indexer.document import Chunk, Document
 from indexer.encoder import Vectors
-from indexer.errors import ConfigError, IndexError_
+from indexer.errors import ConfigError, FootnoteError, IndexError_
 from indexer.filter import Filter
 from indexer.generation import Generation, Generations
 from indexer.naming import named_by
@@ -31,6 +32,7 @@ from indexer.store.lock import WriteLock
 from indexer.store.records import DocumentInfo, FileRow, Manifest, StoredChunk
 from indexer.store.writer import Writer, writing
 
+_log = logging.getLogger(__name__)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 LOCK_TIMEOUT_S = 3600.0
 _KEPT_FILTERS = 15  # whose matching keys are not asked for again while nothing changes
@@ -212,16 +214,30 @@ class Collection:
         *,
         command: str = "write",
         timeout_s: float = LOCK_TIMEOUT_S,
+        merge_later: bool = False,
     ) -> Iterator[Writer]:
         """Hold the write lock and write; `on_wait` is told who holds it while this waits.
+
+        With `merge_later` a merge of the index that has come due is done in the background, and nobody waits for it:
+        until then new chunks are searched exactly, and deleted ones are left out of every ranking.
 
         Raises:
             IndexError_: the lock was not free within `timeout_s`.
         """
         with self.lock.held(command, timeout_s, on_wait):
             generation = self.generation
-            with writing(generation.truth, generation.index) as writer:
+            with writing(generation.truth, generation.index, merge=not merge_later) as writer:
                 yield writer
+        if merge_later:
+            threading.Thread(target=self._merge, name="footnote-merge", daemon=True).start()
+
+    def _merge(self) -> None:
+        """Merge what is due, unless somebody is writing, who does it at the end."""
+        try:
+            with self.writer(command="merge", timeout_s=0):
+                pass
+        except FootnoteError as error:
+            _log.info("%s was not merged: %s", self.name, error.message)
 
     def speak(
         self,

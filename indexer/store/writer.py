@@ -172,16 +172,17 @@ class Writer:
 
 
 @contextlib.contextmanager
-def writing(truth: Truth, index: Index) -> Iterator[Writer]:
-    """Write to a generation; at the end, interrupted or not, its index follows."""
+def writing(truth: Truth, index: Index, merge: bool = True) -> Iterator[Writer]:
+    """Write to a generation; at the end, interrupted or not, its index follows, and is merged where that is due."""
     follower = index.follower()
     writer = Writer(truth, follower, index.dense)
     try:
         follower.catch_up()
         yield writer
         writer.publish(force=True)
-        with noted(truth.path.parent, writer.on_merge) as told:
-            index.dense.merge(on_merge=told)
+        if merge:
+            with noted(truth.path.parent, writer.on_merge) as told:
+                index.dense.merge(on_merge=told)
     except BaseException:
         with contextlib.suppress(FootnoteError):  # the first error is the one to tell; opening catches up
             writer.publish(force=True)

@@ -1,4 +1,6 @@
 import json
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +129,33 @@ def test_new_vectors_are_found_at_once_and_exactly_beside_the_base(shelf: Any, r
     last_keys = shelf.collection.vectors()[0][-60:]
     for key, vector in zip(last_keys.tolist(), late, strict=True):
         assert shelf.collection.dense.search(vector, 1)[0][0] == key
+
+
+def test_a_merge_that_is_due_later_keeps_nobody_waiting(
+    shelf: Any, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(shelf, clustered(rng, MIN_BASE + 200))
+    dense = shelf.collection.generation.index.dense
+    rows, merge, may = dense.base_rows(), dense.merge, threading.Event()
+
+    def slowly(**options: Any) -> bool:
+        assert may.wait(60)
+        return bool(merge(**options))
+
+    monkeypatch.setattr(dense, "merge", slowly)
+    with shelf.collection.writer(merge_later=True) as writer:
+        writer.delete(*(f"d-{at}" for at in range(0, MIN_BASE // 2, 50)))
+    assert dense.base_rows() == rows  # and this thread is here
+    check_exact(shelf, clustered(rng, 1)[0], 10)
+    may.set()
+    left, until = len(shelf.collection.vectors()[0]), time.monotonic() + 60
+    while dense.base_rows() != (left if left >= MIN_BASE else 0) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert dense.base_rows() == (left if left >= MIN_BASE else 0)
+    with shelf.collection.writer():  # the lock is free again
+        pass
+    check_exact(shelf, clustered(rng, 1)[0], 10)
+    assert verify(shelf.collection) == []
 
 
 def test_a_grown_delta_is_merged_into_the_base(shelf: Any, rng: np.random.Generator) -> None:
