@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Query, UploadFile
@@ -12,7 +11,7 @@ from app.api.access import Ingester, Reader
 from app.api.errors import ApiError, described
 from app.api.service import Served
 from app.audit import local_user
-from app.ui.uploads import save
+from app.ui.uploads import discard, save
 from indexer.access import check_groups
 from indexer.errors import IndexError_
 from indexer.reading import Reading
@@ -146,17 +145,15 @@ def get_document(document_id: str, caller: Reader, service: Served, collection: 
 
 @router.delete("/documents/{document_id}", responses=described(404, 409))
 def delete_document(document_id: str, caller: Ingester, service: Served, collection: Named = "default") -> Deleted:
-    """Delete a document; from then on it answers nowhere. If it was uploaded, its file goes, too."""
+    """Delete a document; from then on it answers nowhere. What was uploaded of it goes, too."""
     reading = service.library.reading(caller, collection)
-    document = _document(reading, document_id)
+    document, sources = _document(reading, document_id), reading.sources(document_id)
     with (
         service.audit.recorded(caller.id or local_user(), "delete", collection, f"{document_id} {document['source']}"),
         reading.collection.writer(command="delete by the API", timeout_s=_LOCK_WAIT_S) as writer,
     ):
         writer.delete(document_id)
-    source = Path(document["source"])
-    if source.is_relative_to((service.library.settings.uploads_dir / collection).resolve()):
-        source.unlink(missing_ok=True)
+    discard(service.library.settings.uploads_dir / collection, reading.collection, sources)
     return Deleted(collection=collection, deleted=document_id)
 
 

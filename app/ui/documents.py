@@ -190,7 +190,7 @@ def _offer_delete(name: str, found: Sequence[FileRow], *, disabled: bool) -> Non
         documents = len({row.document_id for row in found if row.document_id})
         st.text(
             f"{count(len(found), 'file')} with {count(documents, 'document')} will be taken out of the collection. "
-            "The files themselves stay where they are."
+            "Uploads are removed, too; other files stay where they are."
         )
         st.button(
             f"Delete {count(len(found), 'file')}",

@@ -16,7 +16,7 @@ from app.progress import FINISHING
 from app.ui import opened, rooms
 from app.ui.jobs import Job, Jobs, Report
 from app.ui.person import need
-from app.ui.uploads import save
+from app.ui.uploads import discard, save
 from app.wiring import encoder_of, open_collection
 from indexer.access import Access
 from indexer.document import Chunk
@@ -184,7 +184,7 @@ class Deleted:
 
 
 def delete(name: str, sources: Sequence[str]) -> None:
-    """Remove files from a collection; a document goes with the last file of its content."""
+    """Remove files from a collection, uploads from the disk, too; a document goes with the last file of its content."""
     caller = _worker(name)
     known = {row.path for row in ledger(name)} | {path for info in rooms.documents(name) for path in info.sources}
     sources = [source for source in sources if source in known]
@@ -199,6 +199,7 @@ def delete(name: str, sources: Sequence[str]) -> None:
             collection.writer(_waiting(report), command="delete", timeout_s=wait_s) as writer,
         ):
             writer.forget(*sources)
+        discard(rooms.settings().uploads_dir / name, collection, sources)
         return Deleted(before - len(collection.documents()), len(sources))
 
     jobs().start(name, job, work, caller.id)

@@ -13,6 +13,7 @@ from app.ui.pages import pages_html
 from app.ui.session import Chat
 from app.ui.source import Span, source_html, whole, window_around
 from app.ui.turn import Turn
+from app.ui.uploads import DELETING
 from app.ui.views import error_html
 from app.withheld import GONE
 from indexer.document import Document
@@ -113,7 +114,7 @@ def _show_actions(chat: Chat, collection: str, document: Document, opened: Opene
         st.toggle("Whole document", value=chat.whole, key=f"whole-{chat.opened}", on_change=_flip_whole, args=(chat,))
     if opened.span is None:
         with st.popover("Remove…", type="tertiary"):
-            st.text("It will no longer answer any question. The file itself stays where it is.")
+            st.text(DELETING)
             if st.button("Remove from the collection"):
                 rooms.remove(collection, document.id)
                 chat.close()

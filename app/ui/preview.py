@@ -11,6 +11,7 @@ from app.ui.beside import Beside, sheet_html
 from app.ui.markup import escaped
 from app.ui.panel import Opened, head_html
 from app.ui.source import source_html, whole
+from app.ui.uploads import DELETING
 from app.ui.views import error_html
 from indexer.document import Chunk, Document
 from indexer.errors import FootnoteError
@@ -78,7 +79,7 @@ def _facts_html(document: Document) -> str:
 
 def _offer_delete(looking: Looking, name: str, document: Document) -> None:
     with st.popover("Delete…", type="tertiary", icon=":material/delete:"):
-        st.text("It will no longer answer any question. The file itself stays where it is.")
+        st.text(DELETING)
         given = (looking, name, document.id)
         st.button("Delete this document", type="primary", on_click=_delete, args=given)
 

@@ -21,7 +21,7 @@ from app.ui import opened
 from app.ui.jobs import Report
 from app.ui.person import need, reader
 from app.ui.person import settings as settings
-from app.ui.uploads import Outcome
+from app.ui.uploads import Outcome, discard
 from app.wiring import build_encoder, open_collection
 from eval.synthesis.synthesize import written_folders
 from indexer.collection import Collection
@@ -155,14 +155,15 @@ def pictures(_document: Document, sha256: str, parts: tuple[PagePart, ...]) -> t
 
 
 def remove(name: str, document_id: str) -> None:
-    """Delete a document that the reader may read, if it is there."""
+    """Delete a document that the reader may read, if it is there, and what was uploaded of it."""
     caller, found = need("ingest"), reading(name)
-    if found.sources(document_id):
+    if sources := found.sources(document_id):
         with (
             Audit(opened.database()).recorded(caller.id or local_user(), "delete", name, document_id),
             found.collection.writer(command="delete from the chat page") as writer,
         ):
             writer.delete(document_id)
+        discard(settings().uploads_dir / name, found.collection, sources)
 
 
 def uploads_dir(caller: Caller, name: str) -> Path:

@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from app.ui.jobs import Job
+from indexer.collection import Collection
+from indexer.document import INSIDE
+from indexer.errors import IndexError_
+from indexer.load import source_of
+from indexer.sources import file_of
 
+DELETING = "It will no longer answer any question. An uploaded file is removed, too; any other stays where it is."
 MAX_NAME_BYTES, MAX_SUFFIX_BYTES = 200, 16  # file systems stop at 255; some is left for the temporary name
 _UNSAFE = re.compile(r'[<>:"|?*]')
 
@@ -70,6 +76,28 @@ def _write_whole(path: Path, content: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def discard(folder: Path, collection: Collection, sources: Iterable[str]) -> None:
+    """Remove the uploaded files, below `folder`, of sources that were just taken out of a collection. Others stay where
+    they are, and so does an archive or mail as long as a document lies in it.
+
+    Raises:
+        IndexError_: a file could not be removed.
+    """
+    left = tuple(source for _, source in collection.generation.truth.sources())
+    failed = []
+    for path in dict.fromkeys(map(file_of, sources)):
+        source = source_of(path)
+        holds = any(each == source or each.startswith(source + INSIDE) for each in left)
+        if holds or not os.path.lexists(path) or not Path(source).is_relative_to(folder.resolve()):
+            continue
+        try:
+            path.unlink()
+        except OSError as error:
+            failed.append(f"{source} ({error.strerror})")
+    if failed:
+        raise IndexError_(f"The documents are deleted, but not these uploads: {', '.join(failed)}.", "Remove them.")
 
 
 class Upload(Job[Sequence[Outcome]]):

@@ -88,6 +88,14 @@ def test_the_file_of_a_document_that_was_not_uploaded_stays(client: httpx.Client
     assert Path(first["source"]).is_file()
 
 
+def test_every_upload_of_the_same_bytes_goes_with_its_document(client: httpx.Client, home: Path) -> None:
+    upload(client, {"a.txt": b"The ferry leaves at nine.", "b.txt": b"The ferry leaves at nine.", "c.txt": b"Else."})
+    listed = client.get("/documents", params={"collection": "papers"}).json()["documents"]
+    (ferry,) = [item for item in listed if item["title"] != "C"]
+    assert client.delete(f"/documents/{ferry['id']}", params={"collection": "papers"}).status_code == 200
+    assert [path.name for path in (home / "uploads" / "papers").iterdir()] == ["c.txt"]
+
+
 @pytest.mark.parametrize("name", ["", "../x", "a/b", "-x", "x" * 65, "x\n"])
 def test_a_name_that_no_collection_can_have(client: httpx.Client, home: Path, name: str) -> None:
     answered = client.post("/documents", data={"collection": name}, files={"files": ("a.txt", b"text")})

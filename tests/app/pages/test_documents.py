@@ -1,6 +1,7 @@
 """What the Documents page tells of a collection's index, and of another process's work."""
 
 import importlib.util
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,11 @@ import pytest
 from app.caller import Caller
 from app.ui import library, others, person, rooms
 from app.ui.documents import _head_html
+from indexer.chunk import ChunkSettings
 from indexer.collection import Collection
+from indexer.ingest import ingest
 from indexer.store.index import IndexSettings
+from tests.app.pages.conftest import Encoder
 from tests.indexer.slow_merge import CHUNKS, PORTION, merging
 
 
@@ -43,3 +47,39 @@ def test_the_index_and_its_place_are_told_and_its_token_never(home: Path, monkey
     for module in (person, rooms):
         monkeypatch.setattr(module, "reader", lambda: Caller("hugo", ("read",)))
     assert "Milvus index<" in _head_html("far"), "where it is concerns those who run it"
+
+
+def test_uploads_go_with_their_documents_and_other_files_stay(home: Path) -> None:
+    uploads, papers = home / "uploads" / "default", home / "papers"
+    for folder, names in ((uploads, ("a.txt", "b.txt", "c.txt")), (papers, ("mine.txt",))):
+        folder.mkdir(parents=True)
+        for name in names:
+            (folder / name).write_text("A boat." if name == "c.txt" else "The same light.")
+    collection = Collection.open(home, "default", create=True)
+    ingest([papers, uploads], collection, Encoder(), ChunkSettings())
+    light = next(info.id for info in collection.documents() if len(info.sources) == 3)
+    library.delete("default", [str(uploads / "a.txt")])
+    job = library.jobs().last("default")
+    assert job is not None
+    job.join(30)
+    assert job.done and job.failure is None
+    assert sorted(path.name for path in uploads.iterdir()) == ["b.txt", "c.txt"]
+    rooms.remove("default", light)
+    assert [path.name for path in uploads.iterdir()] == ["c.txt"]
+    assert (papers / "mine.txt").exists()
+    assert len(collection.documents()) == 1
+
+
+def test_an_uploaded_archive_goes_with_the_last_of_its_documents(home: Path) -> None:
+    uploads = home / "uploads" / "default"
+    uploads.mkdir(parents=True)
+    with zipfile.ZipFile(uploads / "both.zip", "w") as archive:
+        archive.writestr("a.txt", "The first.")
+        archive.writestr("b.txt", "The second.")
+    collection = Collection.open(home, "default", create=True)
+    ingest([uploads], collection, Encoder(), ChunkSettings())
+    first, second = collection.documents()
+    rooms.remove("default", first.id)
+    assert (uploads / "both.zip").exists()
+    rooms.remove("default", second.id)
+    assert not (uploads / "both.zip").exists()
