@@ -86,6 +86,21 @@ class ServerModel:
         told = next((getattr(model, "max_model_len", None) for model in self._listed if model.id == self.name), None)
         return self._settings.context_tokens or (told if isinstance(told, int) and told > 0 else 4096)
 
+    def check(self) -> None:
+        """Ask the server whether it is there; it need not list its models where one is named.
+
+        Raises:
+            ModelError: it is down, slow, or refuses the key.
+        """
+        from openai import NotFoundError
+
+        with model_errors(self._settings):
+            try:
+                list(self._client.models.list())
+            except NotFoundError:
+                if not self._settings.model:
+                    raise
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text: exact where the server has vLLM's /tokenize, else an upper bound."""
         return [self._count(text) for text in texts]

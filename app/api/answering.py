@@ -25,11 +25,17 @@ class Answering:
         self._stopped = threading.Event()
         self._timeout_s = timeout_s
         self._until = self._loop.time() + timeout_s
+        self.watching = asyncio.create_task(self._stop_when_gone())  # from now on: it may leave while it waits in line
 
     def stop(self) -> None:
         """Nobody wants the answer any more."""
         self._stopped.set()
-        self._came.put_nowait(ApiError(CLIENT_GONE, "The client has gone."))
+        self._came.put_nowait(_gone())
+
+    def leave(self) -> None:
+        """Stop the pipeline, and watch the client no longer."""
+        self._stopped.set()
+        self.watching.cancel()
 
     async def events(self) -> AsyncGenerator[Event, None]:
         """What the pipeline yields, while the client listens. Closing this stops the pipeline.
@@ -38,7 +44,6 @@ class Answering:
             ApiError: time is up (504), or the client has gone (499).
             FootnoteError: what the pipeline raises.
         """
-        watching = asyncio.create_task(self._stop_when_gone())
         try:
             while True:
                 async with asyncio.timeout_at(self._until):
@@ -51,8 +56,7 @@ class Answering:
         except TimeoutError:
             raise too_slow(self._timeout_s) from None
         finally:
-            self._stopped.set()
-            watching.cancel()
+            self.leave()
 
     def work(self, ask: Callable[[], Iterator[Event]]) -> None:
         """Run the pipeline; for a thread."""
@@ -78,7 +82,24 @@ class Answering:
 
 
 async def start_answer(request: Request, gate: Gate, ask: Callable[[], Iterator[Event]], timeout_s: float) -> Answering:
-    """Begin to answer as soon as there is a place. Raises what `Gate.start` raises."""
+    """Begin to answer as soon as there is a place. A client that goes before leaves the line at once.
+
+    Raises:
+        ApiError: what `Gate.start` raises, or the client has gone (499).
+    """
     answering = Answering(request, timeout_s)
-    await gate.start(lambda: answering.work(ask), timeout_s)
+    starting = asyncio.ensure_future(gate.start(lambda: answering.work(ask), timeout_s))
+    try:
+        await asyncio.wait((starting, answering.watching), return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            raise _gone()
+        await starting
+    except BaseException:
+        starting.cancel()
+        answering.leave()
+        raise
     return answering
+
+
+def _gone() -> ApiError:
+    return ApiError(CLIENT_GONE, "The client has gone.")

@@ -17,6 +17,7 @@ from app.wiring import build_chat_model, build_encoder, build_pipeline, build_re
 from generator.chat import ChatModel
 from generator.pipeline import Event, Pipeline
 from generator.prompt import Turn
+from generator.server import ServerModel
 from indexer.collection import Collection
 from indexer.encoder import Encoder
 from indexer.filter import Filter
@@ -109,12 +110,14 @@ class Library:
         return self._model.count_tokens([text])[0]
 
     def warm(self) -> None:
-        """Load the models that answers need. Raises ModelError where one is missing or its server is down."""
+        """Load the models that answers need, and ask the model server. Raises ModelError where one is not there."""
         if self.settings.retriever.mode != "bm25":
             build_encoder(self.settings)
         with self._loading:
             self._model = self._model or build_chat_model(self.settings)
-        _ = self._model.name  # a server is asked for it
+        if isinstance(self._model, ServerModel):
+            self._model.check()
+        _ = self._model.name  # without a name in the settings, there must be a model
 
     def folder(self, caller: Caller, name: str) -> Path:
         """Where the uploads of a caller to a collection are kept."""

@@ -14,6 +14,7 @@ from app.api.library import Library
 from app.api.metrics import CONTENT_TYPE
 from app.api.service import Served
 from app.resident import keep_loaded
+from app.resolved import uses_server
 from indexer.errors import FootnoteError
 
 logger = logging.getLogger(__name__)
@@ -35,10 +36,14 @@ class Readiness(BaseModel):
 
 
 class Warming:
-    """Loads the models before the first question asks for them, and tries again when one is not there."""
+    """Loads the models before the first question asks for them, and tries again when one is not there.
+
+    A model server may go at any time, so it is asked as long as this one runs.
+    """
 
     def __init__(self, library: Library) -> None:
         self._library = library
+        self._loaded = False
         self._stopping = threading.Event()
         self.state = Readiness(ready=False, reason="The models are being loaded.")
 
@@ -54,9 +59,9 @@ class Warming:
         while not self._stopping.is_set():
             try:
                 self._library.warm()
-                keep_loaded()
-                self.state = Readiness(ready=True)
-                return
+                self._now_ready()
+                if not uses_server(self._library.settings):
+                    return
             except FootnoteError as error:
                 if error.message != self.state.reason:
                     logger.warning("not ready: %s", error.message)
@@ -65,6 +70,14 @@ class Warming:
                 logger.exception("the models could not be loaded")
                 self.state = Readiness(ready=False, reason="The models could not be loaded; the log has the details.")
             self._stopping.wait(_AGAIN_S)
+
+    def _now_ready(self) -> None:
+        if not self._loaded:
+            keep_loaded()  # once: later the rest of the process is alive, too, and not for good
+            self._loaded = True
+        elif not self.state.ready:
+            logger.info("ready again")
+        self.state = Readiness(ready=True)
 
 
 @router.get("/health")

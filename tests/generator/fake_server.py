@@ -61,6 +61,11 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(200, b"<html>hello</html>", "text/html")
         if self.server.behaviour == "key":
             return self._error(401, "Incorrect API key provided")
+        if self.server.behaviour == "no list":
+            return self._error(404, "Not Found")
+        if self.server.behaviour == "hangs up":
+            self.close_connection = True
+            return None
         models = [{"id": "tiny", "object": "model", "created": 0, "owned_by": "us", "max_model_len": 2048}]
         return self._json(200, {"object": "list", "data": [] if self.server.behaviour == "empty" else models})
 

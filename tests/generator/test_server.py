@@ -190,3 +190,16 @@ def test_closing_the_stream_ends_the_work_on_the_server(server: FakeServer, sett
     pieces.close()  # type: ignore[attr-defined]
     assert server.hung_up.wait(10)
     assert server.sent_pieces < 400
+
+
+def test_a_server_that_lists_no_models_is_there_where_one_is_named(
+    server: FakeServer, settings: ServerSettings
+) -> None:
+    ServerModel(settings).check()
+    server.behaviour = "no list"
+    ServerModel(replace(settings, model="tiny")).check()
+    with pytest.raises(ModelError, match="has no chat completions there"):
+        ServerModel(settings).check()
+    server.behaviour = "hangs up"
+    with pytest.raises(ModelError, match="No model server answers"):
+        ServerModel(replace(settings, model="tiny")).check()

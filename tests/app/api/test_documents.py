@@ -10,10 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
-from running import wait_for
+from running import Running, wait_for
 
 from app.api.library import Library
 from app.database import Database
+from app.settings import load_settings
 from indexer.ledger import Progress
 
 
@@ -206,3 +207,22 @@ def test_not_ready_without_its_model(serve: Any, model: Any) -> None:
         wait_for(lambda: "OpenAI protocol" in client.get("/ready").json()["reason"])
         assert client.get("/ready").status_code == 503
         assert client.get("/health").status_code == 200
+
+
+@pytest.mark.parametrize("name", ["", "tiny"])
+def test_ready_follows_the_model_server(
+    home: Path, encoder: Any, model: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("app.api.monitor._AGAIN_S", 0.05)
+    variables = {"FOOTNOTE_GENERATOR__BASE_URL": model.base_url, "FOOTNOTE_GENERATOR__MODEL": name}
+    running = Running(load_settings(None, {"FOOTNOTE_HOME": str(home), **variables}))
+    with running.client() as client:
+        for behaviour, said in (("hangs up", "No model server answers"), ("key", "refuses the key")):
+            wait_for(lambda: client.get("/ready").json() == {"ready": True, "reason": ""})
+            model.behaviour = behaviour
+            wait_for(lambda: client.get("/ready").status_code == 503)
+            assert said in client.get("/ready").json()["reason"]
+            assert client.get("/health").status_code == 200
+            model.behaviour = "well"
+        wait_for(lambda: client.get("/ready").status_code == 200)
+    running.stop()

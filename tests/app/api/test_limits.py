@@ -52,19 +52,39 @@ def test_a_body_over_the_limit(serve: Any, tower: str) -> None:
         assert client.post("/documents", files={"files": ("small.txt", b"word " * 2500)}).status_code == 202
 
 
+def asking(running: Any, collection: str, **more: Any) -> socket.socket:
+    """A client that has asked, and that hangs up when it is closed."""
+    body = json.dumps(question(collection, **more)).encode()
+    client = socket.create_connection(("127.0.0.1", int(running.url.rpartition(":")[2])))
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    client.sendall(head.encode() + b"\r\n\r\n" + body)
+    return client
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_the_model_stops_when_the_client_leaves(serve: Any, tower: str, endless: Any, stream: bool) -> None:
     running = serve()
-    body = json.dumps(question(tower, stream=stream)).encode()
-    with socket.create_connection(("127.0.0.1", int(running.url.rpartition(":")[2]))) as client:
-        head = (
-            f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
-        )
-        client.sendall(head.encode() + b"\r\n\r\n" + body)
+    with asking(running, tower, stream=stream):
         wait_for(lambda: endless.sent_pieces > 3)
     assert endless.hung_up.wait(10)
     assert endless.sent_pieces < 5000
     wait_for(lambda: running.app.state.service.answers.running == 0)
+
+
+def test_who_leaves_the_line_gives_the_place_in_it_back(serve: Any, tower: str, endless: Any) -> None:
+    running = serve(answers=1, queue=3)
+    gate = running.app.state.service.answers
+    with asking(running, tower, stream=True):
+        wait_for(lambda: endless.sent_pieces > 0)
+        others = [asking(running, tower, stream=stream) for stream in (False, True, True)]
+        wait_for(lambda: gate.waiting == 3)
+        for other in others:
+            other.close()
+        wait_for(lambda: gate.waiting == 0, 5)
+        assert gate.running == 1  # the first is still answered, and holds the one place
+        with asking(running, tower):
+            wait_for(lambda: gate.waiting == 1)
+    wait_for(lambda: (gate.running, gate.waiting) == (0, 0))
 
 
 def test_a_full_line_is_said_at_once_and_searches_do_not_stand_in_it(serve: Any, tower: str, endless: Any) -> None:
