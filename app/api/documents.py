@@ -150,7 +150,7 @@ def delete_document(document_id: str, caller: Ingester, service: Served, collect
     document, sources = _document(reading, document_id), reading.sources(document_id)
     with (
         service.audit.recorded(caller.id or local_user(), "delete", collection, f"{document_id} {document['source']}"),
-        reading.collection.writer(command="delete by the API", timeout_s=_LOCK_WAIT_S) as writer,
+        reading.collection.writer(command="delete by the API", timeout_s=_LOCK_WAIT_S, merge_later=True) as writer,
     ):
         writer.delete(document_id)
     discard(service.library.settings.uploads_dir / collection, reading.collection, sources)

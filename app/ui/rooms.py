@@ -160,7 +160,7 @@ def remove(name: str, document_id: str) -> None:
     if sources := found.sources(document_id):
         with (
             Audit(opened.database()).recorded(caller.id or local_user(), "delete", name, document_id),
-            found.collection.writer(command="delete from the chat page") as writer,
+            found.collection.writer(command="delete from the chat page", merge_later=True) as writer,
         ):
             writer.delete(document_id)
         discard(settings().uploads_dir / name, found.collection, sources)
