@@ -10,6 +10,8 @@ import numpy as np
 import openai
 import pytest
 
+from app.api.protocol import Completion, FootnoteFields
+
 QUESTION = "How tall is the tower?"
 MESSAGES: Any = [{"role": "user", "content": QUESTION}]
 
@@ -39,6 +41,7 @@ def test_an_answer_with_its_footnotes(client: Any, tower: str, papers: Path) -> 
     assert footnote["timings_ms"]["total"] >= footnote["timings_ms"]["generate"]
     assert answered.usage.total_tokens == answered.usage.prompt_tokens + answered.usage.completion_tokens
     assert answered.usage.completion_tokens > 0
+    Completion.model_validate_json(answered.model_dump_json(exclude_unset=True), strict=True)
 
 
 def test_footnotes_in_the_text_can_be_left_out(client: Any, tower: str) -> None:
@@ -77,6 +80,7 @@ def test_a_stream_carries_drafts_and_then_the_checked_answer(client: Any, tower:
     assert "evil" not in content
     assert last.choices[0].finish_reason == "stop"
     assert last.footnote["citations"][0]["quote"].startswith("The tower is 34 metres")
+    FootnoteFields.model_validate_json(json.dumps(last.footnote), strict=True)
     times = last.footnote["timings_ms"]
     assert 0 <= times["line"] < 10_000, "nobody else asks"
     assert times["encode"] <= times["search"] <= times["total"] if "encode" in times else times["search"] > 0
