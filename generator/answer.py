@@ -88,5 +88,5 @@ class Answer:
 
     @property
     def unsupported(self) -> tuple[Sentence, ...]:
-        """The sentences that no passage found bears out."""
-        return tuple(sentence for sentence in self.sentences if not sentence.supported)
+        """The sentences that no passage found bears out; of one that declines, none: its sentences were taken back."""
+        return () if self.abstained else tuple(sentence for sentence in self.sentences if not sentence.supported)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from app.api.errors import ApiError
 from app.api.protocol import ChatMessage, ChatRequest, extras
+from app.markdown import without_doubts
 from generator.prompt import Turn
 
 _FOOTNOTES = re.compile(r"^\[\^\d+\]: .*$\n?", re.MULTILINE)
@@ -50,6 +51,6 @@ def question_and_turns(messages: Sequence[ChatMessage]) -> tuple[str, tuple[Turn
         if message.role == "user":
             question = message.text()
         elif message.role == "assistant" and question:
-            turns.append((question, _FOOTNOTES.sub("", message.text()).rstrip()))
+            turns.append((question, without_doubts(_FOOTNOTES.sub("", message.text())).rstrip()))
             question = ""
     return last.text(), tuple(turns)

@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from retriever.select import Why
+
 Conditions = Annotated[list[Annotated[str, Field(max_length=1000)]], Field(max_length=50)]
 """Filters as the command line takes them: only documents that hold them are searched."""
 
@@ -64,7 +66,13 @@ class ChatRequest(BaseModel):
     footnote: FootnoteOptions = FootnoteOptions()
 
 
-class Citation(BaseModel):
+class Told(BaseModel):
+    """What an answer tells. Nothing is sent that is not named here."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Citation(Told):
     """A footnote: the exact words of a document, `text[start:end]`."""
 
     number: int
@@ -77,14 +85,14 @@ class Citation(BaseModel):
     support: float
 
 
-class Part(BaseModel):
+class Part(Told):
     """What one stage of the search thought of a passage."""
 
     score: float
     rank: int
 
 
-class Hit(BaseModel):
+class Hit(Told):
     """A passage, and why it was found."""
 
     rank: int
@@ -100,7 +108,7 @@ class Hit(BaseModel):
     parts: dict[str, Part]
 
 
-class Expansion(BaseModel):
+class Expansion(Told):
     """What was searched for beside the query, and which prompt asked for it; `failed` says why it was not."""
 
     kind: Literal["hyde", "multi-query", "decompose"]
@@ -109,7 +117,35 @@ class Expansion(BaseModel):
     failed: str
 
 
-class FootnoteFields(BaseModel):
+class Sentence(Told):
+    """A sentence of the answer, `answer[start:end]`, held against all passages; not `supported`: none says so."""
+
+    text: str
+    start: int
+    end: int
+    support: float
+    supported: bool
+    citations: list[int]
+
+
+class LeftOut(Told):
+    """A passage that was found and that the model did not get, and which step left it out."""
+
+    why: Why
+    chunk: str
+    source: str
+    rank: int
+
+
+class Spent(Told):
+    """What all calls of the model for an answer took, rewriting and expanding too, as the server counted it."""
+
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class FootnoteFields(Told):
     """What an answer rests on. `answer` has the markers [1], [2], each naming a citation."""
 
     answer: str
@@ -120,6 +156,14 @@ class FootnoteFields(BaseModel):
     timings_ms: dict[str, float]
     model: str
     dropped_markers: int
+    moved_markers: int
+    sentences: list[Sentence]
+    checked_by: str
+    prompt_version: str
+    usage: Spent | None
+    log_p_token: float | None
+    doubt: float | None
+    left_out: list[LeftOut]
     expansion: Expansion | None
     notes: list[str]
     ignored: list[str]

@@ -12,6 +12,7 @@ from rich.text import Text
 from app.commands.search import hit_json, place
 from app.display import count, note, shorten, show
 from app.door import emit, plain
+from app.markdown import DOUBT, with_doubts
 from app.settings import Settings
 from app.wiring import build_pipeline, open_collection
 from generator.answer import Answer, Citation
@@ -21,7 +22,6 @@ from indexer.filter import EVERYTHING, Filter
 from retriever.hit import Hit
 
 CLOSEST, CLOSEST_CHARS = 3, 220
-DOUBT = "[?]"  # behind a sentence that no passage supports
 
 
 def run_ask(
@@ -69,7 +69,7 @@ def stream(pipeline: Pipeline, question: str, query: str | None = None, asked: F
 
 def print_answer(answer: Answer) -> None:
     """Print the answer, then each footnote: number, place, and the quoted words; or what came closest."""
-    show(_with_doubts(answer))
+    show(with_doubts(answer))
     if answer.abstained and answer.hits:
         show("\nThe closest passages:")
         _print_closest(answer.hits)
@@ -106,15 +106,6 @@ def answer_json(answer: Answer) -> dict[str, Any]:
         "model": answer.model,
         **answer.checks(),
     }
-
-
-def _with_doubts(answer: Answer) -> str:
-    """The answer with a sign behind every sentence that no passage supports."""
-    pieces, done = [], 0
-    for sentence in answer.unsupported:
-        pieces.append(answer.text[done : sentence.end])
-        done = sentence.end
-    return f" {DOUBT}".join([*pieces, answer.text[done:]])
 
 
 def one_line(words: str) -> str:

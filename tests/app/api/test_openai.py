@@ -10,6 +10,8 @@ import numpy as np
 import openai
 import pytest
 
+from app.api.protocol import Completion, FootnoteFields
+
 QUESTION = "How tall is the tower?"
 MESSAGES: Any = [{"role": "user", "content": QUESTION}]
 
@@ -39,6 +41,7 @@ def test_an_answer_with_its_footnotes(client: Any, tower: str, papers: Path) -> 
     assert footnote["timings_ms"]["total"] >= footnote["timings_ms"]["generate"]
     assert answered.usage.total_tokens == answered.usage.prompt_tokens + answered.usage.completion_tokens
     assert answered.usage.completion_tokens > 0
+    Completion.model_validate_json(answered.model_dump_json(exclude_unset=True), strict=True)
 
 
 def test_footnotes_in_the_text_can_be_left_out(client: Any, tower: str) -> None:
@@ -77,6 +80,7 @@ def test_a_stream_carries_drafts_and_then_the_checked_answer(client: Any, tower:
     assert "evil" not in content
     assert last.choices[0].finish_reason == "stop"
     assert last.footnote["citations"][0]["quote"].startswith("The tower is 34 metres")
+    FootnoteFields.model_validate_json(json.dumps(last.footnote), strict=True)
     times = last.footnote["timings_ms"]
     assert 0 <= times["line"] < 10_000, "nobody else asks"
     assert times["encode"] <= times["search"] <= times["total"] if "encode" in times else times["search"] > 0
@@ -93,6 +97,34 @@ def test_a_stream_of_the_draft_ends_with_the_checked_answer_beside_it(client: An
     assert chunks[-1].footnote["answer"] == "The tower is 34 metres tall [1]."
 
 
+MADE_UP = "It was painted by green martians from Venus."
+SIGNED = f"The tower is 34 metres tall [^1]. {MADE_UP} [?]\n\n[?] No passage found says so.\n\n[^1]: "
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_unsupported_sentence_is_signed_in_the_text(client: Any, tower: str, model: Any, stream: bool) -> None:
+    model.pieces = ["The tower is 34 metres tall [1]. ", MADE_UP]
+    answered = client.chat.completions.create(model=tower, messages=MESSAGES, stream=stream)
+    if stream:
+        content = "".join(chunk.choices[0].delta.content or "" for chunk in answered)
+    else:
+        content = answered.choices[0].message.content
+    assert content.startswith(SIGNED)
+
+
+def test_who_gets_no_signs_is_told_the_sentences(client: Any, tower: str, model: Any) -> None:
+    """Without Markdown, and as a draft: then the text has gone out before it is checked."""
+    model.pieces = ["The tower is 34 metres tall [1]. ", MADE_UP]
+    plain: Any = {"model": tower, "messages": MESSAGES, "extra_body": {"footnote": {"markdown": False}}}
+    message = client.chat.completions.create(**plain).choices[0].message
+    assert message.content == f"The tower is 34 metres tall [1]. {MADE_UP}"
+    draft: Any = {"model": tower, "messages": MESSAGES, "extra_body": {"footnote": {"draft": True}}}
+    *_, last = client.chat.completions.create(**draft, stream=True)
+    for footnote in (message.footnote, last.footnote):
+        doubted = [each for each in footnote["sentences"] if not each["supported"]]
+        assert [footnote["answer"][each["start"] : each["end"]] for each in doubted] == [MADE_UP]
+
+
 def test_what_the_documents_do_not_say(client: Any, tower: str, model: Any) -> None:
     model.pieces = ["The moon is made of cheese [1]."]
     answered = client.chat.completions.create(model=tower, messages=MESSAGES)
@@ -106,7 +138,7 @@ def test_the_conversation_becomes_turns(client: Any, tower: str, model: Any) -> 
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "Who wrote this?"},
         {"role": "user", "content": [{"type": "text", "text": "How tall is the tower?"}]},
-        {"role": "assistant", "content": 'It is 34 metres [^1].\n\n[^1]: a.md: "34 metres"'},
+        {"role": "assistant", "content": f'It is 34 metres [^1]. {SIGNED}a.md: "34 metres"'},
         {"role": "user", "content": "When was the tower first lit?"},
     ]
     model.pieces = ["The tower was first lit in 1842 [1]."]
@@ -115,6 +147,9 @@ def test_the_conversation_becomes_turns(client: Any, tower: str, model: Any) -> 
     prompt = [body for path, _, body in model.requests if path.endswith("/chat/completions")][-1]["messages"][1]
     assert "Q: How tall is the tower?\nA: It is 34 metres" in prompt["content"]
     assert "a.md" not in prompt["content"]
+    assert MADE_UP in prompt["content"]
+    assert "[?]" not in prompt["content"]
+    assert "No passage found" not in prompt["content"]
     assert "Who wrote this?" not in prompt["content"]
 
 
