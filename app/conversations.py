@@ -111,12 +111,18 @@ class Conversations:
         return tuple(_RECORD.validate_json(text) for (text,) in rows)
 
     def list(self, words: str = "", limit: int = 50) -> tuple[Conversation, ...]:
-        """Conversations with these words in a title, question or answer, whatever their case; the latest first."""
+        """Conversations with each of these words, or of these beginnings and parts of words, somewhere in title,
+        questions and answers, whatever their case; the latest first.
+        """
+        wanted = set(words.casefold().split())
+
+        def holds(told: str) -> bool:
+            text = told.casefold()
+            return all(word in text for word in wanted)
+
         with self._database.connected() as db:
-            db.create_function("casefold", 1, str.casefold, deterministic=True)
-            rows = db.execute(
-                _SEARCH, {"words": words.strip().casefold(), "limit": limit, "owner": self._owner}
-            ).fetchall()
+            db.create_function("holds", 1, holds)
+            rows = db.execute(_SEARCH, {"any": not wanted, "limit": limit, "owner": self._owner}).fetchall()
         return tuple(Conversation(*row) for row in rows)
 
     def rename(self, conversation_id: str, title: str) -> None:
@@ -180,9 +186,9 @@ _COLUMNS = "id, collection, title, updated_at"
 _OWN = "SELECT id FROM conversation WHERE owner = ?"
 _SEARCH = f"""
 SELECT {_COLUMNS} FROM conversation
-WHERE owner = :owner AND (:words = '' OR instr(casefold(title), :words) OR EXISTS (
-    SELECT 1 FROM turn WHERE conversation = conversation.id AND NOT replaced AND instr(
-        casefold(question || char(10) || coalesce(json_extract(record, '$.answer.text'), '')), :words)))
+WHERE owner = :owner AND (:any OR holds(title || char(10) || coalesce((
+    SELECT group_concat(question || char(10) || coalesce(json_extract(record, '$.answer.text'), ''), char(10))
+    FROM turn WHERE conversation = conversation.id AND NOT replaced), '')))
 ORDER BY updated_at DESC, rowid DESC LIMIT :limit
 """
 _OF_COLLECTION = """

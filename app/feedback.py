@@ -56,6 +56,7 @@ def served(
         "sequence": index.sequence,
         "model": answer.model,
         "encoder": index.encoder,
+        "reranker": answer.reranker,
         "experiment": asdict(arm) if arm else None,
         "filters": list(filters),
     }

@@ -60,6 +60,7 @@ class Answer:
     left_out: tuple[LeftOut, ...] = ()  # found, and not in the prompt
     expansion: Expansion | None = None  # what was searched for beside the query, where that is asked for
     notes: tuple[str, ...] = ()  # what was asked for and did not happen, such as reranking in time
+    reranker: str = ""  # the model that ordered the passages; empty where none did
 
     def checks(self) -> dict[str, Any]:
         """How it was written and checked, as JSON has it; what `ask --json` shows is what an evaluation keeps."""

@@ -246,6 +246,7 @@ class Pipeline:
             )
         )
         watch.notes += found.notes
+        watch.reranker = found.reranker
         if "encode" in found.timings_ms:  # a model's time, which is not the service's own
             watch.timings_ms["encode"] = round(found.timings_ms["encode"], 1)
         if not found.hits and self._collection.count(access) == 0:
@@ -280,6 +281,7 @@ class Pipeline:
             left_out=watch.left_out,
             expansion=watch.expansion,
             notes=tuple(watch.notes),
+            reranker=watch.reranker,
         )
         log_answer(watch.id, answer, prompt)
         return Done(answer, prompt)

@@ -56,6 +56,7 @@ class Stopwatch:
     left_out: tuple[LeftOut, ...] = ()
     expansion: Expansion | None = None
     notes: list[str] = field(default_factory=list)
+    reranker: str = ""
     error: str = ""
     _began_s: float = field(default_factory=time.perf_counter)
 

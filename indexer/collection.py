@@ -45,7 +45,7 @@ class Collection:
         self.name = name
         self.index_settings = index or IndexSettings()
         self.home = home
-        self.folder = _folder(home, name)
+        self.folder = home / "collections" / check_name(name)
         self.lock = WriteLock(self.folder, name)
         self.generations = Generations(self.folder, self.lock, self.index_settings)
         self._switching = threading.Lock()
@@ -262,13 +262,18 @@ class Collection:
             generation.close()
 
 
-def _folder(home: Path, name: str) -> Path:
+def check_name(name: str) -> str:
+    """Give a name that a collection may have.
+
+    Raises:
+        ConfigError: it is none.
+    """
     if not _NAME.fullmatch(name):
         raise ConfigError(
             f"'{name[:80]}' cannot be the name of a collection",
             "Use letters, digits, dots, dashes and underscores, 64 at most, and begin with a letter or digit.",
         )
-    return home / "collections" / name
+    return name
 
 
 def _missing(home: Path, name: str) -> IndexError_:

@@ -42,3 +42,4 @@ class SearchResult:
     hits: tuple[Hit, ...]  # best first
     timings_ms: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))  # of every stage that ran
     notes: tuple[str, ...] = ()  # what was asked for and left out, such as reranking by a model that failed
+    reranker: str = ""  # the model that ordered the passages last; empty where none did

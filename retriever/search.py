@@ -110,7 +110,8 @@ class Retriever:
                 if self._collection.generation is search.generation:  # else it was switched off: ask the next one
                     raise
             else:
-                return SearchResult(hits, search.timings_ms, tuple(search.notes))
+                reranker = self._reranker.name if self._reranker and hits and "rerank" in hits[0].parts else ""
+                return SearchResult(hits, search.timings_ms, tuple(search.notes), reranker)
 
     def _hits(self, search: _Search) -> tuple[Hit, ...]:
         request = search.request

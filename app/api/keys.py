@@ -13,11 +13,14 @@ from typing import Any, Literal, get_args
 
 from app.database import Database
 from indexer.access import check_groups
+from indexer.collection import check_name
 from indexer.errors import ConfigError
 from indexer.store.changes import now
 
 Scope = Literal["read", "ingest", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
+MAX_DAYS = 36_500  # a hundred years: no calendar holds any number of days
+_MAX_NAME_CHARS = 200
 _COLUMNS = "id, name, scopes, collections, created_at, expires_at, revoked_at, groups"
 
 
@@ -59,13 +62,15 @@ class Keys:
         """Make a key; returns it and the secret that is shown once.
 
         Raises:
-            ConfigError: a scope is unknown, or there is none; a name cannot be that of a group.
+            ConfigError: a scope is unknown, or there is none; the key's name is none, or one cannot be that of a
+                collection or a group; there are too many days.
         """
         unknown = [scope for scope in scopes if scope not in SCOPES]
         if unknown or not scopes:
             raise ConfigError(
                 f"There is no scope {', '.join(unknown) or 'named'}.", f"Name some of {', '.join(SCOPES)}."
             )
+        _check(name, collections or (), days)
         id_ = secrets.token_hex(4)
         secret = _secret(id_)
         expires = (_utc() + timedelta(days=days)).isoformat(timespec="seconds") if days is not None else None
@@ -120,6 +125,18 @@ class Keys:
         if row is None:
             raise ConfigError(f"There is no key {id_[:40]}.", "`footnote keys list` shows them.")
         return _key(row)
+
+
+def _check(name: str, collections: Sequence[str], days: float | None) -> None:
+    if not name.strip() or len(name) > _MAX_NAME_CHARS or not name.isprintable():
+        raise ConfigError(
+            f'"{name[:80]}" cannot be the name of a key',
+            f"Say whose or what it is for, in 1 to {_MAX_NAME_CHARS} characters that can be printed.",
+        )
+    for each in collections:  # there need not be one yet
+        check_name(each)
+    if days is not None and not 0 <= days <= MAX_DAYS:
+        raise ConfigError(f"A key cannot end after {days:g} days", f"Name 0 to {MAX_DAYS:,}, or none for no end.")
 
 
 def _key(row: Sequence[Any]) -> Key:

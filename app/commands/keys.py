@@ -49,7 +49,7 @@ def create(
         ),
     ] = None,
     days: Annotated[
-        float | None, typer.Option(min=0, help="After how many days it ends.", show_default="never")
+        float | None, typer.Option(min=0, help="After how many days it ends, 36500 at most.", show_default="never")
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -108,6 +108,30 @@ def test_search_looks_at_titles_questions_and_answers_in_any_case(kept: Conversa
     assert len(kept.list(limit=2)) == 2
 
 
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("committee", True),
+        ("pump committee", True),
+        ("committee pump", True),
+        ("decide   about", True),
+        (" committee\n\tPUMP ", True),
+        ("minutes valve committee harbour", True),  # of title, two questions and an answer
+        ("committee 41", True),
+        ("committee committee", True),
+        ("committee zeppelin", False),
+        ("minutesWhat", False),  # no word goes from one text into the next
+        ("%", False),
+    ],
+)
+def test_search_asks_for_every_word_in_any_order(kept: Conversations, words: str, found: bool) -> None:
+    made, other = kept.begin("default", "Minutes"), kept.begin("default", "The pump alone")
+    answered(kept, made.id, "What did the committee decide about the pump?")
+    answered(kept, made.id, "And the valve?", replace(ANSWER, text="At the harbour."))
+    answered(kept, other.id, "Who is in the club?")
+    assert [one.id for one in kept.list(words)] == [made.id] * found
+
+
 def test_the_conversation_that_was_asked_last_comes_first(kept: Conversations, monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter(f"2026-11-22T10:00:0{second}+00:00" for second in range(9))
     monkeypatch.setattr("app.conversations.now", lambda: next(times))

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from app.feedback import index_state, served
 from app.rerankers import build_expander, build_reranker
 from app.settings import ROOT, load_settings
 from app.ui.turn import Turn
 from app.ui.views import turn_html
 from app.wiring import build_pipeline, open_collection
+from generator.pipeline import Done
 from indexer.errors import ConfigError, ModelError
 
 sys.path += [str(ROOT / "tests" / "generator"), str(ROOT / "tests" / "retriever")]
@@ -196,3 +198,28 @@ def test_an_evaluation_reranks_as_the_settings_say_and_tells_when_it_could_not(
     model.whole, model.behaviour = None, "busy"
     result = footnote(*arguments)
     assert "bm25: 2 questions without the reranker or the expansion" in result.stderr
+
+
+@pytest.mark.parametrize(("reranks", "budget_ms", "named"), [(True, 0, "ranker"), (True, 1e-9, ""), (False, 0, "")])
+def test_a_thumb_is_stored_with_the_reranker_that_ordered_the_passages(
+    footnote: Any,
+    papers: Path,
+    home: Path,
+    model: FakeServer,
+    tmp_path: Path,
+    reranks: bool,
+    budget_ms: float,
+    named: str,
+) -> None:
+    from tiny_ranker import save_model
+
+    footnote("ingest", papers)
+    folder = save_model(tmp_path / "ranker", num_labels=1)
+    wanted = {"reranker": folder, "rerank": reranks, "rerank_budget_ms": budget_ms, "rerank_batch": 1}
+    own = settings(
+        home=home, generator__base_url=model.base_url, **{f"retriever__{key}": value for key, value in wanted.items()}
+    )
+    collection = open_collection(own, "default")
+    (done,) = [event for event in build_pipeline(own, collection).ask(QUESTION) if isinstance(event, Done)]
+    assert len(done.answer.hits) == 3
+    assert served(QUESTION, done.answer, index_state(collection))["reranker"] == named

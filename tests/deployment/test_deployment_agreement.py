@@ -49,7 +49,23 @@ def test_the_image_takes_what_is_there_and_all_that_the_program_needs() -> None:
     assert "*" in ignored
     installed = set(re.findall(r"requirement (requirements[\w-]*\.txt)", DOCKERFILE))
     assert installed == {name for name in copied if name.startswith("requirements")}
+    extras = {
+        f"requirements-{name}.txt" for name in ("models", "telemetry", "milvus", "sign-in")
+    }  # settings ask for them
+    assert copied >= extras
     assert not any(fnmatch(name, "*footnote") for name in copied), "the launcher installs, which an image must not"
+
+
+def test_what_the_image_installs_agrees_on_every_version() -> None:
+    names = sorted({name for line in instructions("COPY") for name in re.findall(r"requirements[\w-]*\.txt", line)})
+    pinned: dict[str, dict[str, str]] = {}
+    for name in names:
+        for package, version in re.findall(
+            r"^([\w.-]+)==(\S+)", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE
+        ):
+            pinned.setdefault(package, {})[name] = version
+    assert "requirements-sign-in.txt" in pinned["authlib"]
+    assert [each for each in pinned.items() if len(set(each[1].values())) > 1] == []
 
 
 def test_versions_are_those_of_the_project() -> None:

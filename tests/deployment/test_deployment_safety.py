@@ -21,12 +21,14 @@ from deployed import (
     resources,
     services,
 )
+from streamlit import config
 
 from app.api.keys import Keys
 from app.api.launch import refuse_open
 from app.database import Database
 from app.sections.serving import ServerSection
 from app.settings import load_settings
+from app.ui import person
 from indexer.errors import ConfigError
 
 
@@ -48,6 +50,17 @@ def test_the_page_is_open_to_the_host_alone(tmp_path: Path) -> None:
         if where.startswith(OVERLAYS):
             assert settings.ui.host == "127.0.0.1", where
     assert "basic_auth" in (DEPLOY / "Caddyfile").read_text(encoding="utf-8").partition("{$PAGE_DOMAIN}")[2]
+
+
+def test_the_page_asks_everybody_who_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = config.get_option("server.address")
+    try:
+        for where, settings in every_settings(tmp_path).items():
+            monkeypatch.setattr(person, "settings", lambda settings=settings: settings)
+            config.set_option("server.address", settings.ui.host)
+            assert person.asks(), where
+    finally:
+        config.set_option("server.address", address)
 
 
 def test_one_process_serves_a_volume() -> None:

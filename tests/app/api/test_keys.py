@@ -205,6 +205,32 @@ def test_keys_from_the_command_line(footnote: Any, home: Path) -> None:
     assert footnote("keys", "create", "x", "--scope", "write").code == 2
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["x", "--days", "1e9"], "36,500"),
+        (["x", "--days", "inf"], "36,500"),
+        (["x", "--days", "36501"], "36,500"),
+        ([""], "name of a key"),
+        ([" "], "name of a key"),
+        (["two\nlines"], "name of a key"),
+        (["x" * 201], "name of a key"),
+        (["x", "--collection", "../z"], "name of a collection"),
+        (["x", "--collection", "good", "--collection", ""], "name of a collection"),
+    ],
+)
+def test_what_no_key_can_be(footnote: Any, words: list[str], told: str) -> None:
+    refused = footnote("keys", "create", *words)
+    assert refused.code == 1 and told in refused.stderr
+    assert "should not have happened" not in refused.stderr
+    assert "There are no keys" in footnote("keys", "list").stdout
+
+
+def test_a_key_of_a_hundred_years(footnote: Any) -> None:
+    made = footnote("keys", "create", "x", "--days", "36500", "--collection", "not-yet.there", "--json").json["key"]
+    assert (made["state"], made["collections"]) == ("active", ["not-yet.there"])
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
 def test_an_open_address_without_keys_is_refused_with_two_ways_on(home: Path, host: str, footnote: Any) -> None:
     refused = footnote("serve", "--host", host)
