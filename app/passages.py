@@ -32,7 +32,7 @@ class Passages:
     """The passages of one collection, read once and remembered."""
 
     def __init__(self, collection: Collection) -> None:
-        self._collection = collection
+        self.collection = collection
         self._added = {info.id: info.added_at for info in collection.documents()}
         self._documents: dict[str, Document] = {}
         self._chunks: dict[str, list[tuple[int, Chunk]]] = {}
@@ -74,7 +74,7 @@ class Passages:
         found in a passage that would be cited for it (generator/citations.py).
         """
         query = f"{judged.query} {judged.correction}"
-        found = self._collection.chunks([key for key, _ in self._collection.lexical.search(query, _SEARCHED)])
+        found = self.collection.chunks([key for key, _ in self.collection.lexical.search(query, _SEARCHED)])
         searched = [_passage(key, row.chunk, row.source, row.title) for key, row in found.items()]
         candidates = list({passage.key: passage for passage in (*shown, *searched)}.values())
         if not candidates:
@@ -91,12 +91,12 @@ class Passages:
 
     def _document(self, document_id: str) -> Document:
         if document_id not in self._documents:
-            self._documents[document_id] = self._collection.document(document_id)
+            self._documents[document_id] = self.collection.document(document_id)
         return self._documents[document_id]
 
     def _nearest(self, document_id: str, start: int, end: int) -> tuple[int, Chunk]:
         if document_id not in self._chunks:
-            self._chunks[document_id] = self._collection.document_chunks(document_id)
+            self._chunks[document_id] = self.collection.document_chunks(document_id)
         return max(self._chunks[document_id], key=lambda row: min(row[1].end, end) - max(row[1].start, start))
 
 

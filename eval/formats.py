@@ -62,6 +62,13 @@ def resolve(name: str, sources: Set[str]) -> list[str]:
     return sorted(source for source in sources if parts and PurePosixPath(source).parts[-len(parts) :] == parts)
 
 
+def short_name(source: str, sources: Set[str]) -> str:
+    """The least of the end of a source's path that `resolve` takes for it alone."""
+    parts = PurePosixPath(source).parts
+    ends = (str(PurePosixPath(*parts[-length:])) for length in range(1, len(parts)))
+    return next((end for end in ends if resolve(end, sources) == [source]), source)
+
+
 def _about(path: Path, cases: Sequence[Case], sha256: str) -> Dataset:
     return Dataset(path.resolve().stem, path, (), tuple(cases), "", sha256)
 

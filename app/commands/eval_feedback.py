@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -14,7 +14,7 @@ import typer
 from app.database import Database
 from app.display import count, show
 from app.door import emit, unwritable
-from app.gold import case_row, proposed
+from app.gold import GoldCase, case_row, proposed
 from app.judged import Judged, judged_answers
 from app.pairs import Find, LeftOut, pairs_of
 from app.passages import Passages
@@ -22,6 +22,8 @@ from app.preferences import preferences_of
 from app.scrub import Scrubber
 from app.settings import Settings
 from app.wiring import open_collection
+from eval.formats import short_name
+from eval.index import sources_of
 from indexer.collection import Collection
 from indexer.errors import ConfigError
 from indexer.llm2vec.training.pairs import write_pairs
@@ -107,9 +109,27 @@ def _gold(judged: Sequence[Judged], find: Find, left_out: LeftOut, clean: Callab
         if not case.answer and not (one.verdict == "up" and one.abstained):
             left_out.thumbs["no_known_answer"] += 1
             continue
-        rows.append(case_row(replace(case, question=clean(case.question), answer=clean(case.answer))))
+        passages = find(one.collection)
+        if isinstance(clean, Scrubber) and passages:
+            case = _scrubbed(case, clean, sources_of(passages.collection), left_out)
+        rows.append(case_row(case))
     _write(out, rows)
     return {"written": len(rows)}
+
+
+def _scrubbed(case: GoldCase, clean: Scrubber, sources: Set[str], left_out: LeftOut) -> GoldCase:
+    """A case without personal data. A folder may be somebody's name, so a document is named by as little of its path
+    as it needs; one whose very name would change is left out, since it would name nothing."""
+    names = []
+    for name in (short_name(source, sources) for source in case.sources):
+        if clean(name) == name:
+            names.append(name)
+        else:
+            left_out.passages["personal_data_in_the_name"] += 1
+    filters = tuple(clean(one) for one in case.filters)
+    return replace(
+        case, question=clean(case.question), answer=clean(case.answer), sources=tuple(names), filters=filters
+    )
 
 
 def _sources(judged: Judged, find: Find, left_out: LeftOut) -> list[str] | None:

@@ -268,6 +268,31 @@ def test_personal_data_is_taken_out_of_all_three(
         assert "@" in json.dumps(exported(footnote, kind, tmp_path)[1])
 
 
+def test_filters_and_names_of_gold_cases_are_scrubbed_and_still_name_their_documents(
+    footnote: Footnote, store: Callable[..., None], papers: Path, home: Path, tmp_path: Path
+) -> None:
+    (papers / "ann@post.example").mkdir()
+    (papers / "ann@post.example" / "pier.txt").write_text("The pier is 90 metres long.\n", encoding="utf-8")
+    (papers / "to bob@post.example.txt").write_text("The mast is 12 metres high.\n", encoding="utf-8")
+    assert footnote("ingest", papers).code == 0
+    store("a", Thumb("up"), "90 metres [1].", "pier", "How long is the pier?")
+    store("b", Thumb("up"), "12 metres [1].", "to bob", "How high is the mast?")
+    filters = ("type=txt", "meta.author!=ada@example.com")
+    answer = replace(shown(home, "light"), text="34 metres [1].", query=QUESTION)
+    about = served("And how tall?", answer, IndexState(1, 3, "words-1"), filters=filters)
+    store_thumb(Database(home), "c", Thumb("up"), "default", about)
+    told, (pier, mast, tower) = exported(footnote, "gold", tmp_path, "--scrub")
+    assert "@" not in json.dumps([pier, mast, tower])
+    assert (pier["source"], mast["source"], tower["source"]) == (["pier.txt"], [], ["lighthouse.md"])
+    assert tower["filters"] == ["type=txt", "meta.author!=<EMAIL>"]
+    assert told["scrubbed"] == {"email": 2}
+    assert told["left_out"]["passages"] == {"personal_data_in_the_name": 1}
+    sources = frozenset(str(path) for path in papers.rglob("*") if path.is_file())
+    found = [set(case.relevant) for case in load_any(tmp_path / "gold.jsonl", sources).cases]
+    assert found == [{str(papers / "ann@post.example" / "pier.txt")}, set(), {str(papers / "lighthouse.md")}]
+    assert str(papers) in json.dumps(exported(footnote, "gold", tmp_path)[1])
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

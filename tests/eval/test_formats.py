@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from eval.dataset import Case
-from eval.formats import load_any, resolve
+from eval.formats import load_any, resolve, short_name
 from indexer.errors import DatasetError
 
 SOURCES = frozenset({"/data/ferry/times.md", "/data/lamp/times.md", "/data/lamp/keepers.pdf"})
@@ -145,3 +145,16 @@ def test_what_is_wrong_without_a_collection(tmp_path: Path, name: str, text: str
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="There is no data set"):
         load_any(tmp_path / "nowhere")
+
+
+def test_a_short_name_is_the_least_that_names_one_document() -> None:
+    sources = frozenset(("/data/a/x.md", "/data/b/x.md", "/data/b/y.md", "y.md", "plain.md"))
+    short = {source: short_name(source, sources) for source in sources}
+    assert short == {
+        "/data/a/x.md": "a/x.md",
+        "/data/b/x.md": "b/x.md",
+        "/data/b/y.md": "b/y.md",
+        "y.md": "y.md",
+        "plain.md": "plain.md",
+    }
+    assert all(resolve(name, sources) == [source] for source, name in short.items())
