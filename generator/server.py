@@ -3,8 +3,7 @@
 import json
 import logging
 import math
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -13,12 +12,11 @@ from generator.chat import Pieces
 from generator.completion import StreamedCompletion
 from generator.prompt import Message, Prompt
 from generator.server_errors import model_errors, no_chat_completion
-from generator.stopping import read
 from generator.usage import Usage, count
 from indexer.errors import ModelError, UnfinishedError
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI, OpenAI
+    from openai import OpenAI
 
 logger = logging.getLogger(__name__)
 
@@ -111,14 +109,17 @@ class ServerModel:
         """Write the answer in pieces. Closing the generator ends the request, and with it the work on the server.
 
         Raises:
-            Stopped: the thread's Stop was asked for, which ends the request at once.
             ModelError: the server is down, slow, refuses, or answers with something else than a chat completion.
         """
         completion = StreamedCompletion()
-        with model_errors(self._settings), closing(read(self._chunks(self.name, prompt, max_tokens))) as chunks:
-            for chunk in chunks:
-                if piece := completion.take(chunk):
-                    yield piece
+        with model_errors(self._settings):
+            stream = self._opened(prompt, max_tokens)
+            try:
+                for chunk in stream:
+                    if piece := completion.take(chunk):
+                        yield piece
+            finally:
+                stream.close()
         if not completion.is_chat:
             raise no_chat_completion(self._settings.base_url)
         if completion.reason is None:
@@ -130,24 +131,16 @@ class ServerModel:
             logger.info("The answer was cut at %d tokens", max_tokens)
         return completion.written
 
-    async def _chunks(self, name: str, prompt: Prompt, max_tokens: int) -> AsyncGenerator[Any, None]:
-        stream = await self._opened(name, prompt, max_tokens)
-        try:
-            async for chunk in stream:
-                yield chunk
-        finally:
-            await stream.close()
-
-    async def _opened(self, name: str, prompt: Prompt, max_tokens: int) -> Any:
+    def _opened(self, prompt: Prompt, max_tokens: int) -> Any:
         """Begin a completion; an extra that the server refuses by name is left out from then on."""
         from openai import APIStatusError
 
-        create = cast(Any, self._streaming_client.chat.completions.create)
+        create = cast(Any, self._client.chat.completions.create)
         while True:
             extras = self._extras
             try:
-                return await create(
-                    model=name,
+                return create(
+                    model=self.name,
                     messages=[{"role": m.role, "content": m.content} for m in prompt.messages],
                     max_tokens=max_tokens,
                     temperature=self._settings.temperature,
@@ -225,30 +218,19 @@ class ServerModel:
 
     @cached_property
     def _client(self) -> "OpenAI":
-        from openai import OpenAI
-
-        return OpenAI(**self._options())
-
-    @cached_property
-    def _streaming_client(self) -> "AsyncOpenAI":
-        from openai import AsyncOpenAI
-
-        return AsyncOpenAI(**self._options())
-
-    def _options(self) -> dict[str, Any]:
-        from openai import Omit, Timeout
+        from openai import Omit, OpenAI, Timeout
 
         settings = self._settings
-        return {
-            "base_url": settings.base_url,
+        return OpenAI(
+            base_url=settings.base_url,
             # Never the key of another service that happens to be in the environment.
-            "api_key": settings.api_key or "none",
-            "organization": "",
-            "project": "",
-            "timeout": Timeout(settings.read_timeout_s, connect=settings.connect_timeout_s),
-            "max_retries": settings.retries,
-            "default_headers": {f"X-Stainless-{name}": Omit() for name in _SILENT},
-        }
+            api_key=settings.api_key or "none",
+            organization="",
+            project="",
+            timeout=Timeout(settings.read_timeout_s, connect=settings.connect_timeout_s),
+            max_retries=settings.retries,
+            default_headers=cast(dict[str, str], {f"X-Stainless-{name}": Omit() for name in _SILENT}),
+        )
 
     @cached_property
     def _listed(self) -> Sequence[Any]:

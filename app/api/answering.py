@@ -1,6 +1,7 @@
 """A question on its way: the pipeline runs in a thread of the gate, its events come out in the event loop."""
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import closing
 from typing import cast
@@ -10,31 +11,30 @@ from starlette.requests import Request
 from app.api.errors import ApiError
 from app.api.gate import Gate, too_slow
 from generator.pipeline import Event
-from generator.stopping import Stop, Stopped, stopped_by
 
 CLIENT_GONE = 499  # as nginx writes it into its log: nobody reads this answer
 
 
 class Answering:
-    """The events of one pipeline. `stop` ends the model's request, or else the pipeline at its next event."""
+    """The events of one pipeline. `stop` closes it at its next event, which ends the model's request."""
 
     def __init__(self, request: Request, timeout_s: float) -> None:
         self._request = request
         self._loop = asyncio.get_running_loop()
         self._came: asyncio.Queue[Event | Exception | None] = asyncio.Queue()
-        self._stop = Stop()
+        self._stopped = threading.Event()
         self._timeout_s = timeout_s
         self._until = self._loop.time() + timeout_s
         self.watching = asyncio.create_task(self._stop_when_gone())  # from now on: it may leave while it waits in line
 
     def stop(self) -> None:
         """Nobody wants the answer any more."""
-        self._stop.now()
+        self._stopped.set()
         self._came.put_nowait(_gone())
 
     def leave(self) -> None:
         """Stop the pipeline, and watch the client no longer."""
-        self._stop.now()
+        self._stopped.set()
         self.watching.cancel()
 
     async def events(self) -> AsyncGenerator[Event, None]:
@@ -62,17 +62,12 @@ class Answering:
         """Run the pipeline; for a thread."""
         try:
             # A pipeline is a generator: closing it is what ends the request to the model.
-            with (
-                stopped_by(self._stop),
-                closing(cast("Generator[Event, None, None]", ask())) as events,
-            ):
+            with closing(cast("Generator[Event, None, None]", ask())) as events:
                 for event in events:
-                    if self._stop.asked:
+                    if self._stopped.is_set():
                         return
                     self._tell(event)
             self._tell(None)
-        except Stopped:
-            return  # nobody listens
         except Exception as error:
             self._tell(error)
 

@@ -16,7 +16,6 @@ from app.feedback import Thumb
 from app.withheld import IsThere, of_answer
 from generator.answer import Answer
 from generator.pipeline import Done, Event, Found, Stage, Token
-from generator.stopping import Stop, Stopped, stopped_by
 from indexer.errors import FootnoteError
 from retriever.hit import Hit
 
@@ -52,7 +51,6 @@ class Turn:
         self.unkept: FootnoteError | None = None  # why it is not
         self.thumb: Thumb | None = None
         self._thread: threading.Thread | None = None
-        self._stop = Stop()
         self._changed = threading.Condition()
         self._version = 0
 
@@ -79,9 +77,8 @@ class Turn:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the model's request, or else the work at its next event; what was written so far stays."""
+        """Ask the thread to stop at the next event; what was written so far stays."""
         self.stopped = True
-        self._stop.now()
 
     def wait(self, seen: int, timeout_s: float) -> int:
         """Sleep until something is newer than version `seen`, at most `timeout_s`. Returns the version now."""
@@ -100,13 +97,10 @@ class Turn:
     def _work(self, ask: Ask, keep: Keep | None) -> None:
         began = time.monotonic()
         try:
-            with stopped_by(self._stop):
-                for event in ask():
-                    if self.stopped:
-                        break
-                    self._take(event)
-        except Stopped:
-            pass
+            for event in ask():
+                if self.stopped:
+                    break
+                self._take(event)
         except FootnoteError as error:
             self.failure = error
         except Exception:

@@ -1,8 +1,7 @@
 """A turn works on through re-runs of the page, and ends in an answer, an error or a stop."""
 
-import asyncio
 import threading
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -11,7 +10,6 @@ from app.ui.session import Chat
 from app.ui.turn import Turn, begin, restore
 from generator.answer import Answer
 from generator.pipeline import Done, Event, Stage, Token
-from generator.stopping import read
 from indexer.errors import IndexError_, ModelError
 
 ANSWER = Answer("Forty-one metres.", (), (), False, "How high?")
@@ -56,26 +54,6 @@ def test_a_watcher_that_comes_late_sees_all_there_is() -> None:
     while not turn.done:
         version = turn.wait(version, 5)
     assert turn.text == "one two" and turn.answer is ANSWER
-
-
-def test_stopping_ends_what_is_waited_for() -> None:
-    turn, waiting = Turn("How high?"), threading.Event()
-
-    async def words() -> AsyncGenerator[str, None]:
-        yield "Forty"
-        waiting.set()
-        await asyncio.sleep(60)
-
-    def ask() -> Iterator[Event]:
-        for word in read(words()):
-            yield Token(word)
-
-    turn.start(ask)
-    assert waiting.wait(5)
-    turn.wait(0, 5)
-    turn.stop()
-    finished(turn)
-    assert (turn.text, turn.stopped, turn.answer, turn.failure) == ("Forty", True, None, None)
 
 
 def test_stopping_keeps_what_was_written_and_ends_the_work() -> None:

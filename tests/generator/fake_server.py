@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import MappingProxyType
 from typing import Any
@@ -26,7 +26,6 @@ class FakeServer(ThreadingHTTPServer):
         self.unknown: set[str] = set()  # fields of a request that it refuses
         self.whole: Callable[[str, dict[str, Any]], dict[str, Any]] | None = None  # answers what is not streamed
         self.sent_pieces = 0
-        self.reading = threading.Event()  # it has the prompt, and gives no word
         self.hung_up = threading.Event()
 
     @property
@@ -110,8 +109,6 @@ class _Handler(BaseHTTPRequestHandler):
             case "hangs up":
                 self.close_connection = True
                 return None
-            case "late headers":
-                return self._until_gone()
         return self._stream()
 
     def _stream(self) -> None:
@@ -120,9 +117,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Connection", "close")
         self.end_headers()
         self.close_connection = True
-        if self.server.behaviour == "late words":
-            self._until_gone()
-            return
         for index, piece in enumerate(self.server.pieces):
             told = {"content": [{"token": piece, "logprob": -0.5 * (index + 1), "bytes": None, "top_logprobs": []}]}
             sure = {"logprobs": told} if self.body.get("logprobs") else {}
@@ -147,15 +141,6 @@ class _Handler(BaseHTTPRequestHandler):
         if self.body.get("stream_options", {}).get("include_usage"):
             self._event({"choices": [], "usage": {"prompt_tokens": 11, "completion_tokens": 3, "total_tokens": 14}})
         self.wfile.write(b"data: [DONE]\n\n")
-
-    def _until_gone(self) -> None:
-        """Read the prompt, for as long as anybody waits for an answer."""
-        self.server.reading.set()
-        self.close_connection = True
-        self.connection.settimeout(30)
-        with suppress(ConnectionError):
-            self.connection.recv(1)  # nothing comes but the end
-        self.server.hung_up.set()
 
     def _event(self, fields: dict[str, Any]) -> None:
         chunk = {"id": "c", "object": "chat.completion.chunk", "created": 0, "model": "tiny", **fields}

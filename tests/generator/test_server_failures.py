@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import anyio
 import pytest
 
 from generator.prompt import Message, Prompt
@@ -32,18 +31,6 @@ def server() -> Iterator[FakeServer]:
 @pytest.fixture
 def settings(server: FakeServer) -> ServerSettings:
     return ServerSettings(server.base_url, model="tiny", read_timeout_s=2, connect_timeout_s=2, retries=2)
-
-
-@pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds that the client library waits between attempts; it does not, here."""
-    waited: list[float] = []
-
-    async def wait(delay: float) -> None:
-        waited.append(delay)
-
-    monkeypatch.setattr(anyio, "sleep", wait)
-    return waited
 
 
 def chats(server: FakeServer) -> int:
@@ -79,8 +66,10 @@ def test_a_server_that_restarts_is_waited_for() -> None:
 
 
 def test_attempts_are_counted_and_further_and_further_apart_by_chance(
-    server: FakeServer, settings: ServerSettings, waits: list[float]
+    server: FakeServer, settings: ServerSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
     for _ in range(2):
         server.failures = 100
         with pytest.raises(ModelError, match="answered 503: starting"):
@@ -91,15 +80,21 @@ def test_attempts_are_counted_and_further_and_further_apart_by_chance(
     assert len(set(waits)) == 4
 
 
-def test_the_server_says_how_long_to_wait(server: FakeServer, settings: ServerSettings, waits: list[float]) -> None:
+def test_the_server_says_how_long_to_wait(
+    server: FakeServer, settings: ServerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
     server.failures, server.retry_after = 1, "7"
     assert list(ServerModel(settings).stream(PROMPT)) == server.pieces
     assert waits == [7.0]
 
 
 def test_a_server_that_asks_for_too_long_a_wait_is_not_waited_for(
-    server: FakeServer, settings: ServerSettings, waits: list[float]
+    server: FakeServer, settings: ServerSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
     server.failures, server.retry_after = 1, "3600"
     with pytest.raises(ModelError, match=r"answered 503: starting \(it asks to wait 3600 s\)"):
         list(ServerModel(settings).stream(PROMPT))

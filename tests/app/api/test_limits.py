@@ -71,19 +71,6 @@ def test_the_model_stops_when_the_client_leaves(serve: Any, tower: str, endless:
     wait_for(lambda: running.app.state.service.answers.running == 0)
 
 
-@pytest.mark.parametrize("behaviour", ["late headers", "late words"])
-@pytest.mark.parametrize("stream", [False, True])
-def test_the_model_stops_when_the_client_leaves_before_the_first_word(
-    serve: Any, tower: str, model: Any, stream: bool, behaviour: str
-) -> None:
-    model.behaviour = behaviour
-    running = serve()
-    with asking(running, tower, stream=stream):
-        assert model.reading.wait(20)
-    assert model.hung_up.wait(5)
-    wait_for(lambda: running.app.state.service.answers.running == 0, 5)
-
-
 def test_who_leaves_the_line_gives_the_place_in_it_back(serve: Any, tower: str, endless: Any) -> None:
     running = serve(answers=1, queue=3)
     gate = running.app.state.service.answers

@@ -155,7 +155,9 @@ def test_an_answer_can_be_stopped(site: Site, visit: Visit, chat_server: ChatSer
     turn = ask(page, QUESTION, until="running")
     playwright.expect(turn.locator(".fn-answer")).to_have_text("The lantern stands 41 metres", timeout=240_000)
     page.get_by_role("button", name="Stop").click()
-    wait_until(turn, "stopped")  # the model has more to say, and is not waited for
+    playwright.expect(turn).to_contain_text("Stopping…")
+    chat_server.go.set()
+    wait_until(turn, "stopped")
     assert turn.locator(".fn-answer").inner_text() == "The lantern stands 41 metres"
     playwright.expect(page.get_by_role("button", name="Stop")).to_have_count(0)
 
