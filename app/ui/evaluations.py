@@ -54,6 +54,7 @@ def warm(after_s: float = 0.0) -> None:
     timer.start()
 
 
+@cache
 def _load_plotting() -> None:
     import matplotlib.backends.backend_svg  # noqa: F401
     import scipy.stats  # noqa: F401

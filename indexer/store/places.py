@@ -12,8 +12,11 @@ Place = tuple[int, int]  # first character, and the one after the last
 def places(text: str, query: str, language: Language) -> list[Place]:
     """Where a text has the query's terms, in order; terms that overlap or touch, such as pairs, have one place."""
     terms = set(query_terms(query, language))
-    found = [(low, high) for term, low, high in located_terms(text, language) if term in terms]
-    if signs := {term for term in terms if is_single(term)}:  # looked for inside the pairs
+    signs = set(filter(is_single, terms))
+    found: list[Place] = []
+    if words := terms - signs:
+        found += [(low, high) for term, low, high in located_terms(text, language) if term in words]
+    if signs:  # looked for inside the pairs
         found += [(low, high) for sign, (low, high) in zip(*placed(text), strict=True) if sign in signs]
     return _joined(sorted(found))
 
